@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading files: positions are explicit, nothing is mapped, short reads are errors. */
+#ifndef HONE_FILE_H
+#define HONE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hone/status.h"
+
+typedef struct hone_file {
+    char *path;
+    int fd;
+    uint64_t nbytes; /* size when opened */
+    uint64_t device, inode;
+} hone_file;
+
+/*
+ * hone_file_open() opens a regular file for reading. ARG: it does not exist or is no regular file. IO, NOMEM.
+ * On failure *out is empty, which hone_file_close() accepts.
+ */
+hone_status hone_file_open(const char *path, hone_file *out, hone_error *err);
+
+void hone_file_close(hone_file *file);
+
+/* hone_file_read() reads exactly nbytes at offset. DATA: the file ends earlier. IO. Thread-safe. */
+hone_status hone_file_read(const hone_file *file, uint64_t offset, void *dst, size_t nbytes, hone_error *err);
+
+/* hone_file_slurp() reads a whole file of at most max_nbytes into *out (NUL-terminated, hone_release). LIMIT: larger. */
+hone_status hone_file_slurp(const char *path, uint64_t max_nbytes, char **out, size_t *len, hone_error *err);
+
+/* hone_file_exists() tells whether path names anything; hone_file_is_directory() whether that is a directory. */
+bool hone_file_exists(const char *path);
+bool hone_file_is_directory(const char *path);
+
+/* hone_path_join() returns "dir/name" (hone_release), or NULL when out of memory. */
+char *hone_path_join(const char *dir, const char *name);
+
+/* hone_path_dir() returns the directory part of a path, "." if there is none (hone_release). */
+char *hone_path_dir(const char *path);
+
+#endif

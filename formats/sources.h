@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a checkpoint, shared by the readers of formats/, and the table of readers.
+ *
+ * To add a format: one file with a `const hone_reader`, one line in probe.c.
+ */
+#ifndef HONE_SOURCES_H
+#define HONE_SOURCES_H
+
+#include <jansson.h>
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "hone/checkpoint.h"
+
+struct hone_checkpoint {
+    const char *format; /* static */
+    char *path;         /* as given to open */
+    char *dir;          /* where sidecar files (tokenizer.json, ...) lie */
+    hone_file *files;
+    size_t n_files, cap_files;
+    hone_tensor *tensors; /* file order */
+    size_t n_tensors, cap_tensors;
+    size_t *by_name; /* indices into tensors, sorted by name; made by hone_checkpoint_seal_tables() */
+    hone_metadata *metadata;
+    size_t n_metadata, cap_metadata;
+    json_t *config;       /* config.json, an object, or NULL */
+    char *config_path;
+    const char *architecture; /* borrowed from config or metadata, or NULL */
+    hone_arena arena;     /* names, strings, arrays */
+};
+
+/*
+ * Add a tensor. name must live in the arena. Checks that shape, dtype and nbytes agree and that the data lies within
+ * its file. at is the header offset reported in errors.
+ */
+hone_status hone_checkpoint_add_tensor(hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t at, hone_error *err);
+
+hone_status hone_checkpoint_add_file(hone_checkpoint *ckpt, const char *path, hone_error *err);
+
+hone_status hone_checkpoint_add_metadata(hone_checkpoint *ckpt, const hone_metadata *entry, hone_error *err);
+
+/* A reader adds file number `file` (already open in ckpt->files) to the checkpoint's tables. */
+typedef struct hone_reader {
+    const char *name;
+    /* head holds the first head_nbytes (up to 16) bytes of a file of file_nbytes. */
+    bool (*probe)(const uint8_t *head, size_t head_nbytes, uint64_t file_nbytes);
+    hone_status (*read)(hone_checkpoint *ckpt, unsigned file, hone_error *err);
+} hone_reader;
+
+extern const hone_reader hone_safetensors_reader;
+extern const hone_reader hone_gguf_reader;
+
+/* hone_checkpoint_config() returns config.json as an object, or NULL. Borrowed. */
+const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt);
+
+/*
+ * hone_checkpoint_sidecar() reads a file beside the weights, such as tokenizer.json. *text is NUL-terminated (hone_release).
+ * When it does not exist: HONE_OK and *text NULL.
+ */
+hone_status hone_checkpoint_sidecar(const hone_checkpoint *ckpt, const char *name, uint64_t max_nbytes, char **text,
+                                    size_t *len, hone_error *err);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a checkpoint to a GGUF file, in one pass.
+ *
+ * A plan says, before any output byte exists, which tensor of the output comes from which source,
+ * transformed how, stored as what and where. Running it streams rows under the context's memory budget.
+ */
+#ifndef HONE_CONVERT_H
+#define HONE_CONVERT_H
+
+#include "hone/checkpoint.h"
+#include "hone/context.h"
+#include "hone/quantize.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct hone_plan hone_plan;
+
+/* REGEX=TYPE: tensors whose output name matches pattern (PCRE2, unanchored) are stored as dtype. */
+typedef struct hone_type_rule {
+    const char *pattern;
+    hone_dtype dtype;
+} hone_type_rule;
+
+/* All zero but `type` is a good default. */
+typedef struct hone_convert_options {
+    /* "auto" (f16; bf16 for a tensor that f16 cannot hold), "f32", "f16", "bf16", a block type such as "q8_0", or
+     * a mix such as "q4_k_m". */
+    const char *type;
+    hone_search search;
+    bool pure;             /* every matrix gets the named type: no per-tensor choice */
+    bool saturate;         /* under "f16", clamp values beyond its range instead of refusing them */
+    const hone_type_rule *rules; /* the first that matches wins */
+    size_t n_rules;
+} hone_convert_options;
+
+/* One tensor of the output. Strings are borrowed from the plan. */
+typedef struct hone_plan_tensor {
+    const char *name;
+    hone_dtype dtype;
+    unsigned n_dims;
+    uint64_t shape[HONE_MAX_DIMS]; /* row-major, outermost first */
+    uint64_t offset;               /* in the output file */
+    uint64_t nbytes;
+    const char *source;    /* the source tensor's name; "" for a computed one */
+    const char *transform; /* "", "permute", ... */
+    const char *why;       /* why it is not of the type asked for; "" when it is */
+} hone_plan_tensor;
+
+typedef struct hone_plan_totals {
+    size_t n_tensors;
+    uint64_t input_nbytes;  /* tensor data read */
+    uint64_t output_nbytes; /* the whole output file */
+    uint64_t memory_nbytes; /* working memory while running */
+    double bpw;             /* bits per weight over all tensors */
+} hone_plan_totals;
+
+/*
+ * hone_plan_new() plans the conversion of src. src must outlive the plan.
+ * ARG: unknown type, bad pattern. UNSUPPORTED: architecture, tensor or tokenizer not handled. DATA: a tensor is
+ * missing, has the wrong shape, or overflows f16. NOMEM: the memory budget is too small for one row.
+ */
+HONE_API hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src,
+                                   const hone_convert_options *opts, hone_plan **out, hone_error *err) HONE_CHECK_RESULT;
+
+HONE_API void hone_plan_free(hone_plan *plan);
+
+HONE_API hone_plan_totals hone_plan_describe(const hone_plan *plan);
+HONE_API hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i);
+
+/*
+ * hone_plan_run() writes the output. Nothing exists under path until it is complete and checked.
+ * ARG: path exists and overwrite is false, or is one of the plan's inputs. DATA: a NaN or an infinity in a weight
+ * (tensor and element index in err). IO, NOMEM.
+ */
+HONE_API hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path, bool overwrite,
+                                   hone_error *err) HONE_CHECK_RESULT;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

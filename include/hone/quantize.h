@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Quantizing and dequantizing rows of floats.
+ *
+ * The bytes produced are the same on every CPU, compiler and thread count.
+ */
+#ifndef HONE_QUANTIZE_H
+#define HONE_QUANTIZE_H
+
+#include "hone/context.h"
+#include "hone/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How hard to look for scales. REFERENCE gives the bytes of llama.cpp's quantizer. */
+typedef enum hone_search { HONE_SEARCH_REFERENCE = 0, HONE_N_SEARCHES } hone_search;
+
+/*
+ * hone_quantize_rows() encodes src (nrows, ncols) row by row into dst.
+ *
+ * importance (ncols) weights the squared error of each column; NULL weights as the search does by
+ * default. dst holds nrows * hone_dtype_row_nbytes(dtype, ncols) bytes. dtype may also be F32, F16 or BF16.
+ * ARG: ncols is not a multiple of the block, or dtype has no encoder. DATA: src has a NaN or an infinity;
+ * err->offset is the index of the first in src.
+ */
+HONE_API hone_status hone_quantize_rows(const hone_context *ctx, hone_dtype dtype, hone_search search, const float *src,
+                                        size_t nrows, size_t ncols, const float *importance, void *dst,
+                                        hone_error *err) HONE_CHECK_RESULT;
+
+/* hone_dequantize_row() decodes nelems elements of any float or block dtype. ARG: no decoder, or not whole blocks. */
+HONE_API hone_status hone_dequantize_row(const hone_context *ctx, hone_dtype dtype, const void *src, size_t nelems,
+                                         float *dst, hone_error *err) HONE_CHECK_RESULT;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
