@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* Planning: everything about the output is settled here, before any of it exists. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/arith.h"
+#include "base/fail.h"
+#include "base/mem.h"
+#include "convert/plan_impl.h"
+#include "convert/type_choice.h"
+#include "formats/decode.h"
+#include "formats/sources.h"
+#include "quantize/encode.h"
+
+enum { TARGET_CHUNK_NELEMS = 1 << 18 };
+
+static const char CHECKSUMS_KEY[] = "hone.tensor_xxh3";
+
+static hone_status format_name(hone_plan *plan, const char *format, va_list args, const char **out, hone_error *err)
+{
+    char name[128];
+    const int len = vsnprintf(name, sizeof name, format, args);
+    if (len < 0 || (size_t)len >= sizeof name)
+        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "name is too long");
+    *out = hone_arena_copy(&plan->arena, name, (size_t)len);
+    return *out ? HONE_OK : hone_fail_nomem(err, (uint64_t)len);
+}
+
+hone_status hone_plan_add(hone_plan *plan, hone_planned_tensor t, hone_error *err, const char *name, ...)
+{
+    va_list args;
+    va_start(args, name);
+    const hone_status status = format_name(plan, name, args, &t.name, err);
+    va_end(args);
+    HONE_TRY(status);
+    hone_planned_tensor *grown = hone_grow(plan->tensors, &plan->cap_tensors, plan->n_tensors + 1, sizeof t);
+    if (!grown)
+        return hone_fail_nomem(err, (plan->n_tensors + 1) * sizeof t);
+    plan->tensors = grown;
+    if (t.source) {
+        t.n_dims = t.source->n_dims;
+        memcpy(t.shape, t.source->shape, sizeof t.shape);
+    }
+    t.why = "";
+    plan->tensors[plan->n_tensors++] = t;
+    return HONE_OK;
+}
+
+hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_tensor **out, hone_error *err,
+                             const char *name, ...)
+{
+    char buf[128];
+    va_list args;
+    va_start(args, name);
+    (void)vsnprintf(buf, sizeof buf, name, args);
+    va_end(args);
+    *out = hone_checkpoint_find(plan->src, buf);
+    if (!*out && required)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, buf, "missing from the checkpoint");
+    return HONE_OK;
+}
+
+uint64_t hone_source_row(const hone_planned_tensor *t, uint64_t r)
+{
+    if (t->order == HONE_ROWS_AS_STORED)
+        return r;
+    const uint64_t head_rows = t->n_rows / t->n_heads;
+    const uint64_t head = r / head_rows, within = r % head_rows;
+    return head * head_rows + within % 2 * (head_rows / 2) + within / 2;
+}
+
+/* Rows and row length. A vector is one row unless its elements move: then each element is a row of its own. */
+static hone_status settle_geometry(hone_planned_tensor *t, hone_error *err)
+{
+    t->n_rows = 1;
+    t->row_nelems = t->n_dims ? t->shape[t->n_dims - 1] : 1;
+    for (unsigned i = 0; i + 1 < t->n_dims; i++)
+        if (!hone_mul_u64(t->n_rows, t->shape[i], &t->n_rows))
+            return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "shape overflows");
+    if (t->order != HONE_ROWS_AS_STORED && t->n_dims == 1) {
+        t->n_rows = t->row_nelems;
+        t->row_nelems = 1;
+    }
+    if (t->order != HONE_ROWS_AS_STORED && t->n_rows % (2 * (uint64_t)t->n_heads) != 0)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "%llu rows are no %u heads of even size",
+                         (unsigned long long)t->n_rows, t->n_heads);
+    if (t->n_dims == 0 || t->n_dims > 4 || t->n_rows == 0 || t->row_nelems == 0)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name,
+                         "GGUF holds tensors of 1 to 4 non-empty axes");
+    if (t->source && !hone_dtype_describe(t->source->dtype)->is_float)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->source->offset, t->source->name,
+                         "%s is not a type of weights", hone_dtype_describe(t->source->dtype)->name);
+    return HONE_OK;
+}
+
+static hone_status settle_tensors(const hone_context *ctx, hone_plan *plan, const hone_type_choice *choice,
+                                  hone_error *err)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        hone_planned_tensor *t = &plan->tensors[i];
+        t->role = hone_role_of(t->name, &t->layer);
+        HONE_TRY(settle_geometry(t, err));
+        HONE_TRY(hone_type_choose(ctx, plan, choice, t, err));
+        hone_status status = hone_dtype_row_nbytes(t->dtype, t->row_nelems, &t->row_nbytes);
+        if (status != HONE_OK || !hone_mul_u64(t->row_nbytes, t->n_rows, &t->nbytes))
+            return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "too large");
+        if (!hone_encoder(t->dtype, plan->search, ctx->cpu))
+            return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name, "nothing encodes %s",
+                             hone_dtype_describe(t->dtype)->name);
+        if (t->source && !hone_decoder(t->source->dtype, ctx->cpu))
+            return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->source->offset, t->source->name, "nothing decodes %s",
+                             hone_dtype_describe(t->source->dtype)->name);
+        plan->input_nbytes += t->source ? t->source->nbytes : 0;
+        hone_gguf_add_tensor(plan->header, t->name, t->dtype, t->n_dims, t->shape);
+    }
+    return HONE_OK;
+}
+
+static bool any_quantized(const hone_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (hone_dtype_describe(plan->tensors[i].dtype)->is_quantized)
+            return true;
+    return false;
+}
+
+/* hone.recipe: what was done, as JSON with sorted keys; nothing in it depends on when or where it was done. */
+static hone_status put_recipe(hone_plan *plan, const hone_convert_options *opts, hone_error *err)
+{
+    json_t *rules = json_array();
+    for (size_t i = 0; rules && i < opts->n_rules; i++)
+        (void)json_array_append_new(rules, json_pack("[s,s]", opts->rules[i].pattern,
+                                                     hone_dtype_describe(opts->rules[i].dtype)->name));
+    const char *architecture = hone_checkpoint_architecture(plan->src);
+    json_t *recipe = json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", opts->type, "search", "reference", "pure",
+                               (int)opts->pure, "rules", rules, "source", "format",
+                               hone_checkpoint_format(plan->src), "architecture", architecture ? architecture : "");
+    char *text = recipe ? json_dumps(recipe, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    const hone_status status = text ? HONE_OK : hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL, "out of memory");
+    if (text)
+        hone_gguf_put_str(plan->header, "hone.recipe", text);
+    free(text);
+    json_decref(recipe);
+    return status;
+}
+
+static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, const hone_convert_options *opts,
+                              hone_error *err)
+{
+    hone_gguf_put_u32(plan->header, "general.file_type", hone_type_file_type(choice));
+    if (any_quantized(plan))
+        hone_gguf_put_u32(plan->header, "general.quantization_version", 2); /* ggml.h: GGML_QNT_VERSION */
+    hone_gguf_put_str(plan->header, "hone.version", hone_version());
+    HONE_TRY(put_recipe(plan, opts, err));
+    hone_gguf_put_u64_array(plan->header, CHECKSUMS_KEY, NULL, plan->n_tensors);
+    return HONE_OK;
+}
+
+/* Working memory: for each thread one chunk as stored, as f32, and as encoded. */
+static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_error *err)
+{
+    uint64_t widest = 0;
+    const hone_planned_tensor *widest_tensor = NULL;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        if (plan->tensors[i].row_nelems <= widest)
+            continue;
+        widest = plan->tensors[i].row_nelems;
+        widest_tensor = &plan->tensors[i];
+    }
+    enum { BYTES_PER_ELEMENT = 8 + 4 + 4 }; /* the widest source, f32, the widest target */
+    const uint64_t per_thread = ctx->memory_nbytes / (unsigned)ctx->n_threads / BYTES_PER_ELEMENT;
+    uint64_t nelems = per_thread < TARGET_CHUNK_NELEMS ? per_thread : TARGET_CHUNK_NELEMS;
+    plan->n_threads = ctx->n_threads;
+    if (nelems < widest) { /* a chunk is at least a row; fewer threads if that is what it takes */
+        const uint64_t fits = ctx->memory_nbytes / (widest * BYTES_PER_ELEMENT);
+        if (fits == 0)
+            return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, widest_tensor->name,
+                             "one row needs %llu bytes of working memory, the budget is %llu (--memory)",
+                             (unsigned long long)(widest * BYTES_PER_ELEMENT),
+                             (unsigned long long)ctx->memory_nbytes);
+        if (fits < (unsigned)plan->n_threads)
+            plan->n_threads = (int)fits;
+        nelems = widest;
+    }
+    plan->chunk_nelems = (size_t)nelems;
+    plan->memory_nbytes = nelems * BYTES_PER_ELEMENT * (unsigned)plan->n_threads;
+    return HONE_OK;
+}
+
+/* general.name: what the checkpoint's folder is called. */
+static void put_name(hone_plan *plan)
+{
+    char *dir = realpath(plan->src->dir, NULL);
+    const char *slash = dir ? strrchr(dir, '/') : NULL;
+    if (slash && slash[1])
+        hone_gguf_put_str(plan->header, "general.name", slash + 1);
+    free(dir);
+}
+
+static hone_status plan_source(const hone_context *ctx, hone_plan *plan, hone_error *err)
+{
+    if (strcmp(hone_checkpoint_format(plan->src), "gguf") == 0)
+        return hone_plan_from_gguf(ctx, plan, err);
+    const char *model_class = hone_checkpoint_architecture(plan->src);
+    if (!model_class)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
+                         "no configuration names the model's architecture (--config FILE)");
+    const hone_family *family = hone_family_find(model_class);
+    if (!family)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
+                         "unknown architecture \"%s\"", model_class);
+    hone_gguf_put_str(plan->header, "general.architecture", family->gguf_architecture);
+    hone_gguf_put_str(plan->header, "general.type", "model");
+    put_name(plan);
+    HONE_TRY(family->plan(ctx, plan, err));
+    return hone_import_tokenizer(ctx, plan, err);
+}
+
+static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts, hone_error *err)
+{
+    hone_type_choice *choice = NULL;
+    HONE_TRY(hone_type_choice_new(opts, &choice, err));
+    hone_status status = plan_source(ctx, plan, err);
+    if (status == HONE_OK)
+        status = settle_tensors(ctx, plan, choice, err);
+    if (status == HONE_OK)
+        status = put_common(plan, choice, opts, err);
+    if (status == HONE_OK)
+        status = settle_memory(ctx, plan, err);
+    hone_type_choice_free(choice);
+    HONE_TRY(status);
+
+    HONE_TRY(hone_gguf_finish(plan->header, HONE_GGUF_ALIGNMENT, &plan->layout, err));
+    plan->checksums_at = (size_t)hone_gguf_payload_offset(plan->header, CHECKSUMS_KEY);
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        plan->tensors[i].offset = plan->layout.offsets[i];
+    return HONE_OK;
+}
+
+hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, const hone_convert_options *opts,
+                          hone_plan **out, hone_error *err)
+{
+    *out = NULL;
+    hone_plan *plan = hone_calloc(1, sizeof *plan);
+    if (!plan)
+        return hone_fail_nomem(err, sizeof *plan);
+    plan->src = src;
+    plan->search = opts->search;
+    plan->saturate = opts->saturate;
+    plan->header = hone_gguf_new();
+    hone_status status = build(ctx, plan, opts, err);
+    if (status != HONE_OK) {
+        hone_plan_free(plan);
+        return hone_fail_in_file(err, status, hone_checkpoint_path(src));
+    }
+    *out = plan;
+    return HONE_OK;
+}
+
+void hone_plan_free(hone_plan *plan)
+{
+    if (!plan)
+        return;
+    hone_gguf_free(plan->header);
+    hone_gguf_layout_deinit(&plan->layout);
+    hone_release(plan->tensors);
+    hone_arena_deinit(&plan->arena);
+    hone_release(plan);
+}
+
+hone_plan_totals hone_plan_describe(const hone_plan *plan)
+{
+    uint64_t nelems = 0, nbytes = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        nelems += plan->tensors[i].n_rows * plan->tensors[i].row_nelems;
+        nbytes += plan->tensors[i].nbytes;
+    }
+    return (hone_plan_totals){
+        .n_tensors = plan->n_tensors,
+        .input_nbytes = plan->input_nbytes,
+        .output_nbytes = plan->layout.file_nbytes,
+        .memory_nbytes = plan->memory_nbytes,
+        .bpw = nelems ? 8.0 * (double)nbytes / (double)nelems : 0,
+    };
+}
+
+hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
+{
+    const hone_planned_tensor *t = &plan->tensors[i];
+    hone_plan_tensor out = {
+        .name = t->name,
+        .dtype = t->dtype,
+        .n_dims = t->n_dims,
+        .offset = t->offset,
+        .nbytes = t->nbytes,
+        .source = t->source ? t->source->name : "",
+        .transform = t->order == HONE_ROWS_INTERLEAVE_HALVES ? "interleave" : t->source ? "" : "computed",
+        .why = t->why,
+    };
+    memcpy(out.shape, t->shape, sizeof out.shape);
+    return out;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a plan, and what an architecture family adds to it.
+ *
+ * A family reads the checkpoint's configuration, writes the output's metadata, and adds one planned tensor for each tensor of the
+ * output: where it comes from and what happens to its rows. Types, offsets and sizes are settled afterwards, for all
+ * families alike, in plan.c.
+ */
+#ifndef HONE_PLAN_IMPL_H
+#define HONE_PLAN_IMPL_H
+
+#include "base/arena.h"
+#include "base/run_context.h"
+#include "formats/gguf_writer.h"
+#include "hone/convert.h"
+#include "quantize/mix.h"
+
+/* In which order the rows of the source appear in the output. */
+typedef enum hone_row_order {
+    HONE_ROWS_AS_STORED = 0,
+    /*
+     * Within each head of 2 h rows, source row j * h + i becomes output row 2 * i + j (i < h, j < 2): rotary pairs (i, i + h) of
+     * the Hugging Face layout become neighbours (2 i, 2 i + 1), as GGUF's "llama" wants them.
+     */
+    HONE_ROWS_INTERLEAVE_HALVES
+} hone_row_order;
+
+typedef struct hone_planned_tensor {
+    const char *name;          /* in the output; arena */
+    const hone_tensor *source; /* NULL: the values are in constant */
+    const float *constant;     /* arena */
+    hone_row_order order;
+    uint32_t n_heads; /* of INTERLEAVE_HALVES */
+    bool keep_f32;    /* always stored as F32 */
+    /* settled by plan.c */
+    hone_role role;
+    unsigned layer;
+    hone_dtype dtype;
+    unsigned n_dims;
+    uint64_t shape[HONE_MAX_DIMS];
+    uint64_t n_rows, row_nelems, row_nbytes;
+    uint64_t offset, nbytes;
+    const char *why; /* static, "" if of the type asked for */
+} hone_planned_tensor;
+
+struct hone_plan {
+    const hone_checkpoint *src;
+    hone_arena arena;
+    hone_gguf_header *header;
+    hone_planned_tensor *tensors;
+    size_t n_tensors, cap_tensors;
+    hone_mix_model model;  /* filled by the family */
+    uint32_t n_vocab;      /* rows of the embedding; filled by the family */
+    hone_search search;
+    /* settled by plan.c */
+    hone_gguf_layout layout; /* complete but for the checksums */
+    size_t checksums_at;     /* byte position in layout.bytes of the u64 array hone.tensor_xxh3 */
+    uint64_t input_nbytes;
+    size_t chunk_nelems; /* rows are worked on in chunks of about this many elements */
+    int n_threads;
+    uint64_t memory_nbytes;
+    bool saturate;
+};
+
+/* hone_plan_add() adds a tensor named by the printf-style name. t->name is ignored. */
+hone_status hone_plan_add(hone_plan *plan, hone_planned_tensor t, hone_error *err, const char *name, ...)
+    HONE_PRINTF(4, 5);
+
+/* hone_plan_note_source() finds a source tensor by a printf-style name. DATA if it is missing and required; else *out NULL. */
+hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_tensor **out, hone_error *err,
+                             const char *name, ...) HONE_PRINTF(5, 6);
+
+/* An architecture family: model classes of config.json, and how to plan them. The table is in families.c. */
+typedef struct hone_family {
+    const char *const *classes; /* NULL-terminated */
+    const char *gguf_architecture;
+    hone_status (*plan)(const hone_context *ctx, hone_plan *plan, hone_error *err);
+} hone_family;
+
+extern const hone_family hone_family_llama;
+
+/* hone_family_find() returns the family of a model class such as "LlamaForCausalLM", or NULL. */
+const hone_family *hone_family_find(const char *model_class);
+
+/* hone_plan_from_gguf() plans a GGUF source: metadata copied, tensors one to one. */
+hone_status hone_plan_from_gguf(const hone_context *ctx, hone_plan *plan, hone_error *err);
+
+/* hone_role_of() tells what a GGUF tensor does from its name; *layer is its block, 0 outside blocks. */
+hone_role hone_role_of(const char *gguf_name, unsigned *layer);
+
+/* hone_import_tokenizer() writes the checkpoint's tokenizer into plan->header, padded to n_vocab tokens. */
+hone_status hone_import_tokenizer(const hone_context *ctx, hone_plan *plan, hone_error *err);
+
+/* hone_source_row() returns the source row that output row r of a tensor comes from. */
+uint64_t hone_source_row(const hone_planned_tensor *t, uint64_t r);
+
+/*
+ * hone_find_f16_overflow() streams a tensor and looks for a finite value that f16 would make infinite. *found and the
+ * element's index, if any.
+ */
+hone_status hone_find_f16_overflow(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                   bool *found, uint64_t *index, hone_error *err);
+
+#endif

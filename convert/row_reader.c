@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "convert/row_reader.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/half.h"
+#include "base/mem.h"
+#include "base/parallel.h"
+#include "formats/decode.h"
+
+static uint64_t source_row_nbytes(const hone_planned_tensor *t)
+{
+    return t->source ? t->source->nbytes / t->n_rows : 0;
+}
+
+size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows)
+{
+    return (size_t)(source_row_nbytes(t) * nrows);
+}
+
+/* Index of the first NaN or infinity, or n. All-ones exponents are rare, so test many at a time. */
+static size_t first_not_finite(const float *x, size_t n)
+{
+    enum { STRIDE = 64 };
+    for (size_t i = 0; i < n; i += STRIDE) {
+        const size_t end = i + STRIDE < n ? i + STRIDE : n;
+        unsigned bad = 0;
+        for (size_t j = i; j < end; j++)
+            bad |= (hone_f32_bits(x[j]) & 0x7f800000u) == 0x7f800000u;
+        if (!bad)
+            continue;
+        for (size_t j = i; j < end; j++)
+            if (!isfinite(x[j]))
+                return j;
+    }
+    return n;
+}
+
+static hone_status check_finite(const hone_planned_tensor *t, uint64_t row, uint64_t nrows, const float *x,
+                                hone_error *err)
+{
+    const size_t n = (size_t)(nrows * t->row_nelems);
+    const size_t i = first_not_finite(x, n);
+    if (i == n)
+        return HONE_OK;
+    const uint64_t source_row = hone_source_row(t, row + i / t->row_nelems);
+    const uint64_t index = source_row * t->row_nelems + i % t->row_nelems;
+    const hone_dtype_info *info = hone_dtype_describe(t->source->dtype);
+    return hone_fail(err, HONE_ERROR_DATA, t->source->offset + index / info->block_nelems * info->block_nbytes,
+                     t->source->name, "element %llu is %s", (unsigned long long)index,
+                     isnan(x[i]) ? "NaN" : "infinite");
+}
+
+hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, uint64_t row,
+                           uint64_t nrows, void *raw, float *dst, hone_error *err)
+{
+    if (!t->source) {
+        memcpy(dst, t->constant + row * t->row_nelems, (size_t)(nrows * t->row_nelems) * sizeof *dst);
+        return HONE_OK;
+    }
+    const uint64_t row_nbytes = source_row_nbytes(t);
+    if (t->order == HONE_ROWS_AS_STORED) {
+        HONE_TRY(hone_checkpoint_read(plan->src, t->source, row * row_nbytes, (size_t)(nrows * row_nbytes), raw, err));
+    } else {
+        for (uint64_t r = 0; r < nrows; r++)
+            HONE_TRY(hone_checkpoint_read(plan->src, t->source, hone_source_row(t, row + r) * row_nbytes,
+                                          (size_t)row_nbytes, (char *)raw + r * row_nbytes, err));
+    }
+    hone_decoder(t->source->dtype, ctx->cpu)(raw, dst, (size_t)(nrows * t->row_nelems));
+    return check_finite(t, row, nrows, dst, err);
+}
+
+struct overflow_scan {
+    const hone_context *ctx;
+    const hone_plan *plan;
+    const hone_planned_tensor *t;
+    uint64_t chunk_rows;
+    void *raw;    /* one slice per thread */
+    float *values;
+    size_t raw_nbytes, n_values;
+};
+
+/* Reports an overflow as MISMATCH with the index in err->offset: the loop then keeps the first one. */
+static hone_status scan_chunk(void *user, size_t i, int thread, hone_error *err)
+{
+    const struct overflow_scan *s = user;
+    const uint64_t row = i * s->chunk_rows;
+    const uint64_t nrows = s->t->n_rows - row < s->chunk_rows ? s->t->n_rows - row : s->chunk_rows;
+    float *values = s->values + (size_t)thread * s->n_values;
+    HONE_TRY(hone_read_rows(s->ctx, s->plan, s->t, row, nrows, (char *)s->raw + (size_t)thread * s->raw_nbytes, values,
+                            err));
+    const size_t n = (size_t)(nrows * s->t->row_nelems);
+    for (size_t j = 0; j < n; j++) /* 65520 = 65504 + half a step: the first value that rounds to infinity */
+        if (fabsf(values[j]) >= 65520.0f)
+            return hone_fail(err, HONE_ERROR_MISMATCH,
+                             hone_source_row(s->t, row + j / s->t->row_nelems) * s->t->row_nelems +
+                                 j % s->t->row_nelems,
+                             NULL, "too large for f16");
+    return HONE_OK;
+}
+
+hone_status hone_find_f16_overflow(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                   bool *found, uint64_t *index, hone_error *err)
+{
+    enum { CHUNK_NELEMS = 1 << 16 };
+    *found = false;
+    *index = 0;
+    struct overflow_scan s = {.ctx = ctx, .plan = plan, .t = t};
+    s.chunk_rows = t->row_nelems < CHUNK_NELEMS ? CHUNK_NELEMS / t->row_nelems : 1;
+    s.raw_nbytes = hone_row_reader_nbytes(t, s.chunk_rows);
+    s.n_values = (size_t)(s.chunk_rows * t->row_nelems);
+    s.raw = hone_alloc((size_t)ctx->n_threads, s.raw_nbytes);
+    s.values = hone_alloc((size_t)ctx->n_threads * s.n_values, sizeof *s.values);
+    hone_error failure = {0};
+    hone_status status = HONE_ERROR_NOMEM;
+    if (s.raw && s.values)
+        status = hone_parallel_for((size_t)((t->n_rows + s.chunk_rows - 1) / s.chunk_rows), ctx->n_threads, scan_chunk,
+                                   &s, &failure);
+    else
+        (void)hone_fail_nomem(&failure, s.n_values * sizeof *s.values);
+    hone_release(s.raw);
+    hone_release(s.values);
+    if (status == HONE_ERROR_MISMATCH) {
+        *found = true;
+        *index = failure.offset;
+        return HONE_OK;
+    }
+    if (status != HONE_OK && err)
+        *err = failure;
+    return status;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "quantize/mix.h"
+
+#include <stddef.h>
+#include <strings.h>
+
+enum mix_id {
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2_K,
+    Q2_K_S,
+    Q3_K_S,
+    Q3_K_M,
+    Q3_K_L,
+    Q4_K_S,
+    Q4_K_M,
+    Q5_K_S,
+    Q5_K_M,
+    Q6_K
+};
+
+/* File types: llama.h, enum llama_ftype. */
+static const hone_mix mixes[] = {
+    [Q4_0] = {"q4_0", 2, HONE_Q4_0},      [Q4_1] = {"q4_1", 3, HONE_Q4_1},      [Q5_0] = {"q5_0", 8, HONE_Q5_0},
+    [Q5_1] = {"q5_1", 9, HONE_Q5_1},      [Q8_0] = {"q8_0", 7, HONE_Q8_0},      [Q2_K] = {"q2_k", 10, HONE_Q2_K},
+    [Q2_K_S] = {"q2_k_s", 21, HONE_Q2_K}, [Q3_K_S] = {"q3_k_s", 11, HONE_Q3_K}, [Q3_K_M] = {"q3_k_m", 12, HONE_Q3_K},
+    [Q3_K_L] = {"q3_k_l", 13, HONE_Q3_K}, [Q4_K_S] = {"q4_k_s", 14, HONE_Q4_K}, [Q4_K_M] = {"q4_k_m", 15, HONE_Q4_K},
+    [Q5_K_S] = {"q5_k_s", 16, HONE_Q5_K}, [Q5_K_M] = {"q5_k_m", 17, HONE_Q5_K}, [Q6_K] = {"q6_k", 18, HONE_Q6_K},
+};
+
+/* What people type for a mix, when they leave its size off. */
+static const struct {
+    const char *name;
+    enum mix_id mix;
+} aliases[] = {{"q3_k", Q3_K_M}, {"q4_k", Q4_K_M}, {"q5_k", Q5_K_M}};
+
+const hone_mix *hone_mix_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++)
+        if (strcasecmp(mixes[i].name, name) == 0)
+            return &mixes[i];
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+        if (strcasecmp(aliases[i].name, name) == 0)
+            return &mixes[aliases[i].mix];
+    return NULL;
+}
+
+/* The first and last eighth of the layers, and every third between. */
+static bool use_more_bits(unsigned layer, unsigned n_layers)
+{
+    const unsigned eighth = n_layers / 8;
+    return layer < eighth || layer >= 7 * n_layers / 8 || (layer - eighth) % 3 == 2;
+}
+
+static hone_dtype choose_output(hone_dtype base, const hone_mix_model *model, uint64_t row_nelems)
+{
+    if (model->falcon || row_nelems % hone_dtype_describe(base)->block_nelems != 0 || base == HONE_Q8_0)
+        return HONE_Q8_0;
+    return HONE_Q6_K;
+}
+
+static hone_dtype choose_attn_v(enum mix_id id, hone_dtype base, const hone_mix_model *model, unsigned layer)
+{
+    const bool wide_groups = model->n_kv_heads && model->n_heads / model->n_kv_heads >= 4;
+    hone_dtype dtype = base;
+    if (id == Q2_K)
+        dtype = wide_groups ? HONE_Q4_K : HONE_Q3_K;
+    else if (id == Q2_K_S && wide_groups)
+        dtype = HONE_Q4_K;
+    else if (id == Q3_K_M)
+        dtype = layer < 2 ? HONE_Q5_K : HONE_Q4_K;
+    else if (id == Q3_K_L)
+        dtype = HONE_Q5_K;
+    else if ((id == Q4_K_M || id == Q5_K_M) && use_more_bits(layer, model->n_layers))
+        dtype = HONE_Q6_K;
+    else if (id == Q4_K_S && layer < 4)
+        dtype = HONE_Q5_K;
+    /* LLaMA 70B: eight heads share each attn_v row, so the matrix is small and its error counts eightfold. */
+    const bool llama_70b = model->n_layers == 80 && model->n_heads != model->n_kv_heads;
+    if (llama_70b && (dtype == HONE_Q3_K || dtype == HONE_Q4_K))
+        dtype = HONE_Q5_K;
+    return model->n_experts == 8 ? HONE_Q8_0 : dtype;
+}
+
+static hone_dtype choose_ffn_down(enum mix_id id, hone_dtype base, const hone_mix_model *model, unsigned layer)
+{
+    const unsigned n = model->n_layers;
+    switch (id) {
+    case Q2_K:
+        return HONE_Q3_K;
+    case Q2_K_S:
+        return layer < n / 8 ? HONE_Q4_K : base;
+    case Q3_K_M:
+        if (layer < n / 16)
+            return HONE_Q5_K;
+        return !model->falcon || use_more_bits(layer, n) ? HONE_Q4_K : HONE_Q3_K;
+    case Q3_K_L:
+        return model->falcon ? HONE_Q4_K : HONE_Q5_K;
+    case Q4_K_S:
+        return !model->falcon && layer < n / 8 ? HONE_Q5_K : base;
+    case Q4_K_M:
+        if (!model->falcon)
+            return use_more_bits(layer, n) ? HONE_Q6_K : base;
+        if (layer < n / 16)
+            return HONE_Q6_K;
+        return use_more_bits(layer, n) ? HONE_Q5_K : HONE_Q4_K;
+    case Q5_K_M:
+        return use_more_bits(layer, n) ? HONE_Q6_K : base;
+    default:
+        return base;
+    }
+}
+
+static hone_dtype choose_attn_output(enum mix_id id, hone_dtype base, const hone_mix_model *model)
+{
+    if (model->falcon)
+        return id == Q3_K_L ? HONE_Q4_K : base;
+    if (model->n_experts == 8) {
+        const bool small = id == Q2_K || id == Q3_K_S || id == Q3_K_M || id == Q4_K_S || id == Q4_K_M;
+        return small ? HONE_Q5_K : base;
+    }
+    switch (id) {
+    case Q2_K:
+        return HONE_Q3_K;
+    case Q3_K_M:
+        return HONE_Q4_K;
+    case Q3_K_L:
+        return HONE_Q5_K;
+    default:
+        return base;
+    }
+}
+
+hone_dtype hone_mix_choose(const hone_mix *mix, const hone_mix_model *model, const hone_mix_tensor *tensor)
+{
+    const enum mix_id id = (enum mix_id)(mix - mixes);
+    const hone_dtype base = mix->dtype;
+    switch (tensor->role) {
+    case HONE_ROLE_OUTPUT:
+        return choose_output(base, model, tensor->row_nelems);
+    case HONE_ROLE_TOKEN_EMBD:
+        return model->tied ? choose_output(base, model, tensor->row_nelems) : base;
+    case HONE_ROLE_ATTN_V:
+    case HONE_ROLE_ATTN_QKV: /* a fused matrix is as sensitive as the v in it; llama.cpp's own qkv rule is unreachable
+                              */
+        return choose_attn_v(id, base, model, tensor->layer);
+    case HONE_ROLE_ATTN_K:
+        return model->n_experts == 8 ? HONE_Q8_0 : base;
+    case HONE_ROLE_FFN_DOWN:
+        return choose_ffn_down(id, base, model, tensor->layer);
+    case HONE_ROLE_ATTN_OUTPUT:
+        return choose_attn_output(id, base, model);
+    default:
+        return base;
+    }
+}
+
+hone_dtype hone_mix_fallback(hone_dtype dtype, uint64_t row_nelems)
+{
+    if (row_nelems % hone_dtype_describe(dtype)->block_nelems == 0)
+        return dtype;
+    hone_dtype smaller = HONE_F16;
+    switch (dtype) {
+    case HONE_Q2_K:
+    case HONE_Q3_K:
+        smaller = HONE_Q4_0;
+        break;
+    case HONE_Q4_K:
+        smaller = HONE_Q5_0;
+        break;
+    case HONE_Q5_K:
+        smaller = HONE_Q5_1;
+        break;
+    case HONE_Q6_K:
+        smaller = HONE_Q8_0;
+        break;
+    default:
+        break;
+    }
+    return row_nelems % hone_dtype_describe(smaller)->block_nelems == 0 ? smaller : HONE_F16;
+}
