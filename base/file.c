@@ -51,6 +51,7 @@ hone_status hone_file_open(const char *path, hone_file *out, hone_error *err)
     out->nbytes = (uint64_t)st.st_size;
     out->device = (uint64_t)st.st_dev;
     out->inode = (uint64_t)st.st_ino;
+    out->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
     return HONE_OK;
 }
 

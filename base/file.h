@@ -14,6 +14,7 @@ typedef struct hone_file {
     int fd;
     uint64_t nbytes; /* size when opened */
     uint64_t device, inode;
+    int64_t mtime_ns; /* last change of its contents */
 } hone_file;
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Running a plan: chunks of rows are read, transformed, encoded and written in parallel; their checksums are taken in file order;
- * the header goes in last, with the checksums, and only then does the file get its name.
+ * Running a plan: chunks of rows are read, transformed, encoded and written in parallel; checksums and the journal advance in file
+ * order; the header goes in last, with the checksums, and only then does the file get its name.
  */
 #include <string.h>
 
@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "base/writer.h"
+#include "convert/journal.h"
 #include "convert/row_reader.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
@@ -33,6 +34,8 @@ struct job {
     size_t n_chunks;
     struct workspace *workspaces;
     hone_writer writer;
+    hone_journal journal;
+    size_t first_chunk;  /* chunks before it were done by an earlier run */
     XXH3_state_t *hash;  /* of the tensor being committed */
     uint64_t *checksums; /* one per tensor */
     uint64_t done_nbytes, total_nbytes;
@@ -100,46 +103,98 @@ static void clamp_to_f16(float *x, size_t n)
         x[i] = x[i] > 65504.0f ? 65504.0f : x[i] < -65504.0f ? -65504.0f : x[i];
 }
 
+/* Where a chunk lies in the output. */
+static uint64_t chunk_offset(const struct job *job, const struct chunk *chunk)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    return t->offset + chunk->row * t->row_nbytes;
+}
+
+static size_t chunk_nbytes(const struct job *job, const struct chunk *chunk)
+{
+    return (size_t)(chunk->nrows * job->plan->tensors[chunk->tensor].row_nbytes);
+}
+
+/* Nothing is encoded when rows keep their type: copying keeps every bit as it is. */
+static const void *chunk_bytes(const struct workspace *w, const hone_planned_tensor *t)
+{
+    return t->source && t->source->dtype == t->dtype ? w->raw : w->encoded;
+}
+
 static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     const struct job *job = user;
-    const struct chunk *chunk = &job->chunks[i];
+    const struct chunk *chunk = &job->chunks[job->first_chunk + i];
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     const struct workspace *w = &job->workspaces[thread];
     HONE_TRY(hone_read_rows(job->ctx, job->plan, t, chunk->row, chunk->nrows, w->raw, w->values, err));
 
-    const size_t row_nelems = (size_t)t->row_nelems, nelems = (size_t)chunk->nrows * row_nelems;
-    /* Nothing to encode when rows keep their type: copying also keeps NaN-free bits such as -0 as they are. */
-    const bool same_type = t->source && t->source->dtype == t->dtype;
-    const void *bytes = same_type ? w->raw : w->encoded;
-    if (!same_type) {
+    const size_t row_nelems = (size_t)t->row_nelems;
+    const void *bytes = chunk_bytes(w, t);
+    if (bytes == w->encoded) {
         if (t->dtype == HONE_F16 && job->plan->saturate)
-            clamp_to_f16(w->values, nelems);
+            clamp_to_f16(w->values, (size_t)chunk->nrows * row_nelems);
         const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
         for (uint64_t r = 0; r < chunk->nrows; r++)
             encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
     }
-    return hone_writer_write(&job->writer, t->offset + chunk->row * t->row_nbytes, bytes,
-                             (size_t)(chunk->nrows * t->row_nbytes), err);
+    return hone_writer_write(&job->writer, chunk_offset(job, chunk), bytes, chunk_nbytes(job, chunk), err);
+}
+
+/* A chunk is done: its tensor's checksum takes it in. */
+static void account_chunk(struct job *job, const struct chunk *chunk, const void *bytes)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    if (chunk->row == 0)
+        (void)XXH3_64bits_reset(job->hash);
+    (void)XXH3_64bits_update(job->hash, bytes, chunk_nbytes(job, chunk));
+    if (chunk->row + chunk->nrows == t->n_rows)
+        job->checksums[chunk->tensor] = XXH3_64bits_digest(job->hash);
+    job->done_nbytes += chunk_nbytes(job, chunk);
+    hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
 }
 
 static hone_status commit_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     struct job *job = user;
-    const struct chunk *chunk = &job->chunks[i];
-    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    const struct workspace *w = &job->workspaces[thread];
-    const bool same_type = t->source && t->source->dtype == t->dtype;
-    const size_t nbytes = (size_t)(chunk->nrows * t->row_nbytes);
-    (void)err;
-    if (chunk->row == 0)
-        (void)XXH3_64bits_reset(job->hash);
-    (void)XXH3_64bits_update(job->hash, same_type ? w->raw : w->encoded, nbytes);
-    if (chunk->row + chunk->nrows == t->n_rows)
-        job->checksums[chunk->tensor] = XXH3_64bits_digest(job->hash);
-    job->done_nbytes += nbytes;
-    hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
+    const struct chunk *chunk = &job->chunks[job->first_chunk + i];
+    const void *bytes = chunk_bytes(&job->workspaces[thread], &job->plan->tensors[chunk->tensor]);
+    HONE_TRY(hone_journal_commit(&job->journal, XXH3_64bits(bytes, chunk_nbytes(job, chunk)), err));
+    account_chunk(job, chunk, bytes);
     return HONE_OK;
+}
+
+/* Take over what an earlier run finished, as far as its bytes are still what it wrote. */
+static hone_status resume(struct job *job, hone_error *err)
+{
+    const struct workspace *w = &job->workspaces[0];
+    const uint64_t n_done = job->journal.n_done;
+    for (job->journal.n_done = 0; job->journal.n_done < n_done; job->journal.n_done++) {
+        const struct chunk *chunk = &job->chunks[job->journal.n_done];
+        uint64_t checksum;
+        HONE_TRY(hone_journal_chunk(&job->journal, job->journal.n_done, &checksum, err));
+        HONE_TRY(hone_writer_read(&job->writer, chunk_offset(job, chunk), w->encoded, chunk_nbytes(job, chunk), err));
+        if (XXH3_64bits(w->encoded, chunk_nbytes(job, chunk)) != checksum)
+            break;
+        account_chunk(job, chunk, w->encoded);
+    }
+    job->first_chunk = (size_t)job->journal.n_done;
+    if (job->first_chunk)
+        hone_context_note(job->ctx, "resuming: %zu of %zu chunks were done", job->first_chunk, job->n_chunks);
+    return HONE_OK;
+}
+
+/* What must be equal for two runs to be the same work: the header, how it is cut into chunks, and the sources as they are now. */
+static uint64_t identity(const struct job *job)
+{
+    const hone_plan *plan = job->plan;
+    uint64_t id = XXH3_64bits_withSeed(plan->layout.bytes, plan->layout.nbytes, plan->chunk_nelems);
+    for (size_t i = 0; i < plan->src->n_files; i++) {
+        const hone_file *f = &plan->src->files[i];
+        const uint64_t facts[] = {f->nbytes, f->device, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
+        id = XXH3_64bits_withSeed(facts, sizeof facts, id);
+    }
+    return id;
 }
 
 static hone_status refuse_own_input(const hone_plan *plan, const char *path, hone_error *err)
@@ -155,17 +210,18 @@ static hone_status refuse_own_input(const hone_plan *plan, const char *path, hon
     return hone_fail_in_file(err, status, path);
 }
 
+/* The plan's header with the checksums filled in; the plan itself stays as it was made. */
 static hone_status seal(struct job *job, hone_error *err)
 {
     const hone_plan *plan = job->plan;
-    memcpy(plan->layout.bytes + plan->checksums_at, job->checksums, plan->n_tensors * sizeof *job->checksums);
+    const size_t nbytes = plan->n_tensors * sizeof *job->checksums;
     HONE_TRY(hone_writer_write(&job->writer, 0, plan->layout.bytes, plan->layout.nbytes, err));
+    HONE_TRY(hone_writer_write(&job->writer, plan->checksums_at, job->checksums, nbytes, err));
     return hone_writer_commit(&job->writer, err);
 }
 
 static void free_job(struct job *job)
 {
-    hone_writer_abort(&job->writer);
     if (job->hash)
         (void)XXH3_freeState(job->hash);
     for (int i = 0; job->workspaces && i < job->plan->n_threads; i++) {
@@ -178,29 +234,49 @@ static void free_job(struct job *job)
     hone_release(job->checksums);
 }
 
+static hone_status open_output(struct job *job, const char *path, hone_writer_options opts, hone_error *err)
+{
+    HONE_TRY(hone_writer_open(path, job->plan->layout.file_nbytes, hone_journal_nbytes(job->n_chunks), opts,
+                              &job->writer, err));
+    const hone_status status = hone_journal_open(&job->writer, identity(job), job->n_chunks, &job->journal, err);
+    if (status != HONE_OK)
+        hone_writer_suspend(&job->writer);
+    return status;
+}
+
+static hone_status run(struct job *job, hone_error *err)
+{
+    HONE_TRY(resume(job, err));
+    HONE_TRY(hone_parallel_ordered(job->n_chunks - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk,
+                                   job, err));
+    return seal(job, err);
+}
+
+static hone_status prepare(struct job *job, hone_error *err)
+{
+    HONE_TRY(cut_chunks(job, err));
+    HONE_TRY(alloc_workspaces(job, err));
+    job->hash = XXH3_createState();
+    job->checksums = hone_calloc(job->plan->n_tensors, sizeof *job->checksums);
+    return job->hash && job->checksums ? HONE_OK : hone_fail_nomem(err, job->plan->n_tensors * 8);
+}
+
 hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path, bool overwrite,
                           hone_error *err)
 {
     HONE_TRY(hone_writer_check_target(path, overwrite, err));
     HONE_TRY(refuse_own_input(plan, path, err));
     struct job job = {.ctx = ctx, .plan = plan, .writer = {.fd = -1}};
-    hone_status status = cut_chunks(&job, err);
+    hone_status status = prepare(&job, err);
     if (status == HONE_OK)
-        status = alloc_workspaces(&job, err);
-    if (status != HONE_OK)
-        goto out;
-    job.hash = XXH3_createState();
-    job.checksums = hone_calloc(plan->n_tensors, sizeof *job.checksums);
-    if (!job.hash || !job.checksums) {
-        status = hone_fail_nomem(err, plan->n_tensors * sizeof *job.checksums);
-        goto out;
-    }
-    status = hone_writer_open(path, plan->layout.file_nbytes, overwrite, &job.writer, err);
+        status = open_output(&job, path, (hone_writer_options){.overwrite = overwrite}, err);
     if (status == HONE_OK)
-        status = hone_parallel_ordered(job.n_chunks, plan->n_threads, encode_chunk, commit_chunk, &job, err);
-    if (status == HONE_OK)
-        status = seal(&job, err);
-out:
+        status = run(&job, err);
+    /* Work is kept when the machine failed us, not when the input did: that will fail again. */
+    if (status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM)
+        hone_writer_suspend(&job.writer);
+    else
+        hone_writer_abort(&job.writer);
     free_job(&job);
     /* An error that names no file is about the source. */
     return hone_fail_in_file(err, status, hone_checkpoint_path(plan->src));
