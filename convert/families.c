@@ -5,6 +5,7 @@
 #include "convert/plan_impl.h"
 
 static const hone_family *const families[] = {
+    &hone_family_gpt2,
     &hone_family_llama,
 };
 

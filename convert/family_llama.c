@@ -5,7 +5,6 @@
  * Names and transforms: llama.cpp conversion/llama.py and gguf-py tensor_mapping.py.
  */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -153,30 +152,12 @@ struct layer_tensor {
     uint32_t interleave_heads; /* of the output; 0: rows as stored */
 };
 
-static hone_status check_shape(const hone_tensor *t, uint64_t rows, uint64_t cols, hone_error *err)
-{
-    const bool ok = cols ? t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols
-                         : t->n_dims == 1 && t->shape[0] == rows;
-    if (ok)
-        return HONE_OK;
-    char shape[128] = "";
-    for (unsigned i = 0; i < t->n_dims && strlen(shape) < sizeof shape - 24; i++)
-        (void)snprintf(shape + strlen(shape), sizeof shape - strlen(shape), i ? ", %llu" : "%llu",
-                       (unsigned long long)t->shape[i]);
-    if (cols)
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
-                         "has shape [%s], the configuration says [%llu, %llu]", shape, (unsigned long long)rows,
-                         (unsigned long long)cols);
-    return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "has shape [%s], the configuration says [%llu]",
-                     shape, (unsigned long long)rows);
-}
-
 static hone_status add_global(hone_plan *plan, const char *hf, const char *gguf, uint64_t rows, uint64_t cols,
                               hone_error *err)
 {
     const hone_tensor *source;
     HONE_TRY(hone_plan_source(plan, true, &source, err, "%s", hf));
-    HONE_TRY(check_shape(source, rows, cols, err));
+    HONE_TRY(hone_plan_check_shape(source, rows, cols, err));
     return hone_plan_add(plan, (hone_planned_tensor){.source = source}, err, "%s", gguf);
 }
 
@@ -208,7 +189,7 @@ static hone_status add_layer(hone_plan *plan, const struct llama_config *c, uint
         HONE_TRY(hone_plan_source(plan, k->required, &source, err, "model.layers.%u.%s", layer, k->hf));
         if (!source)
             continue;
-        HONE_TRY(check_shape(source, k->rows, k->cols, err));
+        HONE_TRY(hone_plan_check_shape(source, k->rows, k->cols, err));
         const hone_planned_tensor t = {
             .source = source,
             .order = k->interleave_heads ? HONE_ROWS_INTERLEAVE_HALVES : HONE_ROWS_AS_STORED,
@@ -230,20 +211,10 @@ static hone_status add_embeddings(hone_plan *plan, const struct llama_config *c,
     return add_global(plan, HEAD, "output.weight", c->n_vocab, c->hidden, err);
 }
 
-/* Every tensor of the source is used or known to be derived; what we do not know we must not drop in silence. */
-static hone_status check_all_used(const hone_plan *plan, const struct llama_config *c, hone_error *err)
+/* Computed from the configuration, or the other name of a tied matrix. */
+static bool is_derived(const hone_tensor *t, bool tied)
 {
-    const size_t n = hone_checkpoint_n_tensors(plan->src);
-    for (size_t i = 0; i < n; i++) {
-        const hone_tensor *t = hone_checkpoint_tensor(plan->src, i);
-        bool used = strstr(t->name, "rotary_emb.inv_freq") != NULL ||
-                    (c->tied && strcmp(t->name, "lm_head.weight") == 0);
-        for (size_t j = 0; j < plan->n_tensors && !used; j++)
-            used = plan->tensors[j].source == t;
-        if (!used)
-            return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->offset, t->name, "has no place in this architecture");
-    }
-    return HONE_OK;
+    return strstr(t->name, "rotary_emb.inv_freq") != NULL || (tied && strcmp(t->name, "lm_head.weight") == 0);
 }
 
 static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_error *err)
@@ -272,7 +243,7 @@ static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_err
     for (uint32_t layer = 0; layer < c.n_layers; layer++)
         HONE_TRY(add_layer(plan, &c, layer, err));
     HONE_TRY(add_global(plan, "model.norm.weight", "output_norm.weight", c.hidden, 0, err));
-    return check_all_used(plan, &c, err);
+    return hone_plan_check_all_used(plan, c.tied, is_derived, err);
 }
 
 static const char *const classes[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", NULL};

@@ -43,6 +43,10 @@ hone_status hone_plan_add(hone_plan *plan, hone_planned_tensor t, hone_error *er
     if (t.source) {
         t.n_dims = t.source->n_dims;
         memcpy(t.shape, t.source->shape, sizeof t.shape);
+        if (t.order == HONE_ROWS_TRANSPOSE && t.n_dims == 2) {
+            t.shape[0] = t.source->shape[1];
+            t.shape[1] = t.source->shape[0];
+        }
     }
     t.why = "";
     plan->tensors[plan->n_tensors++] = t;
@@ -63,9 +67,42 @@ hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_te
     return HONE_OK;
 }
 
+hone_status hone_plan_check_shape(const hone_tensor *t, uint64_t rows, uint64_t cols, hone_error *err)
+{
+    const bool ok = cols ? t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols
+                         : t->n_dims == 1 && t->shape[0] == rows;
+    if (ok)
+        return HONE_OK;
+    char shape[128] = "";
+    for (unsigned i = 0; i < t->n_dims && strlen(shape) < sizeof shape - 24; i++)
+        (void)snprintf(shape + strlen(shape), sizeof shape - strlen(shape), i ? ", %llu" : "%llu",
+                       (unsigned long long)t->shape[i]);
+    if (cols)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
+                         "has shape [%s], the configuration says [%llu, %llu]", shape, (unsigned long long)rows,
+                         (unsigned long long)cols);
+    return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "has shape [%s], the configuration says [%llu]",
+                     shape, (unsigned long long)rows);
+}
+
+hone_status hone_plan_check_all_used(const hone_plan *plan, bool tied,
+                                     bool (*is_derived)(const hone_tensor *t, bool tied), hone_error *err)
+{
+    const size_t n = hone_checkpoint_n_tensors(plan->src);
+    for (size_t i = 0; i < n; i++) {
+        const hone_tensor *t = hone_checkpoint_tensor(plan->src, i);
+        bool used = is_derived(t, tied);
+        for (size_t j = 0; j < plan->n_tensors && !used; j++)
+            used = plan->tensors[j].source == t;
+        if (!used)
+            return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->offset, t->name, "has no place in this architecture");
+    }
+    return HONE_OK;
+}
+
 uint64_t hone_source_row(const hone_planned_tensor *t, uint64_t r)
 {
-    if (t->order == HONE_ROWS_AS_STORED)
+    if (t->order != HONE_ROWS_INTERLEAVE_HALVES)
         return r;
     const uint64_t head_rows = t->n_rows / t->n_heads;
     const uint64_t head = r / head_rows, within = r % head_rows;
@@ -80,11 +117,13 @@ static hone_status settle_geometry(hone_planned_tensor *t, hone_error *err)
     for (unsigned i = 0; i + 1 < t->n_dims; i++)
         if (!hone_mul_u64(t->n_rows, t->shape[i], &t->n_rows))
             return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "shape overflows");
-    if (t->order != HONE_ROWS_AS_STORED && t->n_dims == 1) {
+    if (t->order == HONE_ROWS_TRANSPOSE && (t->n_dims != 2 || hone_dtype_describe(t->source->dtype)->is_quantized))
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name, "only plain matrices can be transposed");
+    if (t->order == HONE_ROWS_INTERLEAVE_HALVES && t->n_dims == 1) {
         t->n_rows = t->row_nelems;
         t->row_nelems = 1;
     }
-    if (t->order != HONE_ROWS_AS_STORED && t->n_rows % (2 * (uint64_t)t->n_heads) != 0)
+    if (t->order == HONE_ROWS_INTERLEAVE_HALVES && t->n_rows % (2 * (uint64_t)t->n_heads) != 0)
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "%llu rows are no %u heads of even size",
                          (unsigned long long)t->n_rows, t->n_heads);
     if (t->n_dims == 0 || t->n_dims > 4 || t->n_rows == 0 || t->row_nelems == 0)
@@ -170,7 +209,7 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         widest = plan->tensors[i].row_nelems;
         widest_tensor = &plan->tensors[i];
     }
-    enum { BYTES_PER_ELEMENT = 8 + 4 + 4 }; /* the widest source, f32, the widest target */
+    enum { BYTES_PER_ELEMENT = 8 + 4 + 4 + 4 }; /* the widest source, f32 before and after a transpose, the widest target */
     const uint64_t per_thread = ctx->memory_nbytes / (unsigned)ctx->n_threads / BYTES_PER_ELEMENT;
     uint64_t nelems = per_thread < TARGET_CHUNK_NELEMS ? per_thread : TARGET_CHUNK_NELEMS;
     plan->n_threads = ctx->n_threads;
@@ -289,6 +328,11 @@ hone_plan_totals hone_plan_describe(const hone_plan *plan)
 
 hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
 {
+    static const char *const order_names[] = {
+        [HONE_ROWS_AS_STORED] = "",
+        [HONE_ROWS_INTERLEAVE_HALVES] = "interleave",
+        [HONE_ROWS_TRANSPOSE] = "transpose",
+    };
     const hone_planned_tensor *t = &plan->tensors[i];
     hone_plan_tensor out = {
         .name = t->name,
@@ -297,7 +341,7 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
         .offset = t->offset,
         .nbytes = t->nbytes,
         .source = t->source ? t->source->name : "",
-        .transform = t->order == HONE_ROWS_INTERLEAVE_HALVES ? "interleave" : t->source ? "" : "computed",
+        .transform = t->source ? order_names[t->order] : "computed",
         .why = t->why,
     };
     memcpy(out.shape, t->shape, sizeof out.shape);

@@ -22,7 +22,9 @@ typedef enum hone_row_order {
      * Within each head of 2 h rows, source row j * h + i becomes output row 2 * i + j (i < h, j < 2): rotary pairs (i, i + h) of
      * the Hugging Face layout become neighbours (2 i, 2 i + 1), as GGUF's "llama" wants them.
      */
-    HONE_ROWS_INTERLEAVE_HALVES
+    HONE_ROWS_INTERLEAVE_HALVES,
+    /* The source is (in, out), the output (out, in): GPT-2's Conv1D. */
+    HONE_ROWS_TRANSPOSE
 } hone_row_order;
 
 typedef struct hone_planned_tensor {
@@ -66,9 +68,19 @@ struct hone_plan {
 hone_status hone_plan_add(hone_plan *plan, hone_planned_tensor t, hone_error *err, const char *name, ...)
     HONE_PRINTF(4, 5);
 
-/* hone_plan_note_source() finds a source tensor by a printf-style name. DATA if it is missing and required; else *out NULL. */
+/* hone_plan_source() finds a source tensor by a printf-style name. DATA if it is missing and required; else *out NULL. */
 hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_tensor **out, hone_error *err,
                              const char *name, ...) HONE_PRINTF(5, 6);
+
+/* hone_plan_check_shape() compares with (rows, cols), or (rows) if cols is 0. DATA: another shape. */
+hone_status hone_plan_check_shape(const hone_tensor *t, uint64_t rows, uint64_t cols, hone_error *err);
+
+/*
+ * hone_plan_check_all_used() makes sure that nothing is dropped in silence: every tensor of the source is in the plan, or is_derived.
+ * UNSUPPORTED: one is not.
+ */
+hone_status hone_plan_check_all_used(const hone_plan *plan, bool tied,
+                                     bool (*is_derived)(const hone_tensor *t, bool tied), hone_error *err);
 
 /* An architecture family: model classes of config.json, and how to plan them. The table is in families.c. */
 typedef struct hone_family {
@@ -77,6 +89,7 @@ typedef struct hone_family {
     hone_status (*plan)(const hone_context *ctx, hone_plan *plan, hone_error *err);
 } hone_family;
 
+extern const hone_family hone_family_gpt2;
 extern const hone_family hone_family_llama;
 
 /* hone_family_find() returns the family of a model class such as "LlamaForCausalLM", or NULL. */

@@ -15,9 +15,16 @@ static uint64_t source_row_nbytes(const hone_planned_tensor *t)
     return t->source ? t->source->nbytes / t->n_rows : 0;
 }
 
+bool hone_rows_are_raw(const hone_planned_tensor *t)
+{
+    return t->source && t->order != HONE_ROWS_TRANSPOSE;
+}
+
 size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows)
 {
-    return (size_t)(source_row_nbytes(t) * nrows);
+    /* A transpose decodes behind the stored bytes. */
+    const uint64_t decoded = t->order == HONE_ROWS_TRANSPOSE ? nrows * t->row_nelems * sizeof(float) : 0;
+    return (size_t)(source_row_nbytes(t) * nrows + decoded + 4);
 }
 
 /* Index of the first NaN or infinity, or n. All-ones exponents are rare, so test many at a time. */
@@ -46,11 +53,33 @@ static hone_status check_finite(const hone_planned_tensor *t, uint64_t row, uint
     if (i == n)
         return HONE_OK;
     const uint64_t source_row = hone_source_row(t, row + i / t->row_nelems);
-    const uint64_t index = source_row * t->row_nelems + i % t->row_nelems;
+    uint64_t index = source_row * t->row_nelems + i % t->row_nelems;
+    if (t->order == HONE_ROWS_TRANSPOSE)
+        index = i % t->row_nelems * t->n_rows + source_row;
     const hone_dtype_info *info = hone_dtype_describe(t->source->dtype);
     return hone_fail(err, HONE_ERROR_DATA, t->source->offset + index / info->block_nelems * info->block_nbytes,
                      t->source->name, "element %llu is %s", (unsigned long long)index,
                      isnan(x[i]) ? "NaN" : "infinite");
+}
+
+/*
+ * Output rows [row, row + nrows) are columns of the source (row_nelems, n_rows):
+ *
+ *   dst[r][i] = source[i][row + r]
+ */
+static hone_status read_columns(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                uint64_t row, uint64_t nrows, char *raw, float *dst, hone_error *err)
+{
+    const size_t size = hone_dtype_describe(t->source->dtype)->block_nbytes;
+    const size_t n = (size_t)nrows, n_in = (size_t)t->row_nelems, run = n * size;
+    for (size_t i = 0; i < n_in; i++)
+        HONE_TRY(hone_checkpoint_read(plan->src, t->source, (i * t->n_rows + row) * size, run, raw + i * run, err));
+    float *decoded = (float *)(void *)(raw + (n_in * run + 3) / 4 * 4);
+    hone_decoder(t->source->dtype, ctx->cpu)(raw, decoded, n_in * n);
+    for (size_t r = 0; r < n; r++)
+        for (size_t i = 0; i < n_in; i++)
+            dst[r * n_in + i] = decoded[i * n + r];
+    return HONE_OK;
 }
 
 hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, uint64_t row,
@@ -61,6 +90,10 @@ hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const
         return HONE_OK;
     }
     const uint64_t row_nbytes = source_row_nbytes(t);
+    if (t->order == HONE_ROWS_TRANSPOSE) {
+        HONE_TRY(read_columns(ctx, plan, t, row, nrows, raw, dst, err));
+        return check_finite(t, row, nrows, dst, err);
+    }
     if (t->order == HONE_ROWS_AS_STORED) {
         HONE_TRY(hone_checkpoint_read(plan->src, t->source, row * row_nbytes, (size_t)(nrows * row_nbytes), raw, err));
     } else {

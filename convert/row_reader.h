@@ -5,6 +5,9 @@
 
 #include "convert/plan_impl.h"
 
+/* hone_rows_are_raw() tells whether, after hone_read_rows(), raw holds the rows' stored bytes in output order. */
+bool hone_rows_are_raw(const hone_planned_tensor *t);
+
 /* hone_row_reader_nbytes() returns the size of the raw buffer that reading nrows rows of t needs. */
 size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows);
 

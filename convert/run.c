@@ -118,7 +118,7 @@ static size_t chunk_nbytes(const struct job *job, const struct chunk *chunk)
 /* Nothing is encoded when rows keep their type: copying keeps every bit as it is. */
 static const void *chunk_bytes(const struct workspace *w, const hone_planned_tensor *t)
 {
-    return t->source && t->source->dtype == t->dtype ? w->raw : w->encoded;
+    return hone_rows_are_raw(t) && t->source->dtype == t->dtype ? w->raw : w->encoded;
 }
 
 static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
