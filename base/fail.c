@@ -74,7 +74,7 @@ hone_status hone_fail_nomem(hone_error *err, uint64_t nbytes)
 
 hone_status hone_fail_in_file(hone_error *err, hone_status status, const char *file)
 {
-    if (err && err->file[0] == '\0' && file) {
+    if (status != HONE_OK && err && err->file[0] == '\0' && file) {
         copy_tail(err->file, sizeof err->file, file);
         blank_control_bytes(err->file);
     }
@@ -83,7 +83,7 @@ hone_status hone_fail_in_file(hone_error *err, hone_status status, const char *f
 
 hone_status hone_fail_for(hone_error *err, hone_status status, const char *item)
 {
-    if (err && err->item[0] == '\0' && item) {
+    if (status != HONE_OK && err && err->item[0] == '\0' && item) {
         copy_tail(err->item, sizeof err->item, item);
         blank_control_bytes(err->item);
     }

@@ -12,6 +12,15 @@
 
 enum { MAX_TOKENIZER_NBYTES = 256 << 20, MAX_CONFIG_NBYTES = 16 << 20 };
 
+/* Names the file beside the weights that an error is about. */
+static hone_status fail_beside(const hone_checkpoint *src, const char *name, hone_status status, hone_error *err)
+{
+    char *path = status == HONE_OK ? NULL : hone_path_join(src->dir, name);
+    (void)hone_fail_in_file(err, status, path);
+    hone_release(path);
+    return status;
+}
+
 static hone_status read_json_beside(const hone_checkpoint *src, const char *name, uint64_t max_nbytes, json_t **out,
                                     hone_error *err)
 {
@@ -28,12 +37,7 @@ static hone_status read_json_beside(const hone_checkpoint *src, const char *name
         *out = NULL;
         status = hone_fail(err, HONE_ERROR_DATA, 0, NULL, "not a JSON object");
     }
-    if (status != HONE_OK) {
-        char *path = hone_path_join(src->dir, name);
-        (void)hone_fail_in_file(err, status, path);
-        hone_release(path);
-    }
-    return status;
+    return fail_beside(src, name, status, err);
 }
 
 /* tokenizer_config.json writes a token as "text" or {"content": "text", ...}. */
@@ -148,23 +152,23 @@ static hone_status put_chat_template(const hone_plan *plan, const json_t *tokeni
     return HONE_OK;
 }
 
-/* Fills v from whichever tokenizer file there is; *found tells whether there is one. */
-static hone_status import_file(const hone_plan *plan, hone_vocab_import *v, const json_t *tokenizer_config, bool *found,
-                               hone_error *err)
+/* The three kinds of tokenizer files. Each returns with *found false when its files are not there. */
+
+static hone_status import_tokenizer_json(const hone_plan *plan, hone_vocab_import *v, bool *found, hone_error *err)
 {
     json_t *root;
-    *found = true;
     HONE_TRY(read_json_beside(plan->src, "tokenizer.json", MAX_TOKENIZER_NBYTES, &root, err));
-    if (root) {
-        const hone_status status = hone_import_tokenizer_json(v, root, err);
-        json_decref(root);
-        if (status != HONE_OK) {
-            char *path = hone_path_join(plan->src->dir, "tokenizer.json");
-            (void)hone_fail_in_file(err, status, path);
-            hone_release(path);
-        }
-        return status;
-    }
+    *found = root != NULL;
+    if (!root)
+        return HONE_OK;
+    const hone_status status = hone_import_tokenizer_json(v, root, err);
+    json_decref(root);
+    return fail_beside(plan->src, "tokenizer.json", status, err);
+}
+
+static hone_status import_tokenizer_model(const hone_plan *plan, hone_vocab_import *v, const json_t *tokenizer_config,
+                                          bool *found, hone_error *err)
+{
     char *path = hone_path_join(plan->src->dir, "tokenizer.model");
     if (!path)
         return hone_fail_nomem(err, 0);
@@ -185,13 +189,40 @@ static hone_status import_file(const hone_plan *plan, hone_vocab_import *v, cons
     return status;
 }
 
+static hone_status import_vocab_json(const hone_plan *plan, hone_vocab_import *v, bool *found, hone_error *err)
+{
+    json_t *vocab;
+    char *merges = NULL;
+    size_t len;
+    HONE_TRY(read_json_beside(plan->src, "vocab.json", MAX_TOKENIZER_NBYTES, &vocab, err));
+    hone_status status =
+        hone_checkpoint_sidecar(plan->src, "merges.txt", MAX_TOKENIZER_NBYTES, &merges, &len, err);
+    *found = status == HONE_OK && vocab && merges;
+    if (*found)
+        status = fail_beside(plan->src, "vocab.json", hone_import_vocab_and_merges(v, vocab, merges, err), err);
+    hone_release(merges);
+    json_decref(vocab);
+    return status;
+}
+
+static hone_status import_file(const hone_plan *plan, hone_vocab_import *v, const json_t *tokenizer_config, bool *found,
+                               hone_error *err)
+{
+    HONE_TRY(import_tokenizer_json(plan, v, found, err));
+    if (!*found)
+        HONE_TRY(import_tokenizer_model(plan, v, tokenizer_config, found, err));
+    if (!*found)
+        HONE_TRY(import_vocab_json(plan, v, found, err));
+    return HONE_OK;
+}
+
 static hone_status import_and_put(const hone_context *ctx, const hone_plan *plan, hone_vocab_import *v,
                                   const json_t *tokenizer_config, hone_error *err)
 {
     bool found;
     HONE_TRY(import_file(plan, v, tokenizer_config, &found, err));
     if (!found) {
-        hone_context_note(ctx, "no tokenizer.json or tokenizer.model: the output carries no tokenizer");
+        hone_context_note(ctx, "no tokenizer.json, tokenizer.model or vocab.json: the output carries no tokenizer");
         hone_gguf_put_str(plan->header, "tokenizer.ggml.model", "no_vocab");
         return HONE_OK;
     }

@@ -56,9 +56,8 @@ static bool is_byte_token(const char *text)
            strspn(text + 3, "0123456789ABCDEFabcdef") == 2;
 }
 
-static hone_status import_vocab(hone_vocab_import *v, const json_t *model, bool byte_fallback, hone_error *err)
+static hone_status import_vocab(hone_vocab_import *v, json_t *vocab, bool byte_fallback, hone_error *err)
 {
-    json_t *vocab = json_object_get(model, "vocab");
     if (!json_is_object(vocab))
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "model.vocab", "is not an object");
     const char *text;
@@ -213,7 +212,7 @@ hone_status hone_import_tokenizer_json(hone_vocab_import *v, const json_t *root,
     if (!type || strcmp(type, "BPE") != 0)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "model.type", "\"%s\" is not supported",
                          type ? type : "");
-    HONE_TRY(import_vocab(v, model, byte_fallback, err));
+    HONE_TRY(import_vocab(v, json_object_get(model, "vocab"), byte_fallback, err));
     HONE_TRY(import_merges(v, model, err));
     HONE_TRY(import_added_tokens(v, root, err));
     read_template(v, json_object_get(root, "post_processor"));
@@ -233,6 +232,45 @@ hone_status hone_import_tokenizer_json(hone_vocab_import *v, const json_t *root,
         if (v->unk >= 0)
             v->types[v->unk] = HONE_PIECE_UNKNOWN;
     }
+    return HONE_OK;
+}
+
+/* ---- vocab.json and merges.txt ---- */
+
+/* One merge a line; the first line may name a version. */
+hone_status hone_import_vocab_and_merges(hone_vocab_import *v, json_t *vocab, const char *merges,
+                                         hone_error *err)
+{
+    static const char END[] = "<|endoftext|>";
+    HONE_TRY(import_vocab(v, vocab, false, err));
+    size_t n_lines = 1;
+    for (const char *p = merges; *p; p++)
+        n_lines += *p == '\n';
+    v->merges = hone_arena_alloc(&v->arena, n_lines, sizeof *v->merges);
+    if (!v->merges)
+        return hone_fail_nomem(err, n_lines * sizeof *v->merges);
+    const char *line = merges;
+    for (size_t i = 0; *line; i++) {
+        size_t len = strcspn(line, "\n");
+        const char *following = line + len + (line[len] == '\n');
+        if (len && line[len - 1] == '\r')
+            len--;
+        if (len && !(i == 0 && line[0] == '#')) {
+            if (!memchr(line, ' ', len))
+                return hone_fail(err, HONE_ERROR_DATA, (uint64_t)(line - merges), "merges.txt", "line %zu is no pair",
+                                 i + 1);
+            const char *copy = hone_arena_copy(&v->arena, line, len);
+            if (!copy)
+                return hone_fail_nomem(err, len);
+            v->merges[v->n_merges++] = (hone_string){copy, len};
+        }
+        line = following;
+    }
+    v->model = "gpt2";
+    v->pre = "gpt-2";
+    v->bos = v->eos = v->unk = hone_vocab_import_find(v, END);
+    if (v->bos >= 0)
+        v->types[v->bos] = HONE_PIECE_CONTROL;
     return HONE_OK;
 }
 

@@ -36,6 +36,9 @@ int32_t hone_vocab_import_find(const hone_vocab_import *v, const char *text);
 
 /* From tokenizer.json (its model is BPE; byte-level, or with byte fallback), and from tokenizer.model. */
 hone_status hone_import_tokenizer_json(hone_vocab_import *v, const json_t *root, hone_error *err);
+/* From vocab.json and merges.txt (GPT-2's own files; byte-level). merges is NUL-terminated. */
+hone_status hone_import_vocab_and_merges(hone_vocab_import *v, json_t *vocab, const char *merges,
+                                         hone_error *err);
 hone_status hone_import_sentencepiece(hone_vocab_import *v, const hone_sentencepiece *sp, hone_error *err);
 
 /*
