@@ -247,7 +247,7 @@ static hone_status plan_source(const hone_context *ctx, hone_plan *plan, hone_er
     if (!model_class)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
                          "no configuration names the model's architecture (--config FILE)");
-    const hone_family *family = hone_family_find(model_class);
+    const hone_conversion *family = hone_conversion_find(model_class);
     if (!family)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
                          "unknown architecture \"%s\"", model_class);

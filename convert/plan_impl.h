@@ -82,18 +82,18 @@ hone_status hone_plan_check_shape(const hone_tensor *t, uint64_t rows, uint64_t 
 hone_status hone_plan_check_all_used(const hone_plan *plan, bool tied,
                                      bool (*is_derived)(const hone_tensor *t, bool tied), hone_error *err);
 
-/* An architecture family: model classes of config.json, and how to plan them. The table is in families.c. */
-typedef struct hone_family {
+/* An architecture family: model classes of config.json, and how to plan them. The table is in conversions.c. */
+typedef struct hone_conversion {
     const char *const *classes; /* NULL-terminated */
     const char *gguf_architecture;
     hone_status (*plan)(const hone_context *ctx, hone_plan *plan, hone_error *err);
-} hone_family;
+} hone_conversion;
 
-extern const hone_family hone_family_gpt2;
-extern const hone_family hone_family_llama;
+extern const hone_conversion hone_conversion_gpt2;
+extern const hone_conversion hone_conversion_llama;
 
-/* hone_family_find() returns the family of a model class such as "LlamaForCausalLM", or NULL. */
-const hone_family *hone_family_find(const char *model_class);
+/* hone_conversion_find() returns the family of a model class such as "LlamaForCausalLM", or NULL. */
+const hone_conversion *hone_conversion_find(const char *model_class);
 
 /* hone_plan_from_gguf() plans a GGUF source: metadata copied, tensors one to one. */
 hone_status hone_plan_from_gguf(const hone_context *ctx, hone_plan *plan, hone_error *err);

@@ -134,4 +134,4 @@ static hone_status plan_gpt2(const hone_context *ctx, hone_plan *plan, hone_erro
 
 static const char *const classes[] = {"GPT2LMHeadModel", "GPT2Model", NULL};
 
-const hone_family hone_family_gpt2 = {.classes = classes, .gguf_architecture = "gpt2", .plan = plan_gpt2};
+const hone_conversion hone_conversion_gpt2 = {.classes = classes, .gguf_architecture = "gpt2", .plan = plan_gpt2};

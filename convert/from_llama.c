@@ -248,4 +248,4 @@ static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_err
 
 static const char *const classes[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", NULL};
 
-const hone_family hone_family_llama = {.classes = classes, .gguf_architecture = "llama", .plan = plan_llama};
+const hone_conversion hone_conversion_llama = {.classes = classes, .gguf_architecture = "llama", .plan = plan_llama};
