@@ -24,10 +24,10 @@ struct hone_checkpoint {
     size_t *by_name; /* indices into tensors, sorted by name; made by hone_checkpoint_seal_tables() */
     hone_metadata *metadata;
     size_t n_metadata, cap_metadata;
-    json_t *config;       /* config.json, an object, or NULL */
+    json_t *config; /* config.json, an object, or NULL */
     char *config_path;
     const char *architecture; /* borrowed from config or metadata, or NULL */
-    hone_arena arena;     /* names, strings, arrays */
+    hone_arena arena;         /* names, strings, arrays */
 };
 
 /*
@@ -39,6 +39,32 @@ hone_status hone_checkpoint_add_tensor(hone_checkpoint *ckpt, const hone_tensor 
 hone_status hone_checkpoint_add_file(hone_checkpoint *ckpt, const char *path, hone_error *err);
 
 hone_status hone_checkpoint_add_metadata(hone_checkpoint *ckpt, const hone_metadata *entry, hone_error *err);
+
+/*
+ * hone_tensor_measure() sets tensor->nelems and nbytes from its dtype and shape. Returns NULL, or why they contradict
+ * each other (static).
+ */
+const char *hone_tensor_measure(hone_tensor *tensor);
+
+/* hone_checkpoint_seal_tables() makes the name index, once every tensor is in. DATA: two tensors of one name. NOMEM. */
+hone_status hone_checkpoint_seal_tables(hone_checkpoint *ckpt, hone_error *err);
+
+/*
+ * hone_checkpoint_read_directory() adds the weights of the Hugging Face directory ckpt->dir: the shards named by
+ * model.safetensors.index.json, else model.safetensors, else the one *.safetensors file there is. FORMAT: none of them.
+ */
+hone_status hone_checkpoint_read_directory(hone_checkpoint *ckpt, hone_error *err);
+
+/*
+ * A tensor whose elements do not lie in the file row by row as its dtype says: a strided view, a compressed entry,
+ * weights quantized in pieces. read() produces nbytes of its row-major bytes from offset on; both are multiples of the
+ * element size. Embedded as the first member of what read() needs; lives in the checkpoint's arena. Such a tensor is
+ * not bounded by its file: its reader checked it.
+ */
+typedef struct hone_view {
+    hone_status (*read)(const hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t offset, size_t nbytes,
+                        void *dst, hone_error *err);
+} hone_view;
 
 /* A reader adds file number `file` (already open in ckpt->files) to the checkpoint's tables. */
 typedef struct hone_reader {
@@ -55,8 +81,8 @@ extern const hone_reader hone_gguf_reader;
 const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt);
 
 /*
- * hone_checkpoint_sidecar() reads a file beside the weights, such as tokenizer.json. *text is NUL-terminated (hone_release).
- * When it does not exist: HONE_OK and *text NULL.
+ * hone_checkpoint_sidecar() reads a file beside the weights, such as tokenizer.json. *text is NUL-terminated
+ * (hone_release). When it does not exist: HONE_OK and *text NULL.
  */
 hone_status hone_checkpoint_sidecar(const hone_checkpoint *ckpt, const char *name, uint64_t max_nbytes, char **text,
                                     size_t *len, hone_error *err);

@@ -92,6 +92,7 @@ typedef struct hone_tensor {
     unsigned file;   /* index into the checkpoint's files */
     uint64_t offset; /* of the first byte, from the start of that file */
     uint64_t nbytes;
+    const struct hone_view *view; /* internal: how the bytes come about when they do not lie in the file as they are */
 } hone_tensor;
 
 #ifdef __cplusplus

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"$HONE" inspect model --memory 12parsecs

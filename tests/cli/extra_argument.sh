@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"$HONE" check a.gguf b.gguf

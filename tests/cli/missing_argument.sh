@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"$HONE" diff a.gguf

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+: >empty.txt
+"$HONE" perplexity "$MODELS/tiny-llama" --text empty.txt

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"$HONE" verify "$MODELS/tiny-llama" "$MODELS/tiny-llama" --text nope.txt

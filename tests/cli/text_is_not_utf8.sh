@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+printf 'good \377 bad' >text.txt
+"$HONE" perplexity "$MODELS/tiny-llama" --text text.txt

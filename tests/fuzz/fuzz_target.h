@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A fuzz target is one file with this function. libFuzzer calls it with inputs of its own making; replay.c calls it with the
+ * seeds and simple damage to them, so that plain gcc can run it.
+ */
+#ifndef HONE_FUZZ_TARGET_H
+#define HONE_FUZZ_TARGET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The name and type are libFuzzer's. Returns 0. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes);
+
+/* hone_fuzz_open() opens nbytes as a file through the library, walks all that it shows, and closes it. */
+void hone_fuzz_open(const uint8_t *data, size_t nbytes);
+
+#endif

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""Compare hone's block encoders and decoders with ggml's, byte for byte.
+
+The reference is libggml-base as shipped by the llama_cpp package (pip install llama-cpp-python).
+"""
+import argparse
+import ctypes
+import glob
+import os
+import sys
+import zlib
+
+import numpy as np
+
+# hone_dtype (include/hone/tensor.h), ggml type id, elements and bytes per block, dequantizer
+TYPES = {
+    "f32": (2, 0, 1, 4, None),
+    "f16": (3, 1, 1, 2, None),
+    "bf16": (4, 30, 1, 2, None),
+    "q4_0": (17, 2, 32, 18, "q4_0"),
+    "q4_1": (18, 3, 32, 20, "q4_1"),
+    "q5_0": (19, 6, 32, 22, "q5_0"),
+    "q5_1": (20, 7, 32, 24, "q5_1"),
+    "q8_0": (21, 8, 32, 34, "q8_0"),
+    "q2_k": (22, 10, 256, 84, "q2_K"),
+    "q3_k": (23, 11, 256, 110, "q3_K"),
+    "q4_k": (24, 12, 256, 144, "q4_K"),
+    "q5_k": (25, 13, 256, 176, "q5_K"),
+    "q6_k": (26, 14, 256, 210, "q6_K"),
+}
+NCOLS = 2048
+
+
+def pointer(array):
+    return None if array is None else array.ctypes.data_as(ctypes.c_void_p)
+
+
+class Ggml:
+    def __init__(self, path):
+        if path is None:
+            import importlib.util
+
+            spec = importlib.util.find_spec("llama_cpp")
+            if spec is None:
+                sys.exit("llama_cpp is not installed")
+            found = glob.glob(os.path.join(os.path.dirname(spec.origin), "lib", "libggml-base.so*"))
+            if not found:
+                sys.exit("llama_cpp carries no libggml-base.so")
+            path = found[0]
+        self.lib = ctypes.CDLL(path)
+        self.lib.ggml_quantize_chunk.restype = ctypes.c_size_t
+        self.lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p] + \
+            [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+
+    def quantize(self, name, x, importance):
+        _, ggml_id, nelems, nbytes, _ = TYPES[name]
+        out = np.zeros((x.shape[0], x.shape[1] // nelems * nbytes), np.uint8)
+        self.lib.ggml_quantize_chunk(ggml_id, pointer(x), pointer(out), 0, x.shape[0], x.shape[1], pointer(importance))
+        return out
+
+    def dequantize(self, name, data, nelems):
+        out = np.zeros(nelems, np.float32)
+        function = getattr(self.lib, "dequantize_row_" + TYPES[name][4])
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+        function.restype = None
+        function(pointer(data), pointer(out), nelems)
+        return out
+
+
+class Options(ctypes.Structure):
+    _fields_ = [("n_threads", ctypes.c_int), ("memory_nbytes", ctypes.c_uint64), ("cpu", ctypes.c_char_p),
+                ("progress", ctypes.c_void_p), ("note", ctypes.c_void_p), ("user", ctypes.c_void_p)]
+
+
+class Hone:
+    def __init__(self, path, cpu):
+        self.lib = ctypes.CDLL(path)
+        self.lib.hone_quantize_rows.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_void_p,
+                                                ctypes.c_size_t, ctypes.c_size_t] + [ctypes.c_void_p] * 3
+        self.lib.hone_dequantize_row.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t,
+                                                 ctypes.c_void_p, ctypes.c_void_p]
+        options = Options(cpu=cpu.encode())
+        self.context = ctypes.c_void_p()
+        status = self.lib.hone_context_new(ctypes.byref(options), ctypes.byref(self.context), None)
+        self.available = status == 0
+
+    def quantize(self, name, x, importance):
+        dtype, _, nelems, nbytes, _ = TYPES[name]
+        out = np.zeros((x.shape[0], x.shape[1] // nelems * nbytes), np.uint8)
+        status = self.lib.hone_quantize_rows(self.context, dtype, 0, pointer(x), x.shape[0], x.shape[1],
+                                             pointer(importance), pointer(out), None)
+        if status:
+            sys.exit(f"hone_quantize_rows({name}) returned {status}")
+        return out
+
+    def dequantize(self, name, data, nelems):
+        out = np.zeros(nelems, np.float32)
+        status = self.lib.hone_dequantize_row(self.context, TYPES[name][0], pointer(data), nelems, pointer(out), None)
+        if status:
+            sys.exit(f"hone_dequantize_row({name}) returned {status}")
+        return out
+
+
+def fills(rng, nrows):
+    """Yields (name, rows): what weights look like, and what they should not look like."""
+    shape = (nrows, NCOLS)
+    gauss = rng.standard_normal(shape).astype(np.float32)
+    yield "gaussian", gauss * np.float32(0.02)
+    yield "t5", rng.standard_t(5, shape).astype(np.float32) * np.float32(0.02)
+    outliers = gauss * np.float32(0.02)
+    outliers[rng.random(shape) < 0.003] *= 80
+    yield "outliers", outliers
+    zeros = gauss * np.float32(0.05)
+    zeros[np.repeat(rng.random((nrows, NCOLS // 16)) < 0.4, 16, axis=1)] = 0
+    zeros[0, :512] = 0
+    yield "zero groups", zeros
+    constant = np.repeat(rng.standard_normal((nrows, NCOLS // 32)).astype(np.float32), 32, axis=1)
+    constant[0] = 0.25
+    constant[-1] = -0.25
+    yield "constant groups", constant
+    yield "positive", np.abs(gauss) + np.float32(0.5)
+    yield "negative", -np.abs(gauss) - np.float32(0.5)
+    yield "two values", np.where(gauss > 0.3, np.float32(0.7), np.float32(-0.1))
+    yield "grid", np.round(gauss * 4) / np.float32(8)  # exact ties in the rounding
+    yield "bf16", (gauss.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    sizes = np.exp2(rng.integers(-30, 12, (nrows, NCOLS // 32))).astype(np.float32)
+    yield "mixed sizes", gauss * np.repeat(sizes, 32, axis=1)
+    yield "f16 subnormal scales", gauss * np.float32(1e-6)
+    yield "tiny", gauss * np.float32(1e-15)
+    yield "smaller", gauss * np.float32(1e-22)
+    yield "near subnormal", gauss * np.float32(1e-37)
+    yield "subnormal", gauss * np.float32(1e-40)
+    yield "large", gauss * np.float32(2e4)
+    yield "huge", gauss * np.float32(1e12)
+    yield "squares overflow", gauss * np.float32(1e25)
+    yield "limit", np.clip(gauss, -1, 1) * np.float32(3.4028e38)
+
+
+GOLDEN_ROWS = 8
+
+
+def seeded_bits(seed, n):
+    """splitmix64 of a counter, as tests/support/seeded_weights.c."""
+    z = np.uint64(seed) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def golden_weights(seed, n):
+    bits = seeded_bits(seed, n)
+    v = ((bits >> np.uint64(40)).astype(np.int64) - (1 << 23)).astype(np.float32) * np.float32(2.0**-23)
+    x = v * v * v * np.float32(0.1)
+    x[bits % np.uint64(509) == 0] *= np.float32(40)
+    x[np.arange(n) // 16 % 23 == 7] = 0
+    return x
+
+
+def golden_importance(seed, n):
+    v = (seeded_bits(seed, n) >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+    w = v * v
+    w[:32] = 0
+    return w
+
+
+def print_golden(ggml):
+    """Print the table of tests/test_encode.c: the CRC-32 of ggml's bytes."""
+    x = golden_weights(1, GOLDEN_ROWS * NCOLS).reshape(GOLDEN_ROWS, NCOLS)
+    importance = golden_importance(2, NCOLS)
+    for name in TYPES:
+        sums = [zlib.crc32(ggml.quantize(name, x, w).tobytes()) for w in (None, importance)]
+        print(f"    {{HONE_{name.upper()}, 0x{sums[0]:08x}, 0x{sums[1]:08x}}},")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lib", help="path of libhone.so")
+    parser.add_argument("--hone", help="not used")
+    parser.add_argument("--ggml", help="path of libggml-base.so; default: the one of the llama_cpp package")
+    parser.add_argument("--rows", type=int, default=32, help="rows of 2048 per kind of data")
+    parser.add_argument("--type", action="append", help="only these types")
+    parser.add_argument("--golden", action="store_true", help="print the golden table of tests/test_encode.c instead")
+    args = parser.parse_args()
+    ggml = Ggml(args.ggml)
+    if args.golden:
+        print_golden(ggml)
+        return 0
+    if not args.lib:
+        parser.error("--lib is needed")
+    passed = failed = 0
+    for cpu in ("ref", "avx2", "avx512", "neon"):
+        hone = Hone(args.lib, cpu)
+        if not hone.available:
+            continue
+        for name, (_, _, nelems, nbytes, dequantizer) in TYPES.items():
+            if args.type and name not in args.type:
+                continue
+            rng = np.random.default_rng(20260101)
+            blocks = {"encode": 0, "encode weighted": 0, "decode": 0}
+            differ = {}
+            for kind, rows in fills(rng, args.rows):
+                x = np.ascontiguousarray(rows, np.float32)
+                importance = (rng.standard_normal(NCOLS) ** 2).astype(np.float32)
+                importance[rng.random(NCOLS) < 0.05] = 0
+                importance[:32] = 0
+                for what, weights in (("encode", None), ("encode weighted", importance)):
+                    want = ggml.quantize(name, x, weights)
+                    got = hone.quantize(name, x, weights)
+                    bad = (want.reshape(-1, nbytes) != got.reshape(-1, nbytes)).any(axis=1)
+                    blocks[what] += bad.size
+                    if bad.any():
+                        differ[f"{what}, {kind}"] = int(bad.sum())
+                    if not dequantizer:
+                        continue
+                    floats = [side.dequantize(name, want, x.size) for side in (ggml, hone)]
+                    # NaN payloads are nobody's contract; every other bit is.
+                    same = (floats[0].view(np.uint32) == floats[1].view(np.uint32)) | np.isnan(floats).all(axis=0)
+                    bad = ~same.reshape(-1, nelems).all(axis=1)
+                    blocks["decode"] += bad.size
+                    if bad.any():
+                        differ[f"decode, {kind}"] = int(bad.sum())
+            if dequantizer:
+                data = rng.integers(0, 256, 4096 * nbytes, np.uint8)
+                floats = [side.dequantize(name, data, 4096 * nelems) for side in (ggml, hone)]
+                same = (floats[0].view(np.uint32) == floats[1].view(np.uint32)) | np.isnan(floats).all(axis=0)
+                bad = ~same.reshape(-1, nelems).all(axis=1)
+                blocks["decode"] += bad.size
+                if bad.any():
+                    differ["decode, random bytes"] = int(bad.sum())
+            counts = ", ".join(f"{n} blocks {what}" for what, n in blocks.items() if n)
+            if differ:
+                failed += 1
+                print(f"FAIL {name} {cpu}: {counts}; differ: {differ}")
+            else:
+                passed += 1
+                print(f"ok   {name} {cpu}: {counts}")
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

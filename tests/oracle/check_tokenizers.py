@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Token ids of hone against the tokenizers and sentencepiece packages, on every text at hand, from HF files and from GGUF keys."""
+import argparse
+import ctypes as c
+import json
+import os
+import pathlib
+import shutil
+import struct
+import sys
+import tempfile
+import time
+
+SPACE = "\u2581"
+# Short texts that try the corners; the long ones come from --texts.
+CORNERS = [
+    "", " ", "  ", "\n", "\n\n\n", "\t\r\n \n", " a", "a ", "  two  spaces  ", "Hello, world!", "I'LL don't WE'RE 'S",
+    "123 4567 89012345", "x²½⅓Ⅳ", "한국어 문장입니다. 띄어쓰기없는긴문장도있습니다", "ㅋㅋㅋㅋ ㅠㅠ 진짜룡ㅎㅎ", "각 vs \u1100\u1161\u11a8",
+    "👩\u200d👩\u200d👧\u200d👦 🇰🇷 👍🏽 \ufe0f", "e\u0301 é \u212b", "日本語テキスト 中文字符", "ไทย हिन्दी العربية עברית", "\u00a0\u1680\u180e\u2003\u3000\u0085x",
+    "ſ'ſ K", "a" * 300, "=" * 257 + "\n" + " " * 130 + "end", "\ufeffbom \u200b zero", "<s> </s> <unk> <0x41> ▁ ▁▁x", "tab\tand\x00nul\x7f",
+    "\U0001d400\U000e0041\U0010fffd", "don’t ‘quote’ “double” – — …", "https://example.com/?q=1&r=%20#frag", "def f(x):\n    return x  # ok\n\n\n",
+    "<|endoftext|><|im_start|>user\nhi<|im_end|>", "<think> x </think>", " <|begin_of_text|> a<|end_of_text|>  b", "ﬁ ﬂ ① ㈱ ｶﾞ",
+]
+
+
+class Error(c.Structure):
+    _fields_ = [("status", c.c_int), ("os_errno", c.c_int), ("offset", c.c_uint64), ("file", c.c_char * 512),
+                ("item", c.c_char * 256), ("reason", c.c_char * 384)]
+
+
+class Hone:
+    """A tokenizer loaded through libhone."""
+
+    lib = None
+
+    def __init__(self, path):
+        ckpt, self.tok, err = c.c_void_p(), c.c_void_p(), Error()
+        if self.lib.hone_checkpoint_open(str(path).encode(), None, c.byref(ckpt), c.byref(err)):
+            raise RuntimeError(f"{path}: {err.reason.decode()}")
+        if self.lib.hone_tokenizer_load(ckpt, c.byref(self.tok), c.byref(err)):
+            raise RuntimeError(f"{path}: {err.item.decode()}: {err.reason.decode()}")
+        self.lib.hone_checkpoint_close(ckpt)
+
+    def encode(self, text, add_special, parse_special):
+        data = text.encode()
+        ids, n, err = c.POINTER(c.c_int32)(), c.c_size_t(), Error()
+        if self.lib.hone_tokenizer_encode(self.tok, data, len(data), add_special, parse_special, c.byref(ids), c.byref(n),
+                                          c.byref(err)):
+            raise RuntimeError(err.reason.decode())
+        out = ids[:n.value]
+        self.lib.hone_tokens_free(ids)
+        return out
+
+
+def open_lib(path):
+    lib = c.CDLL(path)
+    lib.hone_checkpoint_close.argtypes = [c.c_void_p]
+    lib.hone_checkpoint_close.restype = None
+    lib.hone_tokens_free.argtypes = [c.c_void_p]
+    lib.hone_tokens_free.restype = None
+    lib.hone_tokenizer_encode.argtypes = [c.c_void_p, c.c_char_p, c.c_size_t, c.c_bool, c.c_bool,
+                                          c.POINTER(c.POINTER(c.c_int32)), c.POINTER(c.c_size_t), c.POINTER(Error)]
+    Hone.lib = lib
+
+
+class Score:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def say(self, ok, what):
+        self.passed += ok
+        self.failed += not ok
+        print(("ok   " if ok else "FAIL ") + what, flush=True)
+
+
+def first_difference(a, b):
+    i = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+    return f"first at {i}: {a[i:i + 6]} against {b[i:i + 6]} ({len(a)} against {len(b)} ids)"
+
+
+def compare(score, name, hone, expected, texts, modes):
+    """expected(text, add_special, parse_special) is the other side."""
+    for mode in modes:
+        bad, n_ids, seconds = None, 0, 0.0
+        for title, text in texts:
+            began = time.monotonic()
+            ours = hone.encode(text, *mode)
+            seconds += time.monotonic() - began
+            theirs = expected(text, *mode)
+            n_ids += len(theirs)
+            if ours != theirs and bad is None:
+                bad = f"{title}: {first_difference(ours, theirs)}"
+        label = f"{name} add_special={int(mode[0])} parse_special={int(mode[1])}"
+        score.say(bad is None, f"{label}: {len(texts)} texts, {n_ids} ids, {seconds:.2f} s" + (f"; {bad}" if bad else ""))
+
+
+def stub_directory(root, name, files):
+    """A directory that opens as a checkpoint: the tokenizer's files, a config, one tensor."""
+    directory = root / name
+    directory.mkdir()
+    for file in files:
+        shutil.copy(file, directory)
+    (directory / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}))
+    header = json.dumps({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    header += b" " * (-len(header) % 8)
+    (directory / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    return directory
+
+
+# ---- the other side ----
+
+
+def hf_expected(path):
+    from tokenizers import Tokenizer
+
+    tok = Tokenizer.from_file(str(path))
+    tok.no_truncation()
+    tok.no_padding()
+
+    def encode(text, add_special, parse_special):
+        tok.encode_special_tokens = not parse_special
+        return tok.encode(text, add_special_tokens=add_special).ids
+
+    return tok, encode
+
+
+def spm_expected(path):
+    import sentencepiece
+
+    sp = sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+    def encode(text, add_special, parse_special):
+        assert not parse_special
+        return ([sp.bos_id()] if add_special else []) + sp.encode(text)
+
+    return sp, encode
+
+
+# ---- the same vocabularies as GGUF keys ----
+
+
+def write_gguf_bpe(path, tokenizer_json, pre):
+    import gguf
+
+    doc = json.loads(pathlib.Path(tokenizer_json).read_text())
+    added = {t["id"]: t for t in doc["added_tokens"]}
+    vocab = {i: t for t, i in doc["model"]["vocab"].items()}
+    n = max(list(vocab) + list(added)) + 1
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list([added[i]["content"] if i in added else vocab.get(i, f"[PAD{i}]") for i in range(n)])
+    writer.add_token_types([(3 if added[i]["special"] else 4) if i in added else 1 if i in vocab else 5 for i in range(n)])
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in doc["model"]["merges"]])
+    writer.add_add_bos_token(False)
+    finish(writer)
+
+
+def write_gguf_spm(path, sp, **keys):
+    import gguf
+
+    writer = gguf.GGUFWriter(path, "llama")
+    ids = range(sp.vocab_size())
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([sp.id_to_piece(i) for i in ids])
+    writer.add_token_scores([sp.get_score(i) for i in ids])
+    writer.add_token_types([
+        2 if sp.is_unknown(i) else 3 if sp.is_control(i) else 5 if sp.is_unused(i) else 6 if sp.is_byte(i) else 1 for i in ids
+    ])
+    writer.add_bos_token_id(sp.bos_id())
+    writer.add_eos_token_id(sp.eos_id())
+    writer.add_unk_token_id(sp.unk_id())
+    for key, value in keys.items():
+        writer.add_bool(f"tokenizer.ggml.{key}", value)
+    finish(writer)
+
+
+def finish(writer):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def without_specials(texts, specials):
+    """GGUF's llama.cpp-style splitting and tokenizers differ on spaces around specials; compare the rest."""
+    return [(title, text) for title, text in texts if not any(s in text for s in specials)]
+
+
+# ---- tokenizers made on the spot, for what no model at hand uses ----
+
+
+def train_sentencepiece(root, texts, name, **options):
+    import sentencepiece
+
+    corpus = root / f"{name}.txt"
+    corpus.write_text("\n".join(text[:200000] for _, text in texts))
+    sentencepiece.SentencePieceTrainer.train(input=str(corpus), model_prefix=str(root / name), model_type="bpe",
+                                             vocab_size=1500, minloglevel=2, num_threads=1, input_sentence_size=4000, **options)
+    return root / f"{name}.model"
+
+
+def mark_unused(model, every):
+    """Mark some of the pieces unused, so that they are split again."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(model.read_bytes())
+    for i, piece in enumerate(proto.pieces):
+        if piece.type == 1 and len(piece.piece) > 1 and i % every == 0:
+            piece.type = 5
+    out = model.with_name(model.stem + "-unused.model")
+    out.write_bytes(proto.SerializeToString())
+    return out
+
+
+def made_tokenizers(base):
+    """Variants of one byte-level tokenizer.json: (name, document)."""
+    doc = json.loads(pathlib.Path(base).read_text())
+    gpt2 = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+    def variant(**changes):
+        return {**doc, **changes}
+
+    yield "gpt2-regex", variant(pre_tokenizer=gpt2)
+    yield "prefix-space", variant(pre_tokenizer={**gpt2, "add_prefix_space": True})
+    yield "digits", variant(pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": True}, gpt2]})
+    yield "falcon", variant(pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        {"type": "Punctuation", "behavior": "Contiguous"}, gpt2, {"type": "Digits", "individual_digits": False},
+        {"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}, "behavior": "Isolated", "invert": False}]})
+    for behavior in ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]:
+        for invert in [False, True]:
+            yield f"split-{behavior}-{int(invert)}", variant(pre_tokenizer={"type": "Sequence", "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": "\\s|[.,]"}, "behavior": behavior, "invert": invert},
+                {**gpt2, "use_regex": False}]})
+    yield "split-string", variant(pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithNext", "invert": False},
+        {**gpt2, "use_regex": False}]})
+    yield "whitespace", variant(pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        {"type": "Whitespace"}, {**gpt2, "use_regex": False}]})
+    for form in ["NFC", "NFD", "NFKC", "NFKD", "Lowercase"]:
+        yield form, variant(normalizer={"type": form})
+    yield "replace-regex", variant(normalizer={"type": "Sequence", "normalizers": [
+        {"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "}]})
+    yield "no-ignore-merges", variant(model={**doc["model"], "ignore_merges": False})
+    flags = [dict(t, lstrip=i % 2 == 0, rstrip=i % 2 == 1, normalized=i > 1) for i, t in enumerate(doc["added_tokens"])]
+    flags += [{"id": 1024, "content": "lo", "single_word": True, "lstrip": False, "rstrip": False, "normalized": True, "special": False},
+              {"id": 1025, "content": "ello", "single_word": False, "lstrip": True, "rstrip": True, "normalized": False, "special": False}]
+    yield "added-token-flags", variant(added_tokens=flags)
+
+
+def metaspace(path):
+    doc = json.loads(pathlib.Path(path).read_text())
+    for scheme in ["always", "first", "never"]:
+        for split in [True, False]:
+            yield f"metaspace-{scheme}-{int(split)}", {**doc, "normalizer": None, "pre_tokenizer": {
+                "type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": split}}
+    yield "unk-fused", {**doc, "model": {**doc["model"], "byte_fallback": False, "fuse_unk": True}}
+    yield "unk-single", {**doc, "model": {**doc["model"], "byte_fallback": False, "fuse_unk": False}}
+    yield "unk-none", {**doc, "model": {**doc["model"], "byte_fallback": False, "unk_token": None}}
+
+
+ALL_MODES = [(False, False), (True, False), (True, True)]
+
+
+def check_hf(score, root, models, texts, embedded):
+    found = [("story-llama", models / "story-llama"), ("qwen3", models / "tokenizers/npm-qwen3"),
+             ("tiny-llama", embedded / "tiny-llama")]
+    for name, source in found:
+        file = source / "tokenizer.json"
+        if not file.exists():
+            print(f"SKIP {name}: no {file}")
+            continue
+        tok, expected = hf_expected(file)
+        hone = Hone(stub_directory(root, name, [file]))
+        compare(score, f"{name} tokenizer.json", hone, expected, texts, ALL_MODES)
+        pre = {"qwen3": "qwen2", "tiny-llama": "llama-bpe"}.get(name)
+        if not pre:
+            continue
+        write_gguf_bpe(root / f"{name}.gguf", file, pre)
+        # The keys say nothing of Unicode normalization.
+        compare(score, f"{name} GGUF keys", Hone(root / f"{name}.gguf"), expected,
+                [(t, x) for t, x in texts if tok.normalizer is None or tok.normalizer.normalize_str(x) == x],
+                [(False, False), (False, True)])
+
+
+def check_spm(score, root, models, texts, embedded):
+    found = [("llama2", models / "tokenizers/llama2"), ("lit-llama", models / "lit-llama"),
+             ("bitnet-3m", models / "bitnet-3m"), ("tiny-llama-spm", embedded / "tiny-llama-spm")]
+    made = [("made-nfkc", dict(normalization_rule_name="nmt_nfkc")),
+            ("made-unk", dict(normalization_rule_name="identity", character_coverage=0.9)),
+            ("made-user-defined", dict(normalization_rule_name="nfkc", user_defined_symbols=["<sep>", "ing", "  "], byte_fallback=True)),
+            ("made-no-prefix", dict(normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
+                                    byte_fallback=True))]
+    files = [(name, directory / "tokenizer.model") for name, directory in found]
+    files += [(name, train_sentencepiece(root, texts, name, **options)) for name, options in made]
+    files += [("made-unused", mark_unused(root / "made-nfkc.model", 3))]
+    for name, file in files:
+        if not file.exists():
+            print(f"SKIP {name}: no {file}")
+            continue
+        sp, expected = spm_expected(file)
+        directory = stub_directory(root, name, [])
+        shutil.copy(file, directory / "tokenizer.model")
+        compare(score, f"{name} tokenizer.model", Hone(directory), expected, texts, [(False, False), (True, False)])
+        if name in ("llama2", "lit-llama", "tiny-llama-spm", "bitnet-3m"):
+            write_gguf_spm(root / f"{name}.gguf", sp, remove_extra_whitespaces=name == "bitnet-3m")
+            compare(score, f"{name} GGUF keys", Hone(root / f"{name}.gguf"), expected, texts, [(False, False), (True, False)])
+
+
+def check_made(score, root, models, texts, embedded):
+    sources = []
+    if (embedded / "tiny-llama/tokenizer.json").exists():
+        sources += made_tokenizers(embedded / "tiny-llama/tokenizer.json")
+    if (models / "story-llama/tokenizer.json").exists():
+        sources += metaspace(models / "story-llama/tokenizer.json")
+    short = [(title, text[:40000]) for title, text in texts]
+    for name, doc in sources:
+        directory = stub_directory(root, f"variant-{name}", [])
+        (directory / "tokenizer.json").write_text(json.dumps(doc))
+        expected = hf_expected(directory / "tokenizer.json")[1]
+        compare(score, f"variant {name}", Hone(directory), expected, short, [(False, False), (True, True)])
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parents[2]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lib", required=True, help="libhone.so")
+    parser.add_argument("--hone", help="not used")
+    parser.add_argument("--models", default=os.environ.get("HONE_MODELS", root / "../shared/models"), type=pathlib.Path)
+    parser.add_argument("--texts", default=os.environ.get("HONE_TEXTS", root / "../shared/texts"), type=pathlib.Path)
+    parser.add_argument("--only", choices=["hf", "spm", "made"])
+    args = parser.parse_args()
+    open_lib(args.lib)
+    texts = [(f"corner {i}", text) for i, text in enumerate(CORNERS)]
+    files = sorted(p for p in args.texts.glob("*") if p.suffix in (".txt", ".tsv")) if args.texts.exists() else []
+    if not files:
+        print(f"SKIP long texts: none in {args.texts}")
+    texts += [(file.name, file.read_bytes().decode()) for file in files]
+    score = Score()
+    checks = {"hf": check_hf, "spm": check_spm, "made": check_made}
+    with tempfile.TemporaryDirectory() as tmp:
+        for name, check in checks.items():
+            if args.only in (None, name):
+                check(score, pathlib.Path(tmp), args.models, texts, root / "tests/models")
+    print(f"{score.passed} passed, {score.failed} failed")
+    sys.exit(1 if score.failed or not score.passed else 0)
+
+
+if __name__ == "__main__":
+    main()

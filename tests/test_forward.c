@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: MIT */
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "hone/verify.h"
+#include "tests/support/toy_llama.h"
+#include "verify/model_impl.h"
+
+Suite *hone_suite_forward(void);
+
+enum { N_TOKENS = 50 }; /* more than a block of queries */
+
+static hone_temp_dir dir;
+static hone_toy toy;
+static char note[512];
+static int n_notes;
+
+static void set_up(void)
+{
+    hone_temp_dir_init(&dir);
+    toy = hone_toy_sizes();
+    note[0] = '\0';
+    n_notes = 0;
+}
+
+static void tear_down(void)
+{
+    hone_mem_fail_after(-1);
+    hone_toy_free(&toy);
+    hone_temp_dir_deinit(&dir);
+}
+
+static void take_note(void *user, const char *text)
+{
+    (void)user;
+    (void)snprintf(note, sizeof note, "%s", text);
+    n_notes++;
+}
+
+/* Everything from a path to logits (n, n_vocab); on failure *logits is NULL. */
+static hone_status run(const char *path, int n_threads, const int32_t *tokens, size_t n, float **logits, hone_error *err)
+{
+    const hone_context_options opts = {.n_threads = n_threads, .note = take_note};
+    hone_context *ctx = NULL;
+    hone_checkpoint *ckpt = NULL;
+    hone_model *model = NULL;
+    *logits = NULL;
+    hone_status status = hone_context_new(&opts, &ctx, err);
+    if (status == HONE_OK)
+        status = hone_checkpoint_open(path, NULL, &ckpt, err);
+    if (status == HONE_OK)
+        status = hone_model_load(ctx, ckpt, &model, err);
+    if (status == HONE_OK) {
+        *logits = malloc(n * hone_model_n_vocab(model) * sizeof **logits);
+        ck_assert_ptr_nonnull(*logits);
+        status = hone_model_logits(ctx, model, tokens, n, *logits, err);
+    }
+    if (status != HONE_OK) {
+        free(*logits);
+        *logits = NULL;
+    }
+    hone_model_free(model);
+    hone_checkpoint_close(ckpt);
+    hone_context_free(ctx);
+    return status;
+}
+
+static float *logits_of(const char *path, int n_threads, const int32_t *tokens)
+{
+    hone_error err = {0};
+    float *logits;
+    const hone_status status = run(path, n_threads, tokens, N_TOKENS, &logits, &err);
+    ck_assert_msg(status == HONE_OK, "%s: %s", err.item, err.reason);
+    return logits;
+}
+
+static void make_tokens(int32_t *tokens)
+{
+    for (size_t i = 0; i < N_TOKENS; i++)
+        tokens[i] = (int32_t)((i * i * 7 + i) % toy.n_vocab);
+}
+
+static void assert_close(const float *logits, const double *expected)
+{
+    double largest = 0;
+    for (size_t i = 0; i < N_TOKENS * toy.n_vocab; i++) {
+        ck_assert_double_eq_tol((double)logits[i], expected[i], 2e-5);
+        largest = fmax(largest, fabs(expected[i]));
+    }
+    ck_assert_double_gt(largest, 1); /* the comparison is not of zeros */
+}
+
+/* ---- the toy model in every shape ---- */
+
+static void plain(void)
+{
+}
+static void attention_bias(void)
+{
+    toy.attn_bias = true;
+}
+static void mlp_bias(void)
+{
+    toy.mlp_bias = true;
+}
+static void one_shared_head(void)
+{
+    toy.n_kv_heads = 1;
+}
+static void no_sharing(void)
+{
+    toy.n_kv_heads = 4;
+}
+static void wide_heads(void)
+{
+    toy.head_dim = 10; /* 4 heads of 10 in a model of 24 */
+}
+static void tied(void)
+{
+    toy.tied = true;
+}
+static void other_theta(void)
+{
+    toy.theta = 500000;
+    toy.eps = 0.125;
+}
+static void linear_rope(void)
+{
+    toy.linear_factor = 4;
+}
+static void llama3_rope(void)
+{
+    /* Wavelengths 6.3, 135 and 2916 over a context of 300: kept, in between, stretched. */
+    toy.llama3_factor = 8;
+    toy.llama3_low = 1;
+    toy.llama3_high = 4;
+    toy.llama3_ctx = 300;
+}
+static void sliding_window(void)
+{
+    toy.window = 7;
+}
+
+static void (*const shapes[])(void) = {plain,      attention_bias, mlp_bias,    one_shared_head, no_sharing,    wide_heads,
+                                       tied,       other_theta,    linear_rope, llama3_rope,     sliding_window};
+enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
+
+START_TEST(hugging_face_checkpoint_equals_scalar_model)
+{
+    shapes[_i]();
+    hone_toy_fill(&toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens);
+    double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
+    hone_toy_run(&toy, tokens, N_TOKENS, expected);
+    float *logits = logits_of(hone_toy_write_hf(&toy, &dir), 2, tokens);
+    assert_close(logits, expected);
+    ck_assert_int_eq(n_notes, 0);
+    free(logits);
+    free(expected);
+}
+END_TEST
+
+START_TEST(gguf_file_equals_scalar_model)
+{
+    shapes[_i]();
+    toy.window = 0; /* its runtime knows no window */
+    hone_toy_fill(&toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens);
+    double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
+    hone_toy_run(&toy, tokens, N_TOKENS, expected);
+    float *logits = logits_of(hone_toy_write_gguf(&toy, &dir), 1, tokens);
+    assert_close(logits, expected);
+    free(logits);
+    free(expected);
+}
+END_TEST
+
+START_TEST(logits_are_the_same_for_every_thread_count)
+{
+    hone_toy_fill(&toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens);
+    const char *path = hone_toy_write_hf(&toy, &dir);
+    float *one = logits_of(path, 1, tokens), *four = logits_of(path, 4, tokens);
+    ck_assert_mem_eq(one, four, N_TOKENS * toy.n_vocab * sizeof *one);
+    free(one);
+    free(four);
+}
+END_TEST
+
+START_TEST(window_is_felt)
+{
+    toy.window = 7;
+    hone_toy_fill(&toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens);
+    float *with = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
+    toy.json_extra = ", \"comment\": null";
+    toy.window = 1000;
+    float *without = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
+    ck_assert_mem_eq(with, without, 7 * toy.n_vocab * sizeof *with);
+    ck_assert_double_gt(fabs((double)with[7 * toy.n_vocab] - (double)without[7 * toy.n_vocab]), 1e-3);
+    free(with);
+    free(without);
+}
+END_TEST
+
+START_TEST(tied_model_may_store_only_its_output)
+{
+    toy.tied = true;
+    hone_toy_fill(&toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens);
+    double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
+    hone_toy_run(&toy, tokens, N_TOKENS, expected);
+    (void)strcpy(hone_toy_find(&toy, "model.embed_tokens.weight")->hf, "lm_head.weight");
+    float *logits = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
+    assert_close(logits, expected);
+    free(logits);
+    free(expected);
+}
+END_TEST
+
+/* What transformers does: a configuration that ties two different matrices is wrong, and the file right. */
+START_TEST(tied_model_that_stores_two_matrices_uses_both_and_says_so)
+{
+    hone_toy_fill(&toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens);
+    double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
+    hone_toy_run(&toy, tokens, N_TOKENS, expected);
+    toy.tied = true;
+    float *logits = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
+    assert_close(logits, expected);
+    ck_assert_ptr_nonnull(strstr(note, "both are stored and differ"));
+    free(logits);
+    free(expected);
+}
+END_TEST
+
+START_TEST(sequence_beyond_the_trained_context_is_noted_once)
+{
+    toy.n_ctx = N_TOKENS - 1;
+    hone_toy_fill(&toy);
+    int32_t tokens[N_TOKENS];
+    make_tokens(tokens);
+    free(logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens));
+    ck_assert_int_eq(n_notes, 1);
+    ck_assert_ptr_nonnull(strstr(note, "trained on at most 49"));
+}
+END_TEST
+
+START_TEST(real_checkpoint_predicts_better_than_chance)
+{
+    const char *path = hone_test_model("story-llama");
+    if (!path)
+        return;
+    /* "Once upon a time": the last of these tokens is nearly certain. Ids from its tokenizer.json. */
+    hone_error err = {0};
+    float *logits;
+    const int32_t tokens[2] = {1, 80};
+    ck_assert_int_eq(run(path, 2, tokens, 2, &logits, &err), HONE_OK);
+    for (size_t i = 0; i < 2 * 2048; i++)
+        ck_assert(isfinite(logits[i]));
+    free(logits);
+}
+END_TEST
+
+/* ---- what is refused ---- */
+
+static const struct {
+    const char *what, *json; /* members that config.json gets */
+    hone_status status;
+    const char *item;
+} bad_json[] = {
+    {"an activation of another kind", ", \"hidden_act\": \"gelu\"", HONE_ERROR_UNSUPPORTED, "hidden_act"},
+    {"an activation that is no string", ", \"hidden_act\": 3", HONE_ERROR_DATA, "hidden_act"},
+    {"yarn scaling", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 2.0}", HONE_ERROR_UNSUPPORTED,
+     "rope_scaling"},
+    {"dynamic scaling", ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.0}", HONE_ERROR_UNSUPPORTED,
+     "rope_scaling"},
+    {"scaling that is no object", ", \"rope_scaling\": 2", HONE_ERROR_DATA, "rope_scaling"},
+    {"scaling by layer", ", \"rope_parameters\": {\"full_attention\": {}}", HONE_ERROR_UNSUPPORTED, "full_attention"},
+    {"linear scaling without a factor", ", \"rope_scaling\": {\"type\": \"linear\"}", HONE_ERROR_DATA, "factor"},
+    {"linear scaling by zero", ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}", HONE_ERROR_DATA, "factor"},
+    {"llama3 scaling without a band",
+     ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \"high_freq_factor\": 4}",
+     HONE_ERROR_DATA, "high_freq_factor"},
+    {"heads rotated in part", ", \"partial_rotary_factor\": 0.5", HONE_ERROR_UNSUPPORTED, "partial_rotary_factor"},
+};
+
+START_TEST(rejects_configuration)
+{
+    toy.json_extra = bad_json[_i].json;
+    hone_toy_fill(&toy);
+    hone_error err = {0};
+    float *logits;
+    const int32_t token = 0;
+    const hone_status status = run(hone_toy_write_hf(&toy, &dir), 1, &token, 1, &logits, &err);
+    ck_assert_msg(status == bad_json[_i].status, "%s: status %d, %s", bad_json[_i].what, status, err.reason);
+    ck_assert_str_eq(err.item, bad_json[_i].item);
+    ck_assert_str_eq(err.file, dir.path);
+    ck_assert_uint_eq(err.offset, HONE_NO_OFFSET);
+}
+END_TEST
+
+static const struct {
+    const char *what, *script; /* an entry that the GGUF file gets */
+    hone_status status;
+    const char *item;
+} bad_gguf[] = {
+    {"experts", "str=llama.expert_count u32=4 u32=8", HONE_ERROR_UNSUPPORTED, "expert_count"},
+    {"yarn scaling", "str=llama.rope.scaling.type u32=8 str=yarn", HONE_ERROR_UNSUPPORTED, "rope.scaling.type"},
+    {"a scaling type that is no string", "str=llama.rope.scaling.type u32=4 u32=1", HONE_ERROR_DATA,
+     "llama.rope.scaling.type"},
+    {"a factor that is an integer", "str=llama.rope.scaling.factor u32=4 u32=2", HONE_ERROR_DATA,
+     "llama.rope.scaling.factor"},
+    {"a negative factor", "str=llama.rope.scaling.factor u32=6 f32=-1", HONE_ERROR_DATA, "llama.rope.scaling.factor"},
+    {"a factor that is not a number", "str=llama.rope.scaling.factor u32=6 u32=0x7fc00000", HONE_ERROR_DATA,
+     "llama.rope.scaling.factor"},
+};
+
+START_TEST(rejects_gguf_key)
+{
+    toy.gguf_extra = bad_gguf[_i].script;
+    toy.n_gguf_extra = 1;
+    hone_toy_fill(&toy);
+    hone_error err = {0};
+    float *logits;
+    const int32_t token = 0;
+    const hone_status status = run(hone_toy_write_gguf(&toy, &dir), 1, &token, 1, &logits, &err);
+    ck_assert_msg(status == bad_gguf[_i].status, "%s: status %d, %s", bad_gguf[_i].what, status, err.reason);
+    ck_assert_str_eq(err.item, bad_gguf[_i].item);
+    ck_assert_uint_eq(err.offset, HONE_NO_OFFSET);
+}
+END_TEST
+
+/* Sizes that the tensors contradict, or that contradict each other. */
+static const struct {
+    const char *what;
+    size_t offset; /* of the size in hone_toy */
+    size_t value;
+    hone_status hf, gguf;
+    const char *hf_item, *gguf_item;
+} bad_sizes[] = {
+    {"one token more", offsetof(hone_toy, n_vocab), 41, HONE_ERROR_DATA, HONE_ERROR_DATA, "model.embed_tokens.weight",
+     "token_embd.weight"},
+    {"a narrower model", offsetof(hone_toy, n_embd), 20, HONE_ERROR_DATA, HONE_ERROR_DATA, "model.embed_tokens.weight",
+     "token_embd.weight"},
+    {"a wider layer", offsetof(hone_toy, n_ff), 29, HONE_ERROR_DATA, HONE_ERROR_DATA,
+     "model.layers.0.mlp.gate_proj.weight", "blk.0.ffn_gate.weight"},
+    {"one layer more", offsetof(hone_toy, n_layers), 3, HONE_ERROR_DATA, HONE_ERROR_DATA,
+     "model.layers.2.input_layernorm.weight", "blk.2.attn_norm.weight"},
+    {"too many layers", offsetof(hone_toy, n_layers), 5000, HONE_ERROR_DATA, HONE_ERROR_DATA, "num_hidden_layers",
+     "llama.block_count"},
+    {"no layer", offsetof(hone_toy, n_layers), 0, HONE_ERROR_DATA, HONE_ERROR_DATA, "num_hidden_layers",
+     "llama.block_count"},
+    {"heads that do not share evenly", offsetof(hone_toy, n_heads), 3, HONE_ERROR_DATA, HONE_ERROR_DATA, "", ""},
+    {"more heads than rows", offsetof(hone_toy, n_heads), 8, HONE_ERROR_DATA, HONE_ERROR_DATA,
+     "model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"},
+    {"an odd head", offsetof(hone_toy, head_dim), 5, HONE_ERROR_DATA, HONE_ERROR_DATA, "", ""},
+    {"heads wider than any row", offsetof(hone_toy, head_dim), 400000, HONE_ERROR_LIMIT, HONE_ERROR_LIMIT, "", ""},
+    {"fewer key-value heads", offsetof(hone_toy, n_kv_heads), 1, HONE_ERROR_DATA, HONE_ERROR_DATA,
+     "model.layers.0.self_attn.k_proj.weight", "blk.0.attn_k.weight"},
+};
+
+START_TEST(rejects_sizes_that_the_tensors_contradict)
+{
+    hone_toy_fill(&toy);
+    memcpy((char *)&toy + bad_sizes[_i].offset, &bad_sizes[_i].value, sizeof(size_t));
+    float *logits;
+    const int32_t token = 0;
+    hone_error err = {0};
+    hone_status status = run(hone_toy_write_hf(&toy, &dir), 1, &token, 1, &logits, &err);
+    ck_assert_msg(status == bad_sizes[_i].hf, "%s: status %d, %s", bad_sizes[_i].what, status, err.reason);
+    ck_assert_str_eq(err.item, bad_sizes[_i].hf_item);
+    status = run(hone_toy_write_gguf(&toy, &dir), 1, &token, 1, &logits, &err);
+    ck_assert_msg(status == bad_sizes[_i].gguf, "%s: status %d, %s", bad_sizes[_i].what, status, err.reason);
+    ck_assert_str_eq(err.item, bad_sizes[_i].gguf_item);
+}
+END_TEST
+
+START_TEST(rejects_missing_tensor)
+{
+    hone_toy_fill(&toy);
+    hone_toy_find(&toy, "model.layers.1.mlp.up_proj.weight")->not_hf = true;
+    hone_error err = {0};
+    float *logits;
+    const int32_t token = 0;
+    ck_assert_int_eq(run(hone_toy_write_hf(&toy, &dir), 1, &token, 1, &logits, &err), HONE_ERROR_DATA);
+    ck_assert_str_eq(err.item, "model.layers.1.mlp.up_proj.weight");
+}
+END_TEST
+
+START_TEST(rejects_bias_that_the_configuration_promises)
+{
+    hone_toy_fill(&toy);
+    toy.attn_bias = true;
+    hone_error err = {0};
+    float *logits;
+    const int32_t token = 0;
+    ck_assert_int_eq(run(hone_toy_write_hf(&toy, &dir), 1, &token, 1, &logits, &err), HONE_ERROR_DATA);
+    ck_assert_str_eq(err.item, "model.layers.0.self_attn.q_proj.bias");
+}
+END_TEST
+
+START_TEST(rejects_rope_divisor_of_zero)
+{
+    llama3_rope();
+    hone_toy_fill(&toy);
+    toy.tensors[toy.n_tensors - 1].data[1] = 0;
+    hone_error err = {0};
+    float *logits;
+    const int32_t token = 0;
+    ck_assert_int_eq(run(hone_toy_write_gguf(&toy, &dir), 1, &token, 1, &logits, &err), HONE_ERROR_DATA);
+    ck_assert_str_eq(err.item, "rope_freqs.weight");
+}
+END_TEST
+
+START_TEST(rejects_unknown_architecture)
+{
+    hone_toy_fill(&toy);
+    (void)hone_toy_write_hf(&toy, &dir);
+    (void)hone_temp_text(&dir, "config.json", "{\"architectures\": [\"OtherForCausalLM\"]}");
+    hone_error err = {0};
+    float *logits;
+    const int32_t token = 0;
+    ck_assert_int_eq(run(dir.path, 1, &token, 1, &logits, &err), HONE_ERROR_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.reason, "OtherForCausalLM"));
+    ck_assert_str_eq(err.file, dir.path);
+}
+END_TEST
+
+START_TEST(rejects_token_outside_the_vocabulary)
+{
+    hone_toy_fill(&toy);
+    const char *path = hone_toy_write_hf(&toy, &dir);
+    const int32_t tokens[2][3] = {{1, 39, 40}, {1, -1, 2}};
+    for (size_t i = 0; i < 2; i++) {
+        hone_error err = {0};
+        float *logits;
+        ck_assert_int_eq(run(path, 1, tokens[i], 3, &logits, &err), HONE_ERROR_ARG);
+        ck_assert_uint_eq(err.offset, 2 - i);
+    }
+}
+END_TEST
+
+START_TEST(rejects_empty_sequence)
+{
+    hone_toy_fill(&toy);
+    hone_error err = {0};
+    float *logits;
+    const int32_t token = 0;
+    ck_assert_int_eq(run(hone_toy_write_hf(&toy, &dir), 1, &token, 0, &logits, &err), HONE_ERROR_ARG);
+}
+END_TEST
+
+START_TEST(rejects_sequence_too_long_to_count)
+{
+    hone_toy_fill(&toy);
+    hone_context *ctx;
+    hone_checkpoint *ckpt;
+    hone_model *model;
+    hone_run r;
+    hone_error err = {0};
+    ck_assert_int_eq(hone_context_new(NULL, &ctx, &err), HONE_OK);
+    ck_assert_int_eq(hone_checkpoint_open(hone_toy_write_hf(&toy, &dir), NULL, &ckpt, &err), HONE_OK);
+    ck_assert_int_eq(hone_model_load(ctx, ckpt, &model, &err), HONE_OK);
+    ck_assert_int_eq(hone_run_init(ctx, model, SIZE_MAX / 8, &r, &err), HONE_ERROR_NOMEM);
+    ck_assert_int_eq(hone_run_init(ctx, model, (size_t)1 << 32, &r, &err), HONE_ERROR_NOMEM);
+    ck_assert_ptr_null(r.hidden);
+    hone_model_free(model);
+    hone_checkpoint_close(ckpt);
+    hone_context_free(ctx);
+}
+END_TEST
+
+START_TEST(every_failed_allocation_is_reported)
+{
+    llama3_rope();
+    attention_bias();
+    hone_toy_fill(&toy);
+    char path[512];
+    const int32_t token = 0;
+    for (int gguf = 0; gguf < 2; gguf++) {
+        (void)snprintf(path, sizeof path, "%s",
+                       gguf ? hone_toy_write_gguf(&toy, &dir) : hone_toy_write_hf(&toy, &dir));
+        hone_status status = HONE_ERROR_NOMEM;
+        for (long n = 0; status != HONE_OK; n++) {
+            ck_assert_int_lt(n, 2000);
+            hone_error err = {0};
+            float *logits;
+            hone_mem_fail_after(n);
+            status = run(path, 1, &token, 1, &logits, &err);
+            hone_mem_fail_after(-1);
+            if (status != HONE_OK)
+                ck_assert_int_eq(status, HONE_ERROR_NOMEM);
+            free(logits);
+        }
+    }
+}
+END_TEST
+
+Suite *hone_suite_forward(void)
+{
+    Suite *suite = suite_create("forward");
+    TCase *core = tcase_create("core");
+    tcase_add_checked_fixture(core, set_up, tear_down);
+    tcase_add_loop_test(core, hugging_face_checkpoint_equals_scalar_model, 0, N_SHAPES);
+    tcase_add_loop_test(core, gguf_file_equals_scalar_model, 0, N_SHAPES);
+    tcase_add_test(core, logits_are_the_same_for_every_thread_count);
+    tcase_add_test(core, window_is_felt);
+    tcase_add_test(core, tied_model_may_store_only_its_output);
+    tcase_add_test(core, tied_model_that_stores_two_matrices_uses_both_and_says_so);
+    tcase_add_test(core, sequence_beyond_the_trained_context_is_noted_once);
+    tcase_add_test(core, real_checkpoint_predicts_better_than_chance);
+    suite_add_tcase(suite, core);
+    TCase *bad = tcase_create("malformed");
+    tcase_add_checked_fixture(bad, set_up, tear_down);
+    tcase_add_loop_test(bad, rejects_configuration, 0, (int)(sizeof bad_json / sizeof bad_json[0]));
+    tcase_add_loop_test(bad, rejects_gguf_key, 0, (int)(sizeof bad_gguf / sizeof bad_gguf[0]));
+    tcase_add_loop_test(bad, rejects_sizes_that_the_tensors_contradict, 0,
+                        (int)(sizeof bad_sizes / sizeof bad_sizes[0]));
+    tcase_add_test(bad, rejects_missing_tensor);
+    tcase_add_test(bad, rejects_bias_that_the_configuration_promises);
+    tcase_add_test(bad, rejects_rope_divisor_of_zero);
+    tcase_add_test(bad, rejects_unknown_architecture);
+    tcase_add_test(bad, rejects_token_outside_the_vocabulary);
+    tcase_add_test(bad, rejects_empty_sequence);
+    tcase_add_test(bad, rejects_sequence_too_long_to_count);
+    suite_add_tcase(suite, bad);
+    TCase *nomem = tcase_create("nomem");
+    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    tcase_add_test(nomem, every_failed_allocation_is_reported);
+    suite_add_tcase(suite, nomem);
+    return suite;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/json.h"
+#include "tests/support/temp_dir.h"
+
+Suite *hone_suite_json(void);
+
+enum { BASE = 100, MAX_TEXT = 256 };
+
+/* ^ marks where the error must be reported: Jansson's position, just behind the token it stumbled over. */
+static const struct {
+    const char *claim, *text;
+} malformed[] = {
+    {"empty", "^"},
+    {"only spaces", "   ^"},
+    {"a bare word", "hello^"},
+    {"two values", "{} {^}"},
+    {"bytes after the value", "[] x^"},
+    {"an object cut short", "{\"a\": 1^"},
+    {"a string cut short", "{\"a^"},
+    {"an array cut short", "[1, 2^"},
+    {"a comma before the bracket", "[1, ]^"},
+    {"a comma before the brace", "{\"a\": 1,}^"},
+    {"no colon", "{\"a\" 1^}"},
+    {"a key that is no string", "{1^: 2}"},
+    {"a key twice", "{\"a\": 1, \"a\"^: 2}"},
+    {"a key twice, once escaped", "{\"a\": 1, \"\\u0061\"^: 2}"},
+    {"a bad escape", "[\"\\q^\"]"},
+    {"half a surrogate pair", "[\"\\ud800\"^]"},
+    {"a NUL in a string", "[\"\\u0000\"^]"},
+    {"a control byte in a string", "[\"^\n\"]"},
+    {"a number with a leading zero", "[0^1]"},
+    {"an integer beyond 64 bits", "[99999999999999999999^]"},
+    {"a real beyond double", "[1e999^]"},
+    {"NaN", "[NaN^]"},
+    {"invalid UTF-8", "[\"^\xff\"]"},
+    {"single quotes", "['^a']"},
+};
+
+START_TEST(rejects_malformed_json)
+{
+    char text[MAX_TEXT];
+    const char *marked = malformed[_i].text;
+    const size_t at = strcspn(marked, "^");
+    memcpy(text, marked, at);
+    strcpy(text + at, marked + at + 1);
+    json_t *json = (json_t *)text;
+    hone_error err;
+    const hone_status status = hone_json_parse(text, strlen(text), BASE, &json, &err);
+    ck_assert_msg(status == HONE_ERROR_DATA && err.status == status, "%s: status %d", malformed[_i].claim, status);
+    ck_assert_msg(err.offset == BASE + at, "%s: offset %d, not %d (%s)", malformed[_i].claim, (int)err.offset - BASE,
+                  (int)at, err.reason);
+    ck_assert_ptr_null(json);
+}
+END_TEST
+
+static void nest(char *text, int depth)
+{
+    memset(text, '[', (size_t)depth);
+    memset(text + depth, ']', (size_t)depth);
+    text[2 * depth] = '\0';
+}
+
+START_TEST(accepts_128_levels_and_rejects_129)
+{
+    char text[300];
+    json_t *json;
+    hone_error err;
+    nest(text, 128);
+    ck_assert_int_eq(hone_json_parse(text, strlen(text), 0, &json, &err), HONE_OK);
+    json_decref(json);
+    nest(text, 129);
+    ck_assert_int_eq(hone_json_parse(text, strlen(text), BASE, &json, &err), HONE_ERROR_DATA);
+    ck_assert_uint_eq(err.offset, BASE + 128);
+    ck_assert_ptr_null(json);
+}
+END_TEST
+
+START_TEST(brackets_in_strings_are_no_levels)
+{
+    char text[600] = "[\"\\\"";
+    memset(text + 4, '[', 200);
+    strcpy(text + 204, "\"]");
+    json_t *json;
+    ck_assert_int_eq(hone_json_parse(text, strlen(text), 0, &json, NULL), HONE_OK);
+    ck_assert_uint_eq(json_string_length(json_array_get(json, 0)), 201);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(a_file_is_named_in_its_error)
+{
+    hone_temp_dir dir;
+    hone_temp_dir_init(&dir);
+    json_t *json;
+    hone_error err;
+    const char *path = hone_temp_text(&dir, "bad.json", "{");
+    ck_assert_int_eq(hone_json_read(path, 100, &json, &err), HONE_ERROR_DATA);
+    ck_assert_str_eq(err.file, path);
+    ck_assert_uint_eq(err.offset, 1);
+    path = hone_temp_text(&dir, "long.json", "[1, 2, 3]");
+    ck_assert_int_eq(hone_json_read(path, 8, &json, &err), HONE_ERROR_LIMIT);
+    ck_assert_int_eq(hone_json_read(path, 9, &json, &err), HONE_OK);
+    ck_assert_uint_eq(json_array_size(json), 3);
+    json_decref(json);
+    hone_temp_dir_deinit(&dir);
+}
+END_TEST
+
+Suite *hone_suite_json(void)
+{
+    Suite *suite = suite_create("json");
+    TCase *core = tcase_create("core");
+    tcase_add_test(core, accepts_128_levels_and_rejects_129);
+    tcase_add_test(core, brackets_in_strings_are_no_levels);
+    tcase_add_test(core, a_file_is_named_in_its_error);
+    suite_add_tcase(suite, core);
+    TCase *bad = tcase_create("malformed");
+    tcase_add_loop_test(bad, rejects_malformed_json, 0, (int)(sizeof malformed / sizeof malformed[0]));
+    suite_add_tcase(suite, bad);
+    return suite;
+}
