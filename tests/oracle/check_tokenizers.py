@@ -197,7 +197,7 @@ def train_sentencepiece(root, texts, name, **options):
     corpus = root / f"{name}.txt"
     corpus.write_text("\n".join(text[:200000] for _, text in texts))
     sentencepiece.SentencePieceTrainer.train(input=str(corpus), model_prefix=str(root / name), model_type="bpe",
-                                             vocab_size=1500, minloglevel=2, num_threads=1, input_sentence_size=4000, **options)
+                                             vocab_size=4000, minloglevel=2, num_threads=1, input_sentence_size=4000, **options)
     return root / f"{name}.model"
 
 
@@ -290,7 +290,7 @@ def check_spm(score, root, models, texts, embedded):
     found = [("llama2", models / "tokenizers/llama2"), ("lit-llama", models / "lit-llama"),
              ("bitnet-3m", models / "bitnet-3m"), ("tiny-llama-spm", embedded / "tiny-llama-spm")]
     made = [("made-nfkc", dict(normalization_rule_name="nmt_nfkc")),
-            ("made-unk", dict(normalization_rule_name="identity", character_coverage=0.9)),
+            ("made-unk", dict(normalization_rule_name="identity", character_coverage=0.98)),
             ("made-user-defined", dict(normalization_rule_name="nfkc", user_defined_symbols=["<sep>", "ing", "  "], byte_fallback=True)),
             ("made-no-prefix", dict(normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
                                     byte_fallback=True))]
