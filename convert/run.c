@@ -261,15 +261,16 @@ static hone_status prepare(struct job *job, hone_error *err)
     return job->hash && job->checksums ? HONE_OK : hone_fail_nomem(err, job->plan->n_tensors * 8);
 }
 
-hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path, bool overwrite,
-                          hone_error *err)
+hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path,
+                          const hone_run_options *opts, hone_error *err)
 {
-    HONE_TRY(hone_writer_check_target(path, overwrite, err));
+    const hone_writer_options how = {.overwrite = opts && opts->overwrite, .restart = opts && opts->restart};
+    HONE_TRY(hone_writer_check_target(path, how.overwrite, err));
     HONE_TRY(refuse_own_input(plan, path, err));
     struct job job = {.ctx = ctx, .plan = plan, .writer = {.fd = -1}};
     hone_status status = prepare(&job, err);
     if (status == HONE_OK)
-        status = open_output(&job, path, (hone_writer_options){.overwrite = overwrite}, err);
+        status = open_output(&job, path, how, err);
     if (status == HONE_OK)
         status = run(&job, err);
     /* Work is kept when the machine failed us, not when the input did: that will fail again. */

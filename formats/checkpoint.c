@@ -122,6 +122,7 @@ void hone_checkpoint_close(hone_checkpoint *ckpt)
     for (size_t i = 0; i < ckpt->n_files; i++)
         hone_file_close(&ckpt->files[i]);
     hone_release(ckpt->files);
+    hone_file_close(&ckpt->scratch);
     hone_release(ckpt->tensors);
     hone_release(ckpt->by_name);
     hone_release(ckpt->metadata);

@@ -6,19 +6,25 @@
 #include "base/mem.h"
 #include "formats/json.h"
 #include "formats/sources.h"
+#include "formats/unquantize.h"
 
 static const uint64_t MAX_CONFIG_NBYTES = 16ull << 20;
 enum { HEAD_NBYTES = 16 };
 
 /* Formats with a magic come before those recognised by plausibility. */
-static const struct {
-    const hone_reader *reader;
-    const char *extension;
-} readers[] = {
-    {&hone_gguf_reader, ".gguf"},
-    {&hone_safetensors_reader, ".safetensors"},
-};
+static const hone_reader *const readers[] = {&hone_gguf_reader, &hone_zip_reader, &hone_npy_reader,
+                                             &hone_safetensors_reader, &hone_pytorch_legacy_reader};
 enum { N_READERS = sizeof readers / sizeof readers[0] };
+
+static const struct {
+    const char *extension;
+    const hone_reader *reader;
+} extensions[] = {
+    {".gguf", &hone_gguf_reader}, {".safetensors", &hone_safetensors_reader},
+    {".bin", &hone_zip_reader},   {".pt", &hone_zip_reader},
+    {".pth", &hone_zip_reader},   {".ckpt", &hone_zip_reader},
+    {".npz", &hone_zip_reader},   {".npy", &hone_npy_reader},
+};
 
 static bool ends_with(const char *s, const char *suffix)
 {
@@ -31,26 +37,27 @@ static bool ends_with(const char *s, const char *suffix)
 static const hone_reader *choose_reader(const hone_file *file, const uint8_t *head, size_t head_nbytes)
 {
     for (size_t i = 0; i < N_READERS; i++)
-        if (readers[i].reader->probe(head, head_nbytes, file->nbytes))
-            return readers[i].reader;
-    for (size_t i = 0; i < N_READERS; i++)
-        if (ends_with(file->path, readers[i].extension))
-            return readers[i].reader;
+        if (readers[i]->probe(head, head_nbytes, file->nbytes))
+            return readers[i];
+    for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; i++)
+        if (ends_with(file->path, extensions[i].extension))
+            return extensions[i].reader;
     return NULL;
 }
 
-static hone_status read_single_file(hone_checkpoint *ckpt, hone_error *err)
+hone_status hone_checkpoint_read_file(hone_checkpoint *ckpt, unsigned file, hone_error *err)
 {
-    HONE_TRY(hone_checkpoint_add_file(ckpt, ckpt->path, err));
-    const hone_file *file = &ckpt->files[0];
+    const hone_file *opened = &ckpt->files[file];
     uint8_t head[HEAD_NBYTES];
-    const size_t head_nbytes = file->nbytes < sizeof head ? (size_t)file->nbytes : sizeof head;
-    HONE_TRY(hone_file_read(file, 0, head, head_nbytes, err));
-    const hone_reader *reader = choose_reader(file, head, head_nbytes);
-    if (!reader)
-        return hone_fail(err, HONE_ERROR_FORMAT, 0, NULL, "not a format hone reads (safetensors, GGUF)");
+    const size_t head_nbytes = opened->nbytes < sizeof head ? (size_t)opened->nbytes : sizeof head;
+    HONE_TRY(hone_file_read(opened, 0, head, head_nbytes, err));
+    const hone_reader *reader = choose_reader(opened, head, head_nbytes);
+    if (!reader) {
+        (void)hone_fail(err, HONE_ERROR_FORMAT, 0, NULL, "not a format hone reads (safetensors, PyTorch, NumPy, GGUF)");
+        return hone_fail_in_file(err, HONE_ERROR_FORMAT, opened->path);
+    }
     ckpt->format = reader->name;
-    return reader->read(ckpt, 0, err);
+    return reader->read(ckpt, file, err);
 }
 
 /* path becomes the checkpoint's: it is released with it. */
@@ -106,11 +113,14 @@ static hone_status read_source(hone_checkpoint *ckpt, const char *path, const ho
         HONE_TRY(find_config(ckpt, true, opts, err));
         HONE_TRY(hone_checkpoint_read_directory(ckpt, err));
     } else {
-        HONE_TRY(read_single_file(ckpt, err));
+        HONE_TRY(hone_checkpoint_add_file(ckpt, path, err));
+        HONE_TRY(hone_checkpoint_read_file(ckpt, 0, err));
         HONE_TRY(find_config(ckpt, false, opts, err));
     }
     if (!ckpt->by_name)
         HONE_TRY(hone_checkpoint_seal_tables(ckpt, err));
+    if (strcmp(ckpt->format, hone_gguf_reader.name) != 0)
+        HONE_TRY(hone_checkpoint_unquantize(ckpt, err));
     ckpt->architecture = find_architecture(ckpt);
     return HONE_OK;
 }

@@ -2,7 +2,8 @@
 /*
  * The weights of a Hugging Face directory.
  *
- *   model.safetensors.index.json: {"metadata": {...}, "weight_map": {"TENSOR": "SHARD FILE", ...}}
+ *   model.safetensors.index.json, pytorch_model.bin.index.json: {"metadata": {...}, "weight_map": {"TENSOR": "SHARD
+ * FILE", ...}}
  *
  * The index and the shards must name the same tensors, each in the same file.
  */
@@ -17,20 +18,30 @@
 #include "formats/sources.h"
 
 static const uint64_t MAX_INDEX_NBYTES = 256ull << 20;
-static const char INDEX_NAME[] = "model.safetensors.index.json";
-static const char SINGLE_NAME[] = "model.safetensors";
 static const char EXTENSION[] = ".safetensors";
 
-static hone_status read_weights(hone_checkpoint *ckpt, const char *name, hone_error *err)
+/* What a directory's weights are called. reader is NULL where files of several formats go by the same name. */
+struct family {
+    const char *index, *single;
+    const hone_reader *reader;
+};
+
+/* The first that is there is read, as transformers does. */
+static const struct family families[] = {
+    {"model.safetensors.index.json", "model.safetensors", &hone_safetensors_reader},
+    {"pytorch_model.bin.index.json", "pytorch_model.bin", NULL},
+};
+
+static hone_status read_weights(hone_checkpoint *ckpt, const hone_reader *reader, const char *name, hone_error *err)
 {
     char *path = hone_path_join(ckpt->dir, name);
     if (!path)
         return hone_fail_nomem(err, strlen(name));
     hone_status status = hone_checkpoint_add_file(ckpt, path, err);
     hone_release(path);
-    if (status == HONE_OK)
-        status = hone_safetensors_reader.read(ckpt, (unsigned)ckpt->n_files - 1, err);
-    return status;
+    HONE_TRY(status);
+    const unsigned file = (unsigned)ckpt->n_files - 1;
+    return reader ? reader->read(ckpt, file, err) : hone_checkpoint_read_file(ckpt, file, err);
 }
 
 /* An index comes from strangers: a shard lies in the directory itself. */
@@ -91,7 +102,7 @@ static hone_status compare_with_index(const hone_checkpoint *ckpt, json_t *map, 
     return HONE_OK;
 }
 
-static hone_status read_weight_map(hone_checkpoint *ckpt, json_t *map, hone_error *err)
+static hone_status read_weight_map(hone_checkpoint *ckpt, const hone_reader *reader, json_t *map, hone_error *err)
 {
     const size_t n = json_object_size(map);
     const char **shards = hone_alloc(n, sizeof *shards);
@@ -100,23 +111,25 @@ static hone_status read_weight_map(hone_checkpoint *ckpt, json_t *map, hone_erro
     hone_status status = list_shards(map, shards, err);
     for (size_t i = 0; i < n && status == HONE_OK; i++)
         if (i == 0 || strcmp(shards[i], shards[i - 1]) != 0)
-            status = read_weights(ckpt, shards[i], err);
+            status = read_weights(ckpt, reader, shards[i], err);
     hone_release(shards);
     HONE_TRY(status);
     HONE_TRY(hone_checkpoint_seal_tables(ckpt, err));
     return compare_with_index(ckpt, map, err);
 }
 
-static hone_status read_sharded(hone_checkpoint *ckpt, const char *index_path, hone_error *err)
+static hone_status read_sharded(hone_checkpoint *ckpt, const hone_reader *reader, const char *index_path,
+                                hone_error *err)
 {
     json_t *index;
+    ckpt->has_index = true;
     HONE_TRY(hone_json_read(index_path, MAX_INDEX_NBYTES, &index, err));
     json_t *map = json_object_get(index, "weight_map");
     hone_status status;
     if (json_object_size(map) == 0)
         status = hone_fail(err, HONE_ERROR_DATA, 0, NULL, "no weight_map, or an empty one");
     else
-        status = read_weight_map(ckpt, map, err);
+        status = read_weight_map(ckpt, reader, map, err);
     json_decref(index);
     return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, index_path);
 }
@@ -157,28 +170,42 @@ static hone_status read_only_file(hone_checkpoint *ckpt, hone_error *err)
     HONE_TRY(find_only_file(ckpt->dir, &name, &n_found, err));
     if (!name && n_found > 1)
         return hone_fail(err, HONE_ERROR_FORMAT, HONE_NO_OFFSET, NULL, "%zu safetensors files and no %s", n_found,
-                         INDEX_NAME);
+                         families[0].index);
     if (!name)
-        return hone_fail(err, HONE_ERROR_FORMAT, HONE_NO_OFFSET, NULL, "no weights found (looked for *%s)", EXTENSION);
-    const hone_status status = read_weights(ckpt, name, err);
+        return hone_fail(err, HONE_ERROR_FORMAT, HONE_NO_OFFSET, NULL, "no weights found (looked for *%s and %s)",
+                         EXTENSION, families[1].single);
+    const hone_status status = read_weights(ckpt, &hone_safetensors_reader, name, err);
     hone_release(name);
+    return status;
+}
+
+/* *found tells whether the directory has weights of this family; if so, they are read. */
+static hone_status read_family(hone_checkpoint *ckpt, const struct family *family, bool *found, hone_error *err)
+{
+    *found = true;
+    char *index_path = hone_path_join(ckpt->dir, family->index);
+    char *single_path = hone_path_join(ckpt->dir, family->single);
+    hone_status status = HONE_OK;
+    if (!index_path || !single_path)
+        status = hone_fail_nomem(err, strlen(ckpt->dir));
+    else if (hone_file_exists(index_path))
+        status = read_sharded(ckpt, family->reader, index_path, err);
+    else if (hone_file_exists(single_path))
+        status = read_weights(ckpt, family->reader, family->single, err);
+    else
+        *found = false;
+    hone_release(index_path);
+    hone_release(single_path);
     return status;
 }
 
 hone_status hone_checkpoint_read_directory(hone_checkpoint *ckpt, hone_error *err)
 {
-    char *index_path = hone_path_join(ckpt->dir, INDEX_NAME);
-    char *single_path = hone_path_join(ckpt->dir, SINGLE_NAME);
-    hone_status status;
-    if (!index_path || !single_path)
-        status = hone_fail_nomem(err, strlen(ckpt->dir));
-    else if (hone_file_exists(index_path))
-        status = read_sharded(ckpt, index_path, err);
-    else if (hone_file_exists(single_path))
-        status = read_weights(ckpt, SINGLE_NAME, err);
-    else
-        status = read_only_file(ckpt, err);
-    hone_release(index_path);
-    hone_release(single_path);
-    return status;
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        bool found;
+        HONE_TRY(read_family(ckpt, &families[i], &found, err));
+        if (found)
+            return HONE_OK;
+    }
+    return read_only_file(ckpt, err);
 }

@@ -19,6 +19,8 @@ struct hone_checkpoint {
     char *dir;          /* where sidecar files (tokenizer.json, ...) lie */
     hone_file *files;
     size_t n_files, cap_files;
+    hone_file scratch; /* entries inflated while opening; path NULL: none were */
+    bool has_index;    /* tensors are named as an index names them: readers strip no prefix */
     hone_tensor *tensors; /* file order */
     size_t n_tensors, cap_tensors;
     size_t *by_name; /* indices into tensors, sorted by name; made by hone_checkpoint_seal_tables() */
@@ -51,7 +53,8 @@ hone_status hone_checkpoint_seal_tables(hone_checkpoint *ckpt, hone_error *err);
 
 /*
  * hone_checkpoint_read_directory() adds the weights of the Hugging Face directory ckpt->dir: the shards named by
- * model.safetensors.index.json, else model.safetensors, else the one *.safetensors file there is. FORMAT: none of them.
+ * model.safetensors.index.json, else model.safetensors, else the same of pytorch_model.bin, else the one *.safetensors
+ * file there is. FORMAT: none of them.
  */
 hone_status hone_checkpoint_read_directory(hone_checkpoint *ckpt, hone_error *err);
 
@@ -76,6 +79,15 @@ typedef struct hone_reader {
 
 extern const hone_reader hone_safetensors_reader;
 extern const hone_reader hone_gguf_reader;
+extern const hone_reader hone_zip_reader;            /* PyTorch's zip form, and .npz */
+extern const hone_reader hone_pytorch_legacy_reader; /* PyTorch before 1.6 */
+extern const hone_reader hone_npy_reader;
+
+/*
+ * hone_checkpoint_read_file() adds file number `file` through the reader that its contents, or else its name, call for, and
+ * sets ckpt->format. FORMAT: none.
+ */
+hone_status hone_checkpoint_read_file(hone_checkpoint *ckpt, unsigned file, hone_error *err);
 
 /* hone_checkpoint_config() returns config.json as an object, or NULL. Borrowed. */
 const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt);

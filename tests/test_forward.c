@@ -12,6 +12,9 @@
 
 Suite *hone_suite_forward(void);
 
+/* Seconds; a machine busy with other work needs many times what an idle one does. */
+enum { TIMEOUT = 60 };
+
 enum { N_TOKENS = 50 }; /* more than a block of queries */
 
 static hone_temp_dir dir;
@@ -42,7 +45,8 @@ static void take_note(void *user, const char *text)
 }
 
 /* Everything from a path to logits (n, n_vocab); on failure *logits is NULL. */
-static hone_status run(const char *path, int n_threads, const int32_t *tokens, size_t n, float **logits, hone_error *err)
+static hone_status run(const char *path, int n_threads, const int32_t *tokens, size_t n, float **logits,
+                       hone_error *err)
 {
     const hone_context_options opts = {.n_threads = n_threads, .note = take_note};
     hone_context *ctx = NULL;
@@ -145,8 +149,8 @@ static void sliding_window(void)
     toy.window = 7;
 }
 
-static void (*const shapes[])(void) = {plain,      attention_bias, mlp_bias,    one_shared_head, no_sharing,    wide_heads,
-                                       tied,       other_theta,    linear_rope, llama3_rope,     sliding_window};
+static void (*const shapes[])(void) = {plain, attention_bias, mlp_bias,    one_shared_head, no_sharing,    wide_heads,
+                                       tied,  other_theta,    linear_rope, llama3_rope,     sliding_window};
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 START_TEST(hugging_face_checkpoint_equals_scalar_model)
@@ -181,19 +185,6 @@ START_TEST(gguf_file_equals_scalar_model)
 }
 END_TEST
 
-START_TEST(logits_are_the_same_for_every_thread_count)
-{
-    hone_toy_fill(&toy);
-    int32_t tokens[N_TOKENS];
-    make_tokens(tokens);
-    const char *path = hone_toy_write_hf(&toy, &dir);
-    float *one = logits_of(path, 1, tokens), *four = logits_of(path, 4, tokens);
-    ck_assert_mem_eq(one, four, N_TOKENS * toy.n_vocab * sizeof *one);
-    free(one);
-    free(four);
-}
-END_TEST
-
 START_TEST(window_is_felt)
 {
     toy.window = 7;
@@ -201,7 +192,6 @@ START_TEST(window_is_felt)
     int32_t tokens[N_TOKENS];
     make_tokens(tokens);
     float *with = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
-    toy.json_extra = ", \"comment\": null";
     toy.window = 1000;
     float *without = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
     ck_assert_mem_eq(with, without, 7 * toy.n_vocab * sizeof *with);
@@ -253,22 +243,6 @@ START_TEST(sequence_beyond_the_trained_context_is_noted_once)
     free(logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens));
     ck_assert_int_eq(n_notes, 1);
     ck_assert_ptr_nonnull(strstr(note, "trained on at most 49"));
-}
-END_TEST
-
-START_TEST(real_checkpoint_predicts_better_than_chance)
-{
-    const char *path = hone_test_model("story-llama");
-    if (!path)
-        return;
-    /* "Once upon a time": the last of these tokens is nearly certain. Ids from its tokenizer.json. */
-    hone_error err = {0};
-    float *logits;
-    const int32_t tokens[2] = {1, 80};
-    ck_assert_int_eq(run(path, 2, tokens, 2, &logits, &err), HONE_OK);
-    for (size_t i = 0; i < 2 * 2048; i++)
-        ck_assert(isfinite(logits[i]));
-    free(logits);
 }
 END_TEST
 
@@ -489,8 +463,7 @@ START_TEST(every_failed_allocation_is_reported)
     char path[512];
     const int32_t token = 0;
     for (int gguf = 0; gguf < 2; gguf++) {
-        (void)snprintf(path, sizeof path, "%s",
-                       gguf ? hone_toy_write_gguf(&toy, &dir) : hone_toy_write_hf(&toy, &dir));
+        (void)snprintf(path, sizeof path, "%s", gguf ? hone_toy_write_gguf(&toy, &dir) : hone_toy_write_hf(&toy, &dir));
         hone_status status = HONE_ERROR_NOMEM;
         for (long n = 0; status != HONE_OK; n++) {
             ck_assert_int_lt(n, 2000);
@@ -511,17 +484,17 @@ Suite *hone_suite_forward(void)
 {
     Suite *suite = suite_create("forward");
     TCase *core = tcase_create("core");
+    tcase_set_timeout(core, TIMEOUT);
     tcase_add_checked_fixture(core, set_up, tear_down);
     tcase_add_loop_test(core, hugging_face_checkpoint_equals_scalar_model, 0, N_SHAPES);
     tcase_add_loop_test(core, gguf_file_equals_scalar_model, 0, N_SHAPES);
-    tcase_add_test(core, logits_are_the_same_for_every_thread_count);
     tcase_add_test(core, window_is_felt);
     tcase_add_test(core, tied_model_may_store_only_its_output);
     tcase_add_test(core, tied_model_that_stores_two_matrices_uses_both_and_says_so);
     tcase_add_test(core, sequence_beyond_the_trained_context_is_noted_once);
-    tcase_add_test(core, real_checkpoint_predicts_better_than_chance);
     suite_add_tcase(suite, core);
     TCase *bad = tcase_create("malformed");
+    tcase_set_timeout(bad, TIMEOUT);
     tcase_add_checked_fixture(bad, set_up, tear_down);
     tcase_add_loop_test(bad, rejects_configuration, 0, (int)(sizeof bad_json / sizeof bad_json[0]));
     tcase_add_loop_test(bad, rejects_gguf_key, 0, (int)(sizeof bad_gguf / sizeof bad_gguf[0]));
@@ -536,6 +509,7 @@ Suite *hone_suite_forward(void)
     tcase_add_test(bad, rejects_sequence_too_long_to_count);
     suite_add_tcase(suite, bad);
     TCase *nomem = tcase_create("nomem");
+    tcase_set_timeout(nomem, TIMEOUT);
     tcase_add_checked_fixture(nomem, set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
     suite_add_tcase(suite, nomem);

@@ -13,6 +13,9 @@
 
 Suite *hone_suite_forward_ops(void);
 
+/* Seconds; a machine busy with other work needs many times what an idle one does. */
+enum { TIMEOUT = 60 };
+
 static void fill(float *x, size_t n, uint64_t seed)
 {
     for (size_t i = 0; i < n; i++)
@@ -94,9 +97,18 @@ START_TEST(attention_is_a_weighted_mean_of_what_is_seen)
     const double scale = 3.0;
     for (size_t first = 0; first < SEQUENCE; first += 4) {
         const size_t n = SEQUENCE - first < 4 ? SEQUENCE - first : 4;
-        const hone_attention a = {.query = q + first * STRIDE, .keys = k, .values = v, .out = out + first * STRIDE,
-                                  .scores = scores, .first = first, .n_queries = n, .head_dim = HEAD, .window = window,
-                                  .query_stride = STRIDE, .key_stride = STRIDE, .scale = scale};
+        const hone_attention a = {.query = q + first * STRIDE,
+                                  .keys = k,
+                                  .values = v,
+                                  .out = out + first * STRIDE,
+                                  .scores = scores,
+                                  .first = first,
+                                  .n_queries = n,
+                                  .head_dim = HEAD,
+                                  .window = window,
+                                  .query_stride = STRIDE,
+                                  .key_stride = STRIDE,
+                                  .scale = scale};
         hone_attend(&a);
     }
     for (size_t t = 0; t < SEQUENCE; t++) {
@@ -120,8 +132,16 @@ START_TEST(attention_survives_huge_scores)
 {
     const float q[2] = {1e4f, 1e4f}, k[2] = {1e4f, -1e4f}, v[2] = {3, 5};
     float out[2], scores[4];
-    const hone_attention a = {.query = q, .keys = k, .values = v, .out = out, .scores = scores, .n_queries = 2,
-                              .head_dim = 1, .query_stride = 1, .key_stride = 1, .scale = 1};
+    const hone_attention a = {.query = q,
+                              .keys = k,
+                              .values = v,
+                              .out = out,
+                              .scores = scores,
+                              .n_queries = 2,
+                              .head_dim = 1,
+                              .query_stride = 1,
+                              .key_stride = 1,
+                              .scale = 1};
     hone_attend(&a);
     ck_assert_float_eq(out[0], 3);
     ck_assert_float_eq(out[1], 3);
@@ -135,9 +155,9 @@ static const struct {
     size_t n, nrows, ncols;
     hone_dtype dtype;
 } products[] = {
-    {1, 1, 1, HONE_F32},      {5, 3, 7, HONE_F32},      {3, 1500, 32, HONE_F32},     {2, 3, 1 << 19, HONE_F32},
-    {4, 1100, 64, HONE_F16},  {4, 600, 33, HONE_BF16},  {2, 5, 300000, HONE_BF16},   {3, 37, 96, HONE_Q8_0},
-    {3, 1030, 64, HONE_Q4_0},
+    {1, 1, 1, HONE_F32},       {5, 3, 7, HONE_F32},     {3, 1500, 32, HONE_F32},
+    {2, 3, 1 << 19, HONE_F32}, {4, 1100, 64, HONE_F16}, {4, 600, 33, HONE_BF16},
+    {2, 5, 300000, HONE_BF16}, {3, 37, 96, HONE_Q8_0},  {3, 1030, 64, HONE_Q4_0},
 };
 
 /* Any bytes will do for codes; the scales, first in both blocks, must be finite and small. */
@@ -201,7 +221,8 @@ START_TEST(product_equals_decoded_rows_times_inputs)
         }
     }
     multiply(2, &w, NULL, x, n, y3);
-    ck_assert_float_eq_tol(y3[n * nrows - 1] + bias[nrows - 1], y[n * nrows - 1], 1e-5f * fabsf(y[n * nrows - 1]) + 1e-5f);
+    ck_assert_float_eq_tol(y3[n * nrows - 1] + bias[nrows - 1], y[n * nrows - 1],
+                           1e-5f * fabsf(y[n * nrows - 1]) + 1e-5f);
     free(w.data);
     free(x);
     free(bias);
@@ -215,6 +236,7 @@ Suite *hone_suite_forward_ops(void)
 {
     Suite *suite = suite_create("forward_ops");
     TCase *core = tcase_create("core");
+    tcase_set_timeout(core, TIMEOUT);
     tcase_add_test(core, rmsnorm_of_three_and_four);
     tcase_add_test(core, rmsnorm_of_large_values_does_not_overflow);
     tcase_add_test(core, silu_gate_at_its_limits);
@@ -224,6 +246,7 @@ Suite *hone_suite_forward_ops(void)
     tcase_add_test(core, attention_survives_huge_scores);
     suite_add_tcase(suite, core);
     TCase *product = tcase_create("products");
+    tcase_set_timeout(product, TIMEOUT);
     tcase_add_loop_test(product, product_equals_decoded_rows_times_inputs, 0,
                         (int)(sizeof products / sizeof products[0]));
     suite_add_tcase(suite, product);

@@ -126,7 +126,7 @@ END_TEST
 START_TEST(rotary_halves_become_pairs)
 {
     ck_assert_int_eq(plan_as("f32", &(hone_tiny_options){.bias = true}), HONE_OK);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, false, &err), HONE_OK);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
     enum { COLS = 64, HEAD = 16 };
     static const struct {
         const char *hf, *gguf;
@@ -154,7 +154,7 @@ END_TEST
 START_TEST(the_output_carries_checksums_that_hold)
 {
     ck_assert_int_eq(plan_as("q4_0", &(hone_tiny_options){0}), HONE_OK);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, false, &err), HONE_OK);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
     hone_checkpoint *written;
     size_t n;
     ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
@@ -196,7 +196,7 @@ START_TEST(llama3_scaling_becomes_frequency_divisors)
     const hone_plan_tensor t = find("rope_freqs.weight");
     ck_assert_int_eq(t.dtype, HONE_F32);
     ck_assert_uint_eq(t.shape[0], 8);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, false, &err), HONE_OK);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
     size_t n;
     float *divisors = read_output(out, "rope_freqs.weight", &n);
     ck_assert_float_eq(divisors[0], 1); /* the fastest is left alone, the slowest divided by the factor */
@@ -238,7 +238,7 @@ static void check_poisoned(const char *type, float poison, const char *word)
     const hone_tiny_options opts = {.poke = "model.layers.1.self_attn.k_proj.weight", .poke_at = 515,
                                     .poke_value = poison};
     ck_assert_int_eq(plan_as(type, &opts), HONE_OK);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, false, &err), HONE_ERROR_DATA);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "model.layers.1.self_attn.k_proj.weight");
     ck_assert_ptr_nonnull(strstr(err.reason, "element 515 "));
     ck_assert_ptr_nonnull(strstr(err.reason, word));
@@ -310,7 +310,7 @@ START_TEST(an_existing_output_is_kept)
 {
     ck_assert_int_eq(plan_as("f16", &(hone_tiny_options){0}), HONE_OK);
     (void)hone_temp_text(&dir, "out.gguf", "precious");
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, false, &err), HONE_ERROR_ARG);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_ERROR_ARG);
     char *text;
     size_t len;
     ck_assert_int_eq(hone_file_slurp(out, 100, &text, &len, &err), HONE_OK);
@@ -323,7 +323,7 @@ START_TEST(an_input_is_never_overwritten)
 {
     ck_assert_int_eq(plan_as("f16", &(hone_tiny_options){0}), HONE_OK);
     ck_assert_int_eq(link(hone_temp_path(&dir, "model.safetensors"), out), 0);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, true, &err), HONE_ERROR_ARG);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, &(hone_run_options){.overwrite = true}, &err), HONE_ERROR_ARG);
     ck_assert_ptr_nonnull(strstr(err.reason, "input"));
 }
 END_TEST
@@ -333,9 +333,9 @@ START_TEST(a_second_run_to_one_output_is_refused)
     ck_assert_int_eq(plan_as("f16", &(hone_tiny_options){0}), HONE_OK);
     const int fd = open(hone_temp_path(&dir, "out.gguf.hone-partial"), O_RDWR | O_CREAT, 0666);
     ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, false, &err), HONE_ERROR_IO);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_ERROR_IO);
     (void)close(fd);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, false, &err), HONE_OK);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
 }
 END_TEST
 
@@ -343,9 +343,10 @@ START_TEST(a_partial_file_of_other_work_is_left_alone)
 {
     ck_assert_int_eq(plan_as("f16", &(hone_tiny_options){0}), HONE_OK);
     (void)hone_temp_text(&dir, "out.gguf.hone-partial", "hours of other work");
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, false, &err), HONE_ERROR_ARG);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_ERROR_ARG);
     ck_assert_ptr_nonnull(strstr(err.reason, "--restart"));
     ck_assert(hone_file_exists(hone_temp_path(&dir, "out.gguf.hone-partial")));
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, &(hone_run_options){.restart = true}, &err), HONE_OK);
 }
 END_TEST
 
@@ -360,7 +361,7 @@ START_TEST(every_allocation_may_fail)
         hone_mem_fail_after(n);
         status = hone_plan_new(ctx, ckpt, &convert, &plan, &err);
         if (status == HONE_OK)
-            status = hone_plan_run(ctx, plan, out, false, &err);
+            status = hone_plan_run(ctx, plan, out, NULL, &err);
         hone_mem_fail_after(-1);
         ck_assert(status == HONE_OK || status == HONE_ERROR_NOMEM);
         ck_assert(hone_file_exists(out) == (status == HONE_OK));

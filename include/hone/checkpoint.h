@@ -2,9 +2,10 @@
 /*
  * A checkpoint: the named tensors, configuration and metadata of a model on disk.
  *
- * A source is a Hugging Face directory (config.json beside *.safetensors, sharded or not), a single
- * .safetensors file, or a GGUF file. Opening reads headers only; tensor data is read on demand with
- * pread, never mapped, so a file that shrinks under us is an error and not a signal.
+ * A source is a Hugging Face directory (config.json beside *.safetensors or pytorch_model.bin, sharded or not) or a
+ * single file: .safetensors, PyTorch (.bin, .pt, .pth, .ckpt), NumPy (.npz, .npy) or GGUF. A pickle is read as data;
+ * nothing in it is run, and classes other than PyTorch's own are refused by name. Opening reads headers only; tensor
+ * data is read on demand with pread, never mapped, so a file that shrinks under us is an error and not a signal.
  */
 #ifndef HONE_CHECKPOINT_H
 #define HONE_CHECKPOINT_H
@@ -39,7 +40,7 @@ HONE_API hone_status hone_checkpoint_open(const char *path, const hone_open_opti
 /* hone_checkpoint_close() releases a checkpoint; NULL is a no-op. */
 HONE_API void hone_checkpoint_close(hone_checkpoint *ckpt);
 
-/* hone_checkpoint_format() returns "safetensors" or "gguf". Static. */
+/* hone_checkpoint_format() returns "safetensors", "pytorch", "npz", "npy" or "gguf". Static. */
 HONE_API const char *hone_checkpoint_format(const hone_checkpoint *ckpt);
 
 /* hone_checkpoint_path() returns the path it was opened with. Borrowed. */

@@ -70,13 +70,22 @@ HONE_API void hone_plan_free(hone_plan *plan);
 HONE_API hone_plan_totals hone_plan_describe(const hone_plan *plan);
 HONE_API hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i);
 
+/* What may be in the way of an output. All false is careful. */
+typedef struct hone_run_options {
+    bool overwrite; /* the output may exist */
+    bool restart;   /* discard the partial file of an earlier run instead of resuming it */
+} hone_run_options;
+
 /*
- * hone_plan_run() writes the output. Nothing exists under path until it is complete and checked.
- * ARG: path exists and overwrite is false, or is one of the plan's inputs. DATA: a NaN or an infinity in a weight
- * (tensor and element index in err). IO, NOMEM.
+ * hone_plan_run() writes the output. Nothing exists under path until it is complete.
+ *
+ * Work goes to "path.hone-partial". A run that was killed, or stopped by an IO error, leaves it there, and the same plan run again
+ * takes up where it stopped; the bytes are those of an undisturbed run.
+ * ARG: path exists and may not be overwritten, is one of the plan's inputs, or a partial file of other work is in the way. DATA:
+ * a NaN or an infinity in a weight (tensor and element index in err). IO, NOMEM. opts may be NULL.
  */
-HONE_API hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path, bool overwrite,
-                                   hone_error *err) HONE_CHECK_RESULT;
+HONE_API hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path,
+                                   const hone_run_options *opts, hone_error *err) HONE_CHECK_RESULT;
 
 #ifdef __cplusplus
 }

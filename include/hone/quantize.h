@@ -23,7 +23,7 @@ typedef enum hone_search { HONE_SEARCH_REFERENCE = 0, HONE_N_SEARCHES } hone_sea
  * importance (ncols) weights the squared error of each column; NULL weights as the search does by
  * default. dst holds nrows * hone_dtype_row_nbytes(dtype, ncols) bytes. dtype may also be F32, F16 or BF16.
  * ARG: ncols is not a multiple of the block, or dtype has no encoder. DATA: src has a NaN or an infinity;
- * err->offset is the index of the first in src.
+ * err->offset is the index of the first in src; or importance has one or a negative number, and err->item says so.
  */
 HONE_API hone_status hone_quantize_rows(const hone_context *ctx, hone_dtype dtype, hone_search search, const float *src,
                                         size_t nrows, size_t ncols, const float *importance, void *dst,

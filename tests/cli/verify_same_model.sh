@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-head -c 20000 "$TEXT" >text.txt
+head -c 6000 "$TEXT" >text.txt
 "$HONE" convert "$MODELS/tiny-llama" -o f32.gguf --type f32 >/dev/null
-"$HONE" verify "$MODELS/tiny-llama" f32.gguf --text text.txt --ctx 128 --gate 'kld.mean<1e-6' \
+"$HONE" verify "$MODELS/tiny-llama" f32.gguf --text text.txt --ctx 64 --gate 'kld.mean<1e-6' \
     --gate 'top1.agreement>=0.999' --json report.json >out
 grep -Eq '^PASS +kld\.mean<1e-6 ' out
 grep -q '^  "pass": true$' report.json

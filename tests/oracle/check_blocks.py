@@ -12,21 +12,21 @@ import zlib
 
 import numpy as np
 
-# hone_dtype (include/hone/tensor.h), ggml type id, elements and bytes per block, dequantizer
+# hone's name: ggml type id, elements and bytes per block, name in dequantize_row_*
 TYPES = {
-    "f32": (2, 0, 1, 4, None),
-    "f16": (3, 1, 1, 2, None),
-    "bf16": (4, 30, 1, 2, None),
-    "q4_0": (17, 2, 32, 18, "q4_0"),
-    "q4_1": (18, 3, 32, 20, "q4_1"),
-    "q5_0": (19, 6, 32, 22, "q5_0"),
-    "q5_1": (20, 7, 32, 24, "q5_1"),
-    "q8_0": (21, 8, 32, 34, "q8_0"),
-    "q2_k": (22, 10, 256, 84, "q2_K"),
-    "q3_k": (23, 11, 256, 110, "q3_K"),
-    "q4_k": (24, 12, 256, 144, "q4_K"),
-    "q5_k": (25, 13, 256, 176, "q5_K"),
-    "q6_k": (26, 14, 256, 210, "q6_K"),
+    "f32": (0, 1, 4, None),
+    "f16": (1, 1, 2, None),
+    "bf16": (30, 1, 2, None),
+    "q4_0": (2, 32, 18, "q4_0"),
+    "q4_1": (3, 32, 20, "q4_1"),
+    "q5_0": (6, 32, 22, "q5_0"),
+    "q5_1": (7, 32, 24, "q5_1"),
+    "q8_0": (8, 32, 34, "q8_0"),
+    "q2_k": (10, 256, 84, "q2_K"),
+    "q3_k": (11, 256, 110, "q3_K"),
+    "q4_k": (12, 256, 144, "q4_K"),
+    "q5_k": (13, 256, 176, "q5_K"),
+    "q6_k": (14, 256, 210, "q6_K"),
 }
 NCOLS = 2048
 
@@ -53,14 +53,14 @@ class Ggml:
             [ctypes.c_int64] * 3 + [ctypes.c_void_p]
 
     def quantize(self, name, x, importance):
-        _, ggml_id, nelems, nbytes, _ = TYPES[name]
+        ggml_id, nelems, nbytes, _ = TYPES[name]
         out = np.zeros((x.shape[0], x.shape[1] // nelems * nbytes), np.uint8)
         self.lib.ggml_quantize_chunk(ggml_id, pointer(x), pointer(out), 0, x.shape[0], x.shape[1], pointer(importance))
         return out
 
     def dequantize(self, name, data, nelems):
         out = np.zeros(nelems, np.float32)
-        function = getattr(self.lib, "dequantize_row_" + TYPES[name][4])
+        function = getattr(self.lib, "dequantize_row_" + TYPES[name][3])
         function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
         function.restype = None
         function(pointer(data), pointer(out), nelems)
@@ -84,10 +84,13 @@ class Hone:
         status = self.lib.hone_context_new(ctypes.byref(options), ctypes.byref(self.context), None)
         self.available = status == 0
 
+    def dtype(self, name):
+        return self.lib.hone_dtype_from_name(name.encode())
+
     def quantize(self, name, x, importance):
-        dtype, _, nelems, nbytes, _ = TYPES[name]
+        _, nelems, nbytes, _ = TYPES[name]
         out = np.zeros((x.shape[0], x.shape[1] // nelems * nbytes), np.uint8)
-        status = self.lib.hone_quantize_rows(self.context, dtype, 0, pointer(x), x.shape[0], x.shape[1],
+        status = self.lib.hone_quantize_rows(self.context, self.dtype(name), 0, pointer(x), x.shape[0], x.shape[1],
                                              pointer(importance), pointer(out), None)
         if status:
             sys.exit(f"hone_quantize_rows({name}) returned {status}")
@@ -95,7 +98,7 @@ class Hone:
 
     def dequantize(self, name, data, nelems):
         out = np.zeros(nelems, np.float32)
-        status = self.lib.hone_dequantize_row(self.context, TYPES[name][0], pointer(data), nelems, pointer(out), None)
+        status = self.lib.hone_dequantize_row(self.context, self.dtype(name), pointer(data), nelems, pointer(out), None)
         if status:
             sys.exit(f"hone_dequantize_row({name}) returned {status}")
         return out
@@ -192,7 +195,7 @@ def main():
         hone = Hone(args.lib, cpu)
         if not hone.available:
             continue
-        for name, (_, _, nelems, nbytes, dequantizer) in TYPES.items():
+        for name, (_, nelems, nbytes, dequantizer) in TYPES.items():
             if args.type and name not in args.type:
                 continue
             rng = np.random.default_rng(20260101)

@@ -136,18 +136,20 @@ static void write_config(const hone_toy *toy, hone_temp_dir *dir)
         (void)snprintf(rope, sizeof rope, ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": %.17g}",
                        toy->linear_factor);
     if (toy->llama3_factor > 0)
-        (void)snprintf(rope, sizeof rope,
-                       ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": %.17g, \"low_freq_factor\": %.17g, "
-                       "\"high_freq_factor\": %.17g, \"original_max_position_embeddings\": %.0f}",
-                       toy->llama3_factor, toy->llama3_low, toy->llama3_high, toy->llama3_ctx);
-    int n = snprintf(config, sizeof config,
-                     "{\"architectures\": [\"%s\"], \"vocab_size\": %zu, \"hidden_size\": %zu, \"intermediate_size\": %zu, "
-                     "\"num_hidden_layers\": %zu, \"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, "
-                     "\"head_dim\": %zu, \"max_position_embeddings\": %zu, \"rope_theta\": %.17g, \"rms_norm_eps\": %.17g, "
-                     "\"tie_word_embeddings\": %s, \"attention_bias\": %s, \"mlp_bias\": %s",
-                     toy->window ? "MistralForCausalLM" : "LlamaForCausalLM", toy->n_vocab, toy->n_embd, toy->n_ff,
-                     toy->n_layers, toy->n_heads, toy->n_kv_heads, toy->head_dim, toy->n_ctx, toy->theta, toy->eps,
-                     toy->tied ? "true" : "false", toy->attn_bias ? "true" : "false", toy->mlp_bias ? "true" : "false");
+        (void)snprintf(
+            rope, sizeof rope,
+            ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": %.17g, \"low_freq_factor\": %.17g, "
+            "\"high_freq_factor\": %.17g, \"original_max_position_embeddings\": %.0f}",
+            toy->llama3_factor, toy->llama3_low, toy->llama3_high, toy->llama3_ctx);
+    int n =
+        snprintf(config, sizeof config,
+                 "{\"architectures\": [\"%s\"], \"vocab_size\": %zu, \"hidden_size\": %zu, \"intermediate_size\": %zu, "
+                 "\"num_hidden_layers\": %zu, \"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, "
+                 "\"head_dim\": %zu, \"max_position_embeddings\": %zu, \"rope_theta\": %.17g, \"rms_norm_eps\": %.17g, "
+                 "\"tie_word_embeddings\": %s, \"attention_bias\": %s, \"mlp_bias\": %s",
+                 toy->window ? "MistralForCausalLM" : "LlamaForCausalLM", toy->n_vocab, toy->n_embd, toy->n_ff,
+                 toy->n_layers, toy->n_heads, toy->n_kv_heads, toy->head_dim, toy->n_ctx, toy->theta, toy->eps,
+                 toy->tied ? "true" : "false", toy->attn_bias ? "true" : "false", toy->mlp_bias ? "true" : "false");
     if (toy->window)
         n += snprintf(config + n, sizeof config - (size_t)n, ", \"sliding_window\": %zu", toy->window);
     (void)snprintf(config + n, sizeof config - (size_t)n, "%s%s}", rope, toy->json_extra ? toy->json_extra : "");
@@ -198,16 +200,11 @@ static uint64_t put_metadata(const hone_toy *toy, hone_bytes *b)
         const char *key;
         size_t value;
     } counts[] = {
-        {"llama.context_length", toy->n_ctx},
-        {"llama.embedding_length", toy->n_embd},
-        {"llama.block_count", toy->n_layers},
-        {"llama.feed_forward_length", toy->n_ff},
-        {"llama.attention.head_count", toy->n_heads},
-        {"llama.attention.head_count_kv", toy->n_kv_heads},
-        {"llama.attention.key_length", toy->head_dim},
-        {"llama.attention.value_length", toy->head_dim},
-        {"llama.rope.dimension_count", toy->head_dim},
-        {"llama.vocab_size", toy->n_vocab},
+        {"llama.context_length", toy->n_ctx},          {"llama.embedding_length", toy->n_embd},
+        {"llama.block_count", toy->n_layers},          {"llama.feed_forward_length", toy->n_ff},
+        {"llama.attention.head_count", toy->n_heads},  {"llama.attention.head_count_kv", toy->n_kv_heads},
+        {"llama.attention.key_length", toy->head_dim}, {"llama.attention.value_length", toy->head_dim},
+        {"llama.rope.dimension_count", toy->head_dim}, {"llama.vocab_size", toy->n_vocab},
     };
     const struct {
         const char *key;

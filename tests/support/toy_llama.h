@@ -26,11 +26,11 @@ typedef struct hone_toy {
     size_t window; /* of a Mistral model; 0: LlamaForCausalLM */
     bool tied, attn_bias, mlp_bias;
     double theta, eps;
-    double linear_factor;                   /* 0: none */
+    double linear_factor;                                      /* 0: none */
     double llama3_factor, llama3_low, llama3_high, llama3_ctx; /* factor 0: none */
-    const char *json_extra;                 /* more members for config.json, each after a comma */
-    const char *gguf_extra;                 /* more entries as a byte script (see byte_builder.h), */
-    size_t n_gguf_extra;                    /* and how many */
+    const char *json_extra;                                    /* more members for config.json, each after a comma */
+    const char *gguf_extra;                                    /* more entries as a byte script (see byte_builder.h), */
+    size_t n_gguf_extra;                                       /* and how many */
     hone_toy_tensor *tensors;
     size_t n_tensors;
 } hone_toy;
@@ -45,8 +45,8 @@ void hone_toy_free(hone_toy *toy);
 /* hone_toy_find() returns a tensor by its Hugging Face name; an unknown one aborts. */
 hone_toy_tensor *hone_toy_find(hone_toy *toy, const char *hf);
 
-/* hone_toy_write_hf() writes config.json and model.safetensors into dir; hone_toy_write_gguf() writes toy.gguf. Each returns the
- * path to open, as hone_temp_path() does. */
+/* hone_toy_write_hf() writes config.json and model.safetensors into dir; hone_toy_write_gguf() writes toy.gguf. Each
+ * returns the path to open, as hone_temp_path() does. */
 const char *hone_toy_write_hf(const hone_toy *toy, hone_temp_dir *dir);
 const char *hone_toy_write_gguf(const hone_toy *toy, hone_temp_dir *dir);
 

@@ -21,7 +21,7 @@ static const float *data_of(hone_toy *toy, const char *name)
 
 static const float *layer_data(hone_toy *toy, size_t layer, const char *name)
 {
-    char full[64];
+    char full[128];
     (void)snprintf(full, sizeof full, "model.layers.%zu.%s", layer, name);
     return data_of(toy, full);
 }
@@ -29,7 +29,7 @@ static const float *layer_data(hone_toy *toy, size_t layer, const char *name)
 /* y = W x + b of a linear layer. */
 static void apply(hone_toy *toy, size_t layer, const char *module, bool bias, const double *x, double *y)
 {
-    char name[64];
+    char name[96];
     (void)snprintf(name, sizeof name, "model.layers.%zu.%s.weight", layer, module);
     const hone_toy_tensor *w = hone_toy_find(toy, name);
     (void)snprintf(name, sizeof name, "%s.bias", module);

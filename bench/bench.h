@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A small engine for timing: an entry is a function that does the same work again and again.
+ *
+ * An entry is run once to warm up, checked, and then run for a fixed time. The best run tells what the code can do, the
+ * median what it does. Its traffic is set beside a memcpy of as many bytes, timed just before it.
+ */
+#ifndef HONE_BENCH_H
+#define HONE_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Options of this run of the program, and where results go. */
+typedef struct hone_bench {
+    double seconds; /* per entry */
+    bool csv;
+    const char *filter; /* only entries whose name contains this; NULL: all */
+    int n_failed;       /* entries whose check failed */
+} hone_bench;
+
+typedef struct hone_bench_entry {
+    const char *name;
+    size_t nelems;  /* elements per run */
+    size_t nblocks; /* blocks per run; 0: not in blocks */
+    size_t nbytes;  /* read and written per run */
+    void (*run)(void *user);
+    bool (*check)(void *user); /* after the first run: is the output right? NULL: nothing to check */
+    void *user;
+} hone_bench_entry;
+
+/* hone_bench_wants() tells whether an entry of that name is asked for; setup that is dear can be skipped. */
+bool hone_bench_wants(const hone_bench *bench, const char *name);
+
+/* hone_bench_time() runs an entry and prints its line. An entry whose check fails is not timed. */
+void hone_bench_time(hone_bench *bench, const hone_bench_entry *entry);
+
+/* The suites, one file each. */
+void hone_bench_blocks(hone_bench *bench);
+
+#endif

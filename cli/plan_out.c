@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/plan_out.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/json_out.h"
+#include "cli/report.h"
+#include "cli/session.h"
+#include "cli/table.h"
+
+static void print_plan(const hone_plan *plan, const hone_plan_totals *totals)
+{
+    hone_cli_table *t = hone_cli_table_new("<tensor|<type|<shape|>bytes|>offset|<source|<transform|<why");
+    for (size_t i = 0; i < totals->n_tensors; i++) {
+        const hone_plan_tensor p = hone_plan_tensor_at(plan, i);
+        char shape[HONE_CLI_SHAPE_LEN];
+        hone_cli_table_cell(t, "%s", p.name);
+        hone_cli_table_cell(t, "%s", hone_dtype_describe(p.dtype)->name);
+        hone_cli_table_cell(t, "%s", hone_cli_shape(p.shape, p.n_dims, shape));
+        hone_cli_table_cell(t, "%" PRIu64, p.nbytes);
+        hone_cli_table_cell(t, "%" PRIu64, p.offset);
+        hone_cli_table_cell(t, "%s", p.source[0] ? p.source : "(computed)");
+        hone_cli_table_cell(t, "%s", p.transform);
+        hone_cli_table_cell(t, "%s", p.why);
+    }
+    hone_cli_table_print(t);
+}
+
+static void print_totals(const hone_plan_totals *totals)
+{
+    char buf[HONE_CLI_SIZE_LEN];
+    hone_cli_table *t = hone_cli_table_new("<|<");
+    hone_cli_table_cell(t, "tensors");
+    hone_cli_table_cell(t, "%zu", totals->n_tensors);
+    hone_cli_table_cell(t, "input");
+    hone_cli_table_cell(t, "%s (%" PRIu64 " bytes of tensors)", hone_cli_size(totals->input_nbytes, buf),
+                        totals->input_nbytes);
+    hone_cli_table_cell(t, "output");
+    hone_cli_table_cell(t, "%s (%" PRIu64 " bytes)", hone_cli_size(totals->output_nbytes, buf), totals->output_nbytes);
+    hone_cli_table_cell(t, "bits per weight");
+    hone_cli_table_cell(t, "%.3f", totals->bpw);
+    hone_cli_table_cell(t, "working memory");
+    hone_cli_table_cell(t, "%s", hone_cli_size(totals->memory_nbytes, buf));
+    (void)putchar('\n');
+    hone_cli_table_print(t);
+}
+
+static void print_result(const hone_cli_job *job, const hone_plan_totals *totals, double seconds)
+{
+    char buf[HONE_CLI_SIZE_LEN];
+    hone_cli_table *t = hone_cli_table_new("<file|>size|>bits/weight|>seconds|>MB/s read");
+    hone_cli_table_cell(t, "%s", job->out);
+    hone_cli_table_cell(t, "%s", hone_cli_size(totals->output_nbytes, buf));
+    hone_cli_table_cell(t, "%.3f", totals->bpw);
+    hone_cli_table_cell(t, "%.2f", seconds);
+    hone_cli_table_cell(t, "%.0f", seconds > 0 ? (double)totals->input_nbytes / seconds / 1e6 : 0);
+    hone_cli_table_print(t);
+}
+
+static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const hone_plan_totals *totals, double seconds)
+{
+    json_t *root = hone_cli_json_object();
+    hone_cli_json_put(root, "output", job->out ? hone_cli_json_text(job->out) : json_null());
+    hone_cli_json_put(root, "written", hone_cli_json_bool(!job->dry_run));
+    hone_cli_json_put(root, "bytes", hone_cli_json_uint(totals->output_nbytes));
+    hone_cli_json_put(root, "input_bytes", hone_cli_json_uint(totals->input_nbytes));
+    hone_cli_json_put(root, "memory_bytes", hone_cli_json_uint(totals->memory_nbytes));
+    hone_cli_json_put(root, "bpw", hone_cli_json_real(totals->bpw));
+    hone_cli_json_put(root, "seconds", hone_cli_json_real(seconds));
+    json_t *tensors = hone_cli_json_array();
+    for (size_t i = 0; i < totals->n_tensors; i++) {
+        const hone_plan_tensor p = hone_plan_tensor_at(plan, i);
+        json_t *o = hone_cli_json_object();
+        hone_cli_json_put(o, "name", hone_cli_json_text(p.name));
+        hone_cli_json_put(o, "type", hone_cli_json_text(hone_dtype_describe(p.dtype)->name));
+        hone_cli_json_put(o, "shape", hone_cli_json_shape(p.shape, p.n_dims));
+        hone_cli_json_put(o, "bytes", hone_cli_json_uint(p.nbytes));
+        hone_cli_json_put(o, "offset", hone_cli_json_uint(p.offset));
+        hone_cli_json_put(o, "source", hone_cli_json_text(p.source));
+        hone_cli_json_put(o, "transform", hone_cli_json_text(p.transform));
+        hone_cli_json_put(o, "why", hone_cli_json_text(p.why));
+        hone_cli_json_add(tensors, o);
+    }
+    hone_cli_json_put(root, "tensors", tensors);
+    return root;
+}
+
+static hone_status report(const hone_cli_globals *globals, const hone_cli_job *job, const hone_plan *plan,
+                          double seconds, hone_error *err)
+{
+    const hone_plan_totals totals = hone_plan_describe(plan);
+    if (hone_cli_wants_text(globals) && job->dry_run) {
+        print_plan(plan, &totals);
+        print_totals(&totals);
+    } else if (hone_cli_wants_text(globals)) {
+        print_result(job, &totals, seconds);
+    }
+    return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, seconds), err) : HONE_OK;
+}
+
+int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
+{
+    /* The library checks this again when it writes; planning a large model only to refuse then would waste minutes. */
+    if (!job->dry_run && !globals->force && access(job->out, F_OK) == 0)
+        return hone_cli_file_error(HONE_ERROR_ARG, job->out, "output exists (use --force to overwrite)");
+    hone_cli_session session;
+    hone_checkpoint *src = NULL;
+    hone_plan *plan = NULL;
+    hone_error err = HONE_CLI_NO_ERROR;
+    hone_status status = hone_cli_session_open(&session, globals, &err);
+    if (status == HONE_OK)
+        status = hone_cli_json_check_target(globals, &err);
+    if (status == HONE_OK)
+        status = hone_cli_open(&session, job->src, &src, &err);
+    const double started = hone_cli_seconds();
+    if (status == HONE_OK)
+        status = hone_plan_new(session.ctx, src, &job->convert, &plan, &err);
+    const hone_run_options run = {.overwrite = globals->force, .restart = job->restart};
+    if (status == HONE_OK && !job->dry_run)
+        status = hone_plan_run(session.ctx, plan, job->out, &run, &err);
+    hone_cli_progress_erase(&session.progress);
+    if (status == HONE_OK)
+        status = report(globals, job, plan, job->dry_run ? 0 : hone_cli_seconds() - started, &err);
+    hone_plan_free(plan);
+    hone_checkpoint_close(src);
+    hone_cli_session_close(&session);
+    return hone_cli_fail(status, &err);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* Encoding to plain floats, and the choice of an encoder. */
+#include "quantize/encode_kernels.h"
+
+#include <string.h>
+
+#include "base/cursor.h"
+#include "base/half.h"
+
+static void encode_f32(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    memcpy(dst, src, ncols * sizeof *src);
+}
+
+static void encode_f16(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    uint8_t *out = dst;
+    for (size_t i = 0; i < ncols; i++)
+        hone_store_u16(out + 2 * i, hone_f32_to_f16(src[i]));
+}
+
+static void encode_bf16(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    uint8_t *out = dst;
+    for (size_t i = 0; i < ncols; i++)
+        hone_store_u16(out + 2 * i, hone_f32_to_bf16(src[i]));
+}
+
+static void encode_q8_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance; /* every weight is within half a step: nothing to trade */
+    hone_encode_q8_0(src, ncols, dst);
+}
+
+static void encode_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q4_0(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static void encode_q4_1(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q4_1(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static void encode_q5_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q5_0(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static void encode_q5_1(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q5_1(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static void encode_q2_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q2_k(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static void encode_q3_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q3_k(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static void encode_q4_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q4_k(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static void encode_q5_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q5_k(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static void encode_q6_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_encode_q6_k(&hone_search_ref, src, ncols, importance, dst);
+}
+
+static const hone_encode_fn encoders_ref[HONE_N_DTYPES] = {
+    [HONE_F32] = encode_f32,   [HONE_F16] = encode_f16,   [HONE_BF16] = encode_bf16, [HONE_Q4_0] = encode_q4_0,
+    [HONE_Q4_1] = encode_q4_1, [HONE_Q5_0] = encode_q5_0, [HONE_Q5_1] = encode_q5_1, [HONE_Q8_0] = encode_q8_0,
+    [HONE_Q2_K] = encode_q2_k, [HONE_Q3_K] = encode_q3_k, [HONE_Q4_K] = encode_q4_k, [HONE_Q5_K] = encode_q5_k,
+    [HONE_Q6_K] = encode_q6_k,
+};
+
+hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level cpu)
+{
+    if ((unsigned)dtype >= HONE_N_DTYPES || search != HONE_SEARCH_REFERENCE)
+        return NULL;
+#if defined(__x86_64__)
+    if ((cpu == HONE_CPU_AVX2 || cpu == HONE_CPU_AVX512) && hone_encoders_avx2[dtype])
+        return hone_encoders_avx2[dtype];
+#else
+    (void)cpu;
+#endif
+    return encoders_ref[dtype];
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "verify/diff_rows.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/fail.h"
+#include "base/mem.h"
+#include "base/parallel.h"
+#include "base/run_context.h"
+#include "verify/model_impl.h"
+#include "verify/team.h"
+
+/* Elements per chunk: whole blocks of every type, and about 1.5 MiB of buffers per thread. */
+enum { CHUNK_NELEMS = 1 << 16 };
+
+/* What a chunk adds up to. Chunks are joined in order, so the figures do not depend on threads. */
+struct sums {
+    double squared_error, squared_a, squared_b, dot;
+    double max_abs;
+    uint64_t max_index;
+};
+
+struct side {
+    const hone_checkpoint *ckpt;
+    const hone_tensor *tensor;
+    hone_decode_fn decode;
+};
+
+struct work {
+    struct side side[2]; /* reference, candidate */
+    size_t head_nrows, ncols;
+    bool to_gguf; /* the candidate, whose order counts, is the GGUF file */
+    uint64_t chunk_nelems;
+    struct sums *sums;  /* one per chunk */
+    unsigned char *raw; /* per thread, chunk_nelems of the widest type */
+    float *decoded;     /* per thread, 2 * chunk_nelems */
+};
+
+enum { MAX_ELEM_NBYTES = 8 };
+
+/* The reference's row that holds what the candidate's row `row` holds. */
+static uint64_t source_row(const struct work *w, uint64_t row)
+{
+    const uint64_t h = w->head_nrows, head = row / h * h, r = row % h;
+    return head + (w->to_gguf ? r / 2 + r % 2 * (h / 2) : r % (h / 2) * 2 + r / (h / 2));
+}
+
+static uint64_t nbytes_of(const struct side *s, uint64_t nelems)
+{
+    const hone_dtype_info *info = hone_dtype_describe(s->tensor->dtype);
+    return nelems / info->block_nelems * info->block_nbytes;
+}
+
+static hone_status fetch_run(const struct side *s, uint64_t first, size_t n, unsigned char *raw, float *dst,
+                             hone_error *err)
+{
+    const hone_status status =
+        hone_checkpoint_read(s->ckpt, s->tensor, nbytes_of(s, first), (size_t)nbytes_of(s, n), raw, err);
+    if (status != HONE_OK)
+        return hone_fail_for(err, status, s->tensor->name);
+    s->decode(raw, dst, n);
+    return HONE_OK;
+}
+
+/* Elements first .. first + n - 1 of the candidate's order, from one side. */
+static hone_status fetch(const struct work *w, int side, uint64_t first, size_t n, unsigned char *raw, float *dst,
+                         hone_error *err)
+{
+    if (side == 1 || w->head_nrows == 0)
+        return fetch_run(&w->side[side], first, n, raw, dst, err);
+    for (size_t done = 0; done < n; done += w->ncols) {
+        const uint64_t row = source_row(w, (first + done) / w->ncols);
+        HONE_TRY(fetch_run(&w->side[side], row * w->ncols, w->ncols, raw, dst + done, err));
+    }
+    return HONE_OK;
+}
+
+/* A NaN counts as larger than anything, and stays. */
+static bool exceeds(double x, double max)
+{
+    return !isnan(max) && (isnan(x) || x > max);
+}
+
+static struct sums add_up(const float *a, const float *b, size_t n, uint64_t first)
+{
+    struct sums s = {.max_index = first};
+    for (size_t i = 0; i < n; i++) {
+        const double x = (double)a[i], y = (double)b[i];
+        const double d = x == y ? 0 : fabs(y - x); /* equal infinities are equal */
+        s.squared_error += d * d;
+        s.squared_a += x * x;
+        s.squared_b += y * y;
+        s.dot += x * y;
+        if (exceeds(d, s.max_abs)) {
+            s.max_abs = d;
+            s.max_index = first + i;
+        }
+    }
+    return s;
+}
+
+static hone_status compare_chunk(void *user, size_t i, int thread, hone_error *err)
+{
+    const struct work *w = user;
+    const uint64_t first = i * w->chunk_nelems, left = w->side[1].tensor->nelems - first;
+    const size_t n = (size_t)(left < w->chunk_nelems ? left : w->chunk_nelems);
+    unsigned char *raw = w->raw + (size_t)thread * w->chunk_nelems * MAX_ELEM_NBYTES;
+    float *a = w->decoded + (size_t)thread * 2 * w->chunk_nelems, *b = a + w->chunk_nelems;
+    HONE_TRY(fetch(w, 0, first, n, raw, a, err));
+    HONE_TRY(fetch(w, 1, first, n, raw, b, err));
+    w->sums[i] = add_up(a, b, n, first);
+    return HONE_OK;
+}
+
+static void finish(const struct sums *sums, size_t n_chunks, uint64_t nelems, hone_tensor_diff *out)
+{
+    struct sums s = {0};
+    for (size_t i = 0; i < n_chunks; i++) {
+        s.squared_error += sums[i].squared_error;
+        s.squared_a += sums[i].squared_a;
+        s.squared_b += sums[i].squared_b;
+        s.dot += sums[i].dot;
+        if (exceeds(sums[i].max_abs, s.max_abs)) {
+            s.max_abs = sums[i].max_abs;
+            s.max_index = sums[i].max_index;
+        }
+    }
+    out->nelems = nelems;
+    out->rmse = nelems ? sqrt(s.squared_error / (double)nelems) : 0;
+    /* Both means are over the same count, which cancels. */
+    out->relative_rmse = s.squared_error == 0 ? 0 : sqrt(s.squared_error / s.squared_a);
+    out->max_abs = s.max_abs;
+    out->max_index = s.max_index;
+    const bool both_zero = s.squared_a == 0 && s.squared_b == 0;
+    const bool one_zero = s.squared_a == 0 || s.squared_b == 0;
+    out->cosine = both_zero ? 1 : one_zero ? 0 : s.dot / (sqrt(s.squared_a) * sqrt(s.squared_b));
+}
+
+static hone_status init_side(const hone_context *ctx, struct side *s, const hone_checkpoint *ckpt, const hone_tensor *t,
+                             hone_error *err)
+{
+    const hone_dtype_info *info = hone_dtype_describe(t->dtype);
+    *s = (struct side){.ckpt = ckpt, .tensor = t, .decode = info->is_float ? hone_decoder(t->dtype, ctx->cpu) : NULL};
+    if (!s->decode)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name, "cannot compare values of type %s",
+                         info->name);
+    return HONE_OK;
+}
+
+/* Sizes of chunks, and their buffers. */
+static hone_status prepare(struct work *w, const hone_tensor_pair *pair, int n_threads, size_t *n_chunks,
+                           hone_error *err)
+{
+    const hone_tensor *t = pair->candidate;
+    w->chunk_nelems = CHUNK_NELEMS;
+    if (pair->head_nrows) {
+        w->head_nrows = pair->head_nrows;
+        w->ncols = t->n_dims > 1 ? (size_t)(t->nelems / t->shape[0]) : 1;
+        if (w->ncols == 0 || w->ncols > HONE_MAX_ROW_NELEMS)
+            return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "rows of %zu elements", w->ncols);
+        w->chunk_nelems = w->ncols > CHUNK_NELEMS ? w->ncols : CHUNK_NELEMS / w->ncols * w->ncols;
+    }
+    *n_chunks = (size_t)((t->nelems + w->chunk_nelems - 1) / w->chunk_nelems);
+    const size_t per_thread = (size_t)w->chunk_nelems * (size_t)n_threads;
+    w->sums = hone_alloc(*n_chunks, sizeof *w->sums);
+    w->raw = hone_alloc(per_thread, MAX_ELEM_NBYTES);
+    w->decoded = hone_alloc(per_thread, 2 * sizeof *w->decoded);
+    if (!w->sums || !w->raw || !w->decoded)
+        return hone_fail_nomem(err, *n_chunks * sizeof *w->sums + per_thread * (MAX_ELEM_NBYTES + 2 * sizeof(float)));
+    return HONE_OK;
+}
+
+hone_status hone_diff_rows(const hone_context *ctx, const hone_checkpoint *reference, const hone_checkpoint *candidate,
+                           const hone_tensor_pair *pair, hone_tensor_diff *out, hone_error *err)
+{
+    out->reference_dtype = pair->reference->dtype;
+    out->dtype = pair->candidate->dtype;
+    struct work w = {.to_gguf = hone_checkpoint_is_gguf(candidate)};
+    HONE_TRY(init_side(ctx, &w.side[0], reference, pair->reference, err));
+    HONE_TRY(init_side(ctx, &w.side[1], candidate, pair->candidate, err));
+    size_t n_chunks = 0;
+    hone_status status = prepare(&w, pair, ctx->n_threads, &n_chunks, err);
+    if (status == HONE_OK)
+        status = hone_parallel_for(n_chunks, hone_team(ctx, n_chunks, 5.0 * (double)pair->candidate->nelems),
+                                   compare_chunk, &w, err);
+    if (status == HONE_OK)
+        finish(w.sums, n_chunks, pair->candidate->nelems, out);
+    hone_release(w.sums);
+    hone_release(w.raw);
+    hone_release(w.decoded);
+    return status;
+}

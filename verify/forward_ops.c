@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "verify/forward_ops.h"
+
+#include <cblas.h>
+#include <math.h>
+
+void hone_rmsnorm(const float *x, const float *weight, size_t n, double eps, float *y)
+{
+    double squares = 0;
+    for (size_t i = 0; i < n; i++)
+        squares += (double)x[i] * (double)x[i];
+    const double scale = 1.0 / sqrt(squares / (double)n + eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)((double)x[i] * scale * (double)weight[i]);
+}
+
+void hone_silu_gate(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+void hone_rope_angles(size_t position, const double *inv_freq, size_t n_rot, float *cosines, float *sines)
+{
+    for (size_t i = 0; i < n_rot / 2; i++) {
+        const double angle = (double)position * inv_freq[i];
+        cosines[i] = (float)cos(angle);
+        sines[i] = (float)sin(angle);
+    }
+}
+
+void hone_rope(float *x, const float *cosines, const float *sines, size_t n_rot, bool interleaved)
+{
+    const size_t half = n_rot / 2;
+    const size_t step = interleaved ? 2 : 1, apart = interleaved ? 1 : half;
+    for (size_t i = 0; i < half; i++) {
+        float *a = x + i * step, *b = a + apart;
+        const float u = *a, v = *b;
+        *a = u * cosines[i] - v * sines[i];
+        *b = v * cosines[i] + u * sines[i];
+    }
+}
+
+/* Turns scores [begin, end) of a row into probabilities and clears the others of its n. */
+static void softmax_range(float *row, size_t n, size_t begin, size_t end)
+{
+    float max = row[begin];
+    for (size_t k = begin; k < end; k++)
+        max = row[k] > max ? row[k] : max;
+    double sum = 0;
+    for (size_t k = begin; k < end; k++) {
+        row[k] = expf(row[k] - max);
+        sum += (double)row[k];
+    }
+    const double scale = 1.0 / sum;
+    for (size_t k = begin; k < end; k++)
+        row[k] = (float)((double)row[k] * scale);
+    for (size_t k = 0; k < begin; k++)
+        row[k] = 0.0f;
+    for (size_t k = end; k < n; k++)
+        row[k] = 0.0f;
+}
+
+void hone_attend(const hone_attention *a)
+{
+    /* Keys that no query of this block sees are left out of both products. */
+    const size_t key0 = a->window && a->first + 1 > a->window ? a->first + 1 - a->window : 0;
+    const size_t n_keys = a->first + a->n_queries - key0;
+    const int rows = (int)a->n_queries, cols = (int)n_keys, depth = (int)a->head_dim;
+    const int query_stride = (int)a->query_stride, key_stride = (int)a->key_stride;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, cols, depth, (float)a->scale, a->query, query_stride,
+                a->keys + key0 * a->key_stride, key_stride, 0.0f, a->scores, cols);
+    for (size_t q = 0; q < a->n_queries; q++) {
+        const size_t position = a->first + q;
+        const size_t oldest = a->window && position + 1 > a->window ? position + 1 - a->window : 0;
+        softmax_range(a->scores + q * n_keys, n_keys, oldest - key0, position + 1 - key0);
+    }
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, depth, cols, 1.0f, a->scores, cols,
+                a->values + key0 * a->key_stride, key_stride, 0.0f, a->out, query_stride);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a model, and what an architecture family supplies.
+ *
+ * To add a family: one file with a `const hone_family`, one line in the table of model.c.
+ */
+#ifndef HONE_MODEL_IMPL_H
+#define HONE_MODEL_IMPL_H
+
+#include "hone/verify.h"
+#include "verify/weights.h"
+
+typedef struct hone_family hone_family;
+
+struct hone_model {
+    const hone_family *family;
+    size_t n_vocab;
+    size_t n_embd;            /* length of a hidden state */
+    size_t n_ctx;             /* the longest sequence it was trained on */
+    hone_weight output;       /* (n_vocab, n_embd) */
+    const float *output_bias; /* (n_vocab), or NULL */
+    void *body;               /* the rest, of the family's own type */
+};
+
+/* In which order a GGUF file holds the rows of a matrix, by whose heads they are cut. A head of h rows that Hugging
+ * Face stores as 0, 1, .. h-1 is stored as 0, h/2, 1, h/2+1, .. so that rotated pairs are neighbours. */
+typedef enum hone_row_order {
+    HONE_ROWS_SAME = 0,
+    HONE_ROWS_PAIRED_BY_HEAD,
+    HONE_ROWS_PAIRED_BY_KV_HEAD
+} hone_row_order;
+
+/* One weight of a family by its place in the model, and what the two namings call it. */
+typedef struct hone_weight_role {
+    const char *hf, *gguf; /* within a layer, the part after the layer's prefix */
+    bool in_layer;
+    bool optional;
+    hone_row_order order;
+} hone_weight_role;
+
+/* What is needed to pair the weights of two files. */
+typedef struct hone_family_shape {
+    size_t n_layers, n_heads, n_kv_heads;
+} hone_family_shape;
+
+struct hone_family {
+    const char *const *architectures;  /* as hone_checkpoint_architecture() names them; ends with NULL */
+    const char *hf_layer, *gguf_layer; /* what stands before the layer's number: "model.layers.", "blk." */
+    const hone_weight_role *roles;
+    size_t n_roles;
+    size_t role_embedding, role_output; /* each may stand in for the other where they are tied */
+
+    /* Reads the configuration alone. */
+    hone_status (*shape)(const hone_checkpoint *ckpt, hone_family_shape *out, hone_error *err);
+    /* Fills a zeroed model, all but family. What it has filled is released by unload(), on failure too. */
+    hone_status (*load)(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model *model, hone_error *err);
+    void (*unload)(hone_model *model);
+    /* Floats of scratch that forward() needs for sequences up to n; false when that overflows. */
+    bool (*scratch_nfloats)(const hone_model *model, size_t n, int n_threads, size_t *nfloats);
+    /* Runs tokens (n), all of them in the vocabulary, to hidden (n, n_embd): what output is multiplied with. */
+    void (*forward)(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n, float *hidden,
+                    float *scratch);
+};
+
+extern const hone_family hone_llama_family;
+
+/* Long enough for any name that hone_role_name() makes. */
+enum { HONE_ROLE_NAME_CAP = 128 };
+
+/* hone_family_find() returns the family of a checkpoint by its architecture. UNSUPPORTED: none. */
+hone_status hone_family_find(const hone_checkpoint *ckpt, const hone_family **out, hone_error *err);
+
+/* hone_checkpoint_is_gguf() tells which of the two namings a checkpoint uses. */
+bool hone_checkpoint_is_gguf(const hone_checkpoint *ckpt);
+
+/* hone_role_name() writes what a checkpoint of that naming calls a role; layer counts for roles within one. */
+void hone_role_name(const hone_family *family, size_t role, size_t layer, bool gguf, char name[HONE_ROLE_NAME_CAP]);
+
+/* ---- running ---- */
+
+/* One sequence at a time through a model: the hidden states of the sequence, and scratch sized once. */
+typedef struct hone_run {
+    const hone_context *ctx;
+    const hone_model *model;
+    size_t n_max, n;
+    float *hidden; /* (n_max, n_embd) */
+    float *scratch;
+} hone_run;
+
+/*
+ * hone_run_init() prepares for sequences of up to n_max tokens. Notes when that is beyond the trained context. NOMEM.
+ * On failure *out is empty, which hone_run_deinit() accepts. ctx and model are borrowed.
+ */
+hone_status hone_run_init(const hone_context *ctx, const hone_model *model, size_t n_max, hone_run *out,
+                          hone_error *err);
+void hone_run_deinit(hone_run *run);
+
+/* hone_run_sequence() computes the hidden states of tokens (n). ARG: n is 0 or above n_max, or a token is not in the
+ * vocabulary; err->offset is its index. */
+hone_status hone_run_sequence(hone_run *run, const int32_t *tokens, size_t n, hone_error *err);
+
+/* hone_run_logits() computes logits (n, n_vocab) of the positions first .. first + n - 1 of the last sequence. */
+void hone_run_logits(const hone_run *run, size_t first, size_t n, float *logits);
+
+/* hone_model_slice() returns how many positions' logits to hold at a time: about 32 MiB of them. Depends on the
+ * vocabulary alone, for the products' rounding may depend on it. */
+size_t hone_model_slice(const hone_model *model);
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* The weights of the LLaMA family. */
+#include "verify/model_llama.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "base/run_context.h"
+
+enum role {
+    EMBEDDING,
+    OUTPUT_NORM,
+    OUTPUT,
+    ATTN_NORM,
+    ATTN_Q,
+    ATTN_K,
+    ATTN_V,
+    ATTN_O,
+    FFN_NORM,
+    FFN_GATE,
+    FFN_UP,
+    FFN_DOWN,
+    /* biases in the order of their matrices, so that bias_of() is an addition */
+    ATTN_Q_BIAS,
+    ATTN_K_BIAS,
+    ATTN_V_BIAS,
+    ATTN_O_BIAS,
+    FFN_GATE_BIAS,
+    FFN_UP_BIAS,
+    FFN_DOWN_BIAS,
+    N_ROLES
+};
+
+#define GLOBAL .in_layer = false
+#define LAYER .in_layer = true
+#define BIAS .in_layer = true, .optional = true
+/* clang-format off */
+static const hone_weight_role roles[N_ROLES] = {
+    [EMBEDDING]     = {"model.embed_tokens.weight", "token_embd.weight", GLOBAL},
+    [OUTPUT_NORM]   = {"model.norm.weight", "output_norm.weight", GLOBAL},
+    [OUTPUT]        = {"lm_head.weight", "output.weight", GLOBAL},
+    [ATTN_NORM]     = {"input_layernorm.weight", "attn_norm.weight", LAYER},
+    [ATTN_Q]        = {"self_attn.q_proj.weight", "attn_q.weight", LAYER, .order = HONE_ROWS_PAIRED_BY_HEAD},
+    [ATTN_K]        = {"self_attn.k_proj.weight", "attn_k.weight", LAYER, .order = HONE_ROWS_PAIRED_BY_KV_HEAD},
+    [ATTN_V]        = {"self_attn.v_proj.weight", "attn_v.weight", LAYER},
+    [ATTN_O]        = {"self_attn.o_proj.weight", "attn_output.weight", LAYER},
+    [FFN_NORM]      = {"post_attention_layernorm.weight", "ffn_norm.weight", LAYER},
+    [FFN_GATE]      = {"mlp.gate_proj.weight", "ffn_gate.weight", LAYER},
+    [FFN_UP]        = {"mlp.up_proj.weight", "ffn_up.weight", LAYER},
+    [FFN_DOWN]      = {"mlp.down_proj.weight", "ffn_down.weight", LAYER},
+    [ATTN_Q_BIAS]   = {"self_attn.q_proj.bias", "attn_q.bias", BIAS, .order = HONE_ROWS_PAIRED_BY_HEAD},
+    [ATTN_K_BIAS]   = {"self_attn.k_proj.bias", "attn_k.bias", BIAS, .order = HONE_ROWS_PAIRED_BY_KV_HEAD},
+    [ATTN_V_BIAS]   = {"self_attn.v_proj.bias", "attn_v.bias", BIAS},
+    [ATTN_O_BIAS]   = {"self_attn.o_proj.bias", "attn_output.bias", BIAS},
+    [FFN_GATE_BIAS] = {"mlp.gate_proj.bias", "ffn_gate.bias", BIAS},
+    [FFN_UP_BIAS]   = {"mlp.up_proj.bias", "ffn_up.bias", BIAS},
+    [FFN_DOWN_BIAS] = {"mlp.down_proj.bias", "ffn_down.bias", BIAS},
+};
+/* clang-format on */
+
+static enum role bias_of(enum role matrix)
+{
+    return matrix <= ATTN_O ? ATTN_Q_BIAS + (matrix - ATTN_Q) : FFN_GATE_BIAS + (matrix - FFN_GATE);
+}
+
+struct loader {
+    const hone_context *ctx;
+    const hone_checkpoint *ckpt;
+    const hone_llama_config *config;
+    bool gguf;
+};
+
+static bool holds(const struct loader *l, enum role role, size_t layer)
+{
+    char name[HONE_ROLE_NAME_CAP];
+    hone_role_name(&hone_llama_family, role, layer, l->gguf, name);
+    return hone_checkpoint_find(l->ckpt, name) != NULL;
+}
+
+static hone_status load_matrix(const struct loader *l, enum role role, size_t layer, size_t nrows, size_t ncols,
+                               hone_weight *out, hone_error *err)
+{
+    char name[HONE_ROLE_NAME_CAP];
+    hone_role_name(&hone_llama_family, role, layer, l->gguf, name);
+    return hone_weight_load(l->ctx, l->ckpt, name, nrows, ncols, out, err);
+}
+
+static hone_status load_vector(const struct loader *l, enum role role, size_t layer, size_t nelems, float **out,
+                               hone_error *err)
+{
+    char name[HONE_ROLE_NAME_CAP];
+    hone_role_name(&hone_llama_family, role, layer, l->gguf, name);
+    return hone_vector_load(l->ctx, l->ckpt, name, nelems, out, err);
+}
+
+static hone_status load_linear(const struct loader *l, enum role role, size_t layer, size_t nrows, size_t ncols,
+                               hone_linear *out, hone_error *err)
+{
+    HONE_TRY(load_matrix(l, role, layer, nrows, ncols, &out->weight, err));
+    const enum role bias = bias_of(role);
+    const bool required = role <= ATTN_O ? l->config->attn_bias : l->config->mlp_bias;
+    if (required || (l->config->any_bias && holds(l, bias, layer)))
+        return load_vector(l, bias, layer, nrows, &out->bias, err);
+    return HONE_OK;
+}
+
+static hone_status load_layer(const struct loader *l, size_t i, hone_llama_layer *layer, hone_error *err)
+{
+    const hone_llama_config *c = l->config;
+    const size_t n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
+    HONE_TRY(load_vector(l, ATTN_NORM, i, c->n_embd, &layer->attn_norm, err));
+    HONE_TRY(load_linear(l, ATTN_Q, i, n_q, c->n_embd, &layer->q, err));
+    HONE_TRY(load_linear(l, ATTN_K, i, n_kv, c->n_embd, &layer->k, err));
+    HONE_TRY(load_linear(l, ATTN_V, i, n_kv, c->n_embd, &layer->v, err));
+    HONE_TRY(load_linear(l, ATTN_O, i, c->n_embd, n_q, &layer->o, err));
+    HONE_TRY(load_vector(l, FFN_NORM, i, c->n_embd, &layer->ffn_norm, err));
+    HONE_TRY(load_linear(l, FFN_GATE, i, c->n_ff, c->n_embd, &layer->gate, err));
+    HONE_TRY(load_linear(l, FFN_UP, i, c->n_ff, c->n_embd, &layer->up, err));
+    return load_linear(l, FFN_DOWN, i, c->n_embd, c->n_ff, &layer->down, err);
+}
+
+/*
+ * Embedding and output, which may be one matrix. As transformers 5 does it: when the configuration ties them, either
+ * may be the one that is stored; when both are stored and differ, the file is believed and not the configuration.
+ */
+static hone_status load_ends(const struct loader *l, hone_model *model, hone_llama *body, hone_error *err)
+{
+    const hone_llama_config *c = l->config;
+    const bool tied = c->tied;
+    const bool embedding = holds(l, EMBEDDING, 0) || !tied, output = holds(l, OUTPUT, 0) || !tied;
+    if (embedding || !output)
+        HONE_TRY(load_matrix(l, EMBEDDING, 0, c->n_vocab, c->n_embd, &body->embedding, err));
+    if (output)
+        HONE_TRY(load_matrix(l, OUTPUT, 0, c->n_vocab, c->n_embd, &model->output, err));
+    else
+        model->output = hone_weight_borrow(&body->embedding);
+    if (!embedding && output)
+        body->embedding = hone_weight_borrow(&model->output);
+    if (tied && !l->gguf && embedding && output) {
+        if (hone_weight_same(&body->embedding, &model->output)) {
+            hone_weight_deinit(&model->output);
+            model->output = hone_weight_borrow(&body->embedding);
+        } else {
+            hone_context_note(l->ctx, "config.json ties %s to %s, but both are stored and differ: both are used",
+                              model->output.name, body->embedding.name);
+        }
+    }
+    return load_vector(l, OUTPUT_NORM, 0, c->n_embd, &body->output_norm, err);
+}
+
+static double scaled_frequency(const hone_llama_config *c, double freq)
+{
+    if (c->scaling == HONE_ROPE_PLAIN)
+        return freq;
+    if (c->scaling == HONE_ROPE_LINEAR)
+        return freq / c->rope_factor;
+    /* Llama 3: wavelengths that fit often into the original context stay, those that hardly fit are stretched. */
+    const double turns = c->rope_original_ctx * freq / 6.283185307179586;
+    if (turns > c->rope_high)
+        return freq;
+    if (turns < c->rope_low)
+        return freq / c->rope_factor;
+    const double keep = (turns - c->rope_low) / (c->rope_high - c->rope_low);
+    return (1.0 - keep) * freq / c->rope_factor + keep * freq;
+}
+
+static hone_status make_frequencies(const struct loader *l, hone_llama *body, hone_error *err)
+{
+    const hone_llama_config *c = l->config;
+    const size_t half = c->head_dim / 2;
+    body->inv_freq = hone_alloc(half, sizeof *body->inv_freq);
+    if (!body->inv_freq)
+        return hone_fail_nomem(err, half * sizeof *body->inv_freq);
+    for (size_t i = 0; i < half; i++)
+        body->inv_freq[i] = scaled_frequency(c, pow(c->rope_theta, -2.0 * (double)i / (double)c->head_dim));
+    /* A GGUF file states Llama 3's scaling as divisors. */
+    static const char name[] = "rope_freqs.weight";
+    if (!l->gguf || !hone_checkpoint_find(l->ckpt, name))
+        return HONE_OK;
+    float *divisors;
+    HONE_TRY(hone_vector_load(l->ctx, l->ckpt, name, half, &divisors, err));
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < half && status == HONE_OK; i++) {
+        if (!(divisors[i] > 0) || !isfinite(divisors[i]))
+            status = hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "divisor %zu is not above 0", i);
+        body->inv_freq[i] /= (double)divisors[i];
+    }
+    hone_release(divisors);
+    return status;
+}
+
+static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model *model, hone_error *err)
+{
+    hone_llama *body = hone_calloc(1, sizeof *body);
+    if (!body)
+        return hone_fail_nomem(err, sizeof *body);
+    model->body = body;
+    hone_llama_config *c = &body->config;
+    HONE_TRY(hone_llama_config_read(ckpt, c, err));
+    model->n_vocab = c->n_vocab;
+    model->n_embd = c->n_embd;
+    model->n_ctx = c->n_ctx;
+    body->layers = hone_calloc(c->n_layers, sizeof *body->layers);
+    if (!body->layers)
+        return hone_fail_nomem(err, c->n_layers * sizeof *body->layers);
+    const struct loader l = {.ctx = ctx, .ckpt = ckpt, .config = c, .gguf = hone_checkpoint_is_gguf(ckpt)};
+    HONE_TRY(make_frequencies(&l, body, err));
+    HONE_TRY(load_ends(&l, model, body, err));
+    for (size_t i = 0; i < c->n_layers; i++)
+        HONE_TRY(load_layer(&l, i, &body->layers[i], err));
+    return HONE_OK;
+}
+
+static void free_linear(hone_linear *linear)
+{
+    hone_weight_deinit(&linear->weight);
+    hone_release(linear->bias);
+}
+
+static void unload(hone_model *model)
+{
+    hone_llama *body = model->body;
+    if (!body)
+        return;
+    for (size_t i = 0; body->layers && i < body->config.n_layers; i++) {
+        hone_llama_layer *layer = &body->layers[i];
+        hone_release(layer->attn_norm);
+        hone_release(layer->ffn_norm);
+        free_linear(&layer->q);
+        free_linear(&layer->k);
+        free_linear(&layer->v);
+        free_linear(&layer->o);
+        free_linear(&layer->gate);
+        free_linear(&layer->up);
+        free_linear(&layer->down);
+    }
+    hone_release(body->layers);
+    hone_release(body->inv_freq);
+    hone_release(body->output_norm);
+    hone_weight_deinit(&body->embedding);
+    hone_weight_deinit(&model->output);
+    hone_release(body);
+}
+
+static hone_status shape(const hone_checkpoint *ckpt, hone_family_shape *out, hone_error *err)
+{
+    hone_llama_config c;
+    HONE_TRY(hone_llama_config_read(ckpt, &c, err));
+    *out = (hone_family_shape){.n_layers = c.n_layers, .n_heads = c.n_heads, .n_kv_heads = c.n_kv_heads};
+    return HONE_OK;
+}
+
+static const char *const architectures[] = {"LlamaForCausalLM", "MistralForCausalLM", "llama", NULL};
+
+const hone_family hone_llama_family = {
+    .architectures = architectures,
+    .hf_layer = "model.layers.",
+    .gguf_layer = "blk.",
+    .roles = roles,
+    .n_roles = N_ROLES,
+    .role_embedding = EMBEDDING,
+    .role_output = OUTPUT,
+    .shape = shape,
+    .load = load,
+    .unload = unload,
+    .scratch_nfloats = hone_llama_scratch_nfloats,
+    .forward = hone_llama_forward,
+};

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+#include "verify/tokenizer_stages.h"
+
+#include <string.h>
+
+#include "base/fail.h"
+
+/* Sequences within sequences. */
+enum { MAX_DEPTH = 6 };
+
+typedef struct {
+    hone_tokenizer *tok;
+    bool escapes_spaces;
+    bool byte_level; /* a ByteLevel pre-tokenizer was seen */
+    bool printable;  /* words are GPT-2's stand-ins from here on */
+    hone_error *err;
+} loading;
+
+static hone_status unsupported(const loading *l, const char *what, const char *type)
+{
+    return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, what, "type \"%s\" is not handled", type);
+}
+
+static bool get_bool(const json_t *object, const char *key, bool missing)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_boolean(value) ? json_is_true(value) : missing;
+}
+
+/* Both {"String": ...} and {"Regex": ...}. */
+static hone_status get_pattern(const loading *l, const json_t *object, const char *what, const char **pattern, size_t *len,
+                               bool *literal)
+{
+    const json_t *holder = json_object_get(object, "pattern");
+    const json_t *string = json_object_get(holder, "String");
+    const json_t *value = string ? string : json_object_get(holder, "Regex");
+    if (!json_is_string(value) || json_string_length(value) == 0)
+        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "pattern is neither a String nor a Regex");
+    *pattern = json_string_value(value);
+    *len = json_string_length(value);
+    *literal = string != NULL;
+    return HONE_OK;
+}
+
+/* ---- normalizer ---- */
+
+static hone_status get_text(loading *l, const json_t *object, const char *key, hone_string *out)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_string(value))
+        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "normalizer", "%s is not a string", key);
+    const size_t len = json_string_length(value);
+    const char *copy = hone_arena_copy(&l->tok->arena, json_string_value(value), len);
+    if (!copy)
+        return hone_fail_nomem(l->err, len);
+    *out = (hone_string){.data = copy, .len = len};
+    if (len == 3 && memcmp(copy, HONE_SPACE_SYMBOL, 3) == 0)
+        l->escapes_spaces = true;
+    return HONE_OK;
+}
+
+static hone_status load_replace(loading *l, const json_t *object, hone_normalizer_step *step)
+{
+    const char *pattern;
+    size_t len;
+    bool literal;
+    HONE_TRY(get_pattern(l, object, "normalizer", &pattern, &len, &literal));
+    HONE_TRY(get_text(l, object, "content", &step->content));
+    return hone_regex_new(pattern, len, literal, &step->regex, l->err);
+}
+
+static hone_status load_normalizer(loading *l, const json_t *object, int depth)
+{
+    static const struct {
+        const char *type;
+        hone_normalizer_kind kind;
+    } kinds[] = {
+        {"NFC", HONE_NORMALIZE_NFC},         {"NFD", HONE_NORMALIZE_NFD},
+        {"NFKC", HONE_NORMALIZE_NFKC},       {"NFKD", HONE_NORMALIZE_NFKD},
+        {"Prepend", HONE_NORMALIZE_PREPEND}, {"Replace", HONE_NORMALIZE_REPLACE},
+        {"Lowercase", HONE_NORMALIZE_LOWERCASE},
+    };
+    const char *type = json_string_value(json_object_get(object, "type"));
+    hone_normalizer *normalizer = &l->tok->normalizer;
+    if (!type)
+        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "normalizer", "no type");
+    if (strcmp(type, "Sequence") == 0) {
+        const json_t *parts = json_object_get(object, "normalizers");
+        if (depth == MAX_DEPTH || !json_is_array(parts))
+            return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "normalizer", "bad sequence");
+        for (size_t i = 0; i < json_array_size(parts); i++)
+            HONE_TRY(load_normalizer(l, json_array_get(parts, i), depth + 1));
+        return HONE_OK;
+    }
+    size_t k = 0;
+    while (k < sizeof kinds / sizeof kinds[0] && strcmp(kinds[k].type, type) != 0)
+        k++;
+    if (k == sizeof kinds / sizeof kinds[0])
+        return unsupported(l, "normalizer", type);
+    if (normalizer->n == HONE_MAX_NORMALIZERS)
+        return hone_fail(l->err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, "normalizer", "more than %d", HONE_MAX_NORMALIZERS);
+    hone_normalizer_step step = {.kind = kinds[k].kind};
+    if (step.kind == HONE_NORMALIZE_REPLACE)
+        HONE_TRY(load_replace(l, object, &step));
+    else if (step.kind == HONE_NORMALIZE_PREPEND)
+        HONE_TRY(get_text(l, object, "prepend", &step.content));
+    normalizer->steps[normalizer->n++] = step;
+    return HONE_OK;
+}
+
+/* ---- pre-tokenizer ---- */
+
+/* Stages after a ByteLevel see its stand-ins. */
+static hone_status before_stage(loading *l)
+{
+    if (!l->byte_level || l->printable)
+        return HONE_OK;
+    l->printable = true;
+    return hone_pretokenizer_add(&l->tok->pretokenizer, &(hone_pre_stage){.kind = HONE_PRE_TO_PRINTABLE}, l->err);
+}
+
+static hone_status add_split(loading *l, const char *pattern, hone_split_behavior behavior, bool invert)
+{
+    return hone_pretokenizer_add_split(&l->tok->pretokenizer, pattern, strlen(pattern), false, behavior, invert, l->err);
+}
+
+static hone_status get_behavior(const loading *l, const json_t *object, hone_split_behavior *out)
+{
+    static const char *const names[] = {
+        [HONE_SPLIT_REMOVED] = "Removed",
+        [HONE_SPLIT_ISOLATED] = "Isolated",
+        [HONE_SPLIT_CONTIGUOUS] = "Contiguous",
+        [HONE_SPLIT_MERGED_WITH_PREVIOUS] = "MergedWithPrevious",
+        [HONE_SPLIT_MERGED_WITH_NEXT] = "MergedWithNext",
+    };
+    const char *name = json_string_value(json_object_get(object, "behavior"));
+    for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *out = (hone_split_behavior)i;
+            return HONE_OK;
+        }
+    }
+    return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "pre_tokenizer", "split behavior \"%s\"",
+                     name ? name : "");
+}
+
+static hone_status load_split(loading *l, const json_t *object)
+{
+    const char *pattern;
+    size_t len;
+    bool literal;
+    hone_split_behavior behavior;
+    HONE_TRY(get_pattern(l, object, "pre_tokenizer", &pattern, &len, &literal));
+    HONE_TRY(get_behavior(l, object, &behavior));
+    return hone_pretokenizer_add_split(&l->tok->pretokenizer, pattern, len, literal, behavior,
+                                       get_bool(object, "invert", false), l->err);
+}
+
+static hone_status load_byte_level(loading *l, const json_t *object)
+{
+    if (l->byte_level)
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "pre_tokenizer", "ByteLevel twice");
+    if (get_bool(object, "add_prefix_space", true))
+        HONE_TRY(hone_pretokenizer_add(&l->tok->pretokenizer, &(hone_pre_stage){.kind = HONE_PRE_PREFIX_SPACE}, l->err));
+    if (get_bool(object, "use_regex", true))
+        HONE_TRY(add_split(l, HONE_GPT2_PATTERN, HONE_SPLIT_ISOLATED, false));
+    l->byte_level = true;
+    return HONE_OK;
+}
+
+static hone_status load_metaspace(loading *l, const json_t *object)
+{
+    const char *replacement = json_string_value(json_object_get(object, "replacement"));
+    const char *scheme = json_string_value(json_object_get(object, "prepend_scheme"));
+    if (replacement && strcmp(replacement, HONE_SPACE_SYMBOL) != 0)
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "pre_tokenizer", "Metaspace with \"%s\"",
+                         replacement);
+    hone_pre_stage stage = {.kind = HONE_PRE_METASPACE};
+    /* Files older than prepend_scheme have add_prefix_space. */
+    if (!scheme)
+        stage.prepend = get_bool(object, "add_prefix_space", true) ? HONE_PREPEND_ALWAYS : HONE_PREPEND_NEVER;
+    else if (strcmp(scheme, "always") == 0)
+        stage.prepend = HONE_PREPEND_ALWAYS;
+    else if (strcmp(scheme, "first") == 0)
+        stage.prepend = HONE_PREPEND_FIRST;
+    else if (strcmp(scheme, "never") == 0)
+        stage.prepend = HONE_PREPEND_NEVER;
+    else
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "pre_tokenizer", "prepend_scheme \"%s\"", scheme);
+    HONE_TRY(hone_pretokenizer_add(&l->tok->pretokenizer, &stage, l->err));
+    l->escapes_spaces = true;
+    if (!get_bool(object, "split", true))
+        return HONE_OK;
+    return hone_pretokenizer_add_split(&l->tok->pretokenizer, HONE_SPACE_SYMBOL, 3, true, HONE_SPLIT_MERGED_WITH_NEXT,
+                                       false, l->err);
+}
+
+static hone_status load_punctuation(loading *l, const json_t *object)
+{
+    hone_split_behavior behavior = HONE_SPLIT_ISOLATED;
+    if (json_object_get(object, "behavior"))
+        HONE_TRY(get_behavior(l, object, &behavior));
+    return add_split(l, "[!-\\/:-@\\[-`{-~\\p{P}]", behavior, false);
+}
+
+static hone_status load_one_pre_tokenizer(loading *l, const json_t *object, const char *type)
+{
+    if (strcmp(type, "ByteLevel") == 0)
+        return load_byte_level(l, object);
+    if (strcmp(type, "Split") == 0)
+        return load_split(l, object);
+    if (strcmp(type, "Metaspace") == 0)
+        return load_metaspace(l, object);
+    if (strcmp(type, "Punctuation") == 0)
+        return load_punctuation(l, object);
+    if (strcmp(type, "Digits") == 0)
+        return add_split(l, "\\p{N}",
+                         get_bool(object, "individual_digits", false) ? HONE_SPLIT_ISOLATED : HONE_SPLIT_CONTIGUOUS,
+                         false);
+    if (strcmp(type, "Whitespace") == 0)
+        return add_split(l, "[\\w\\x{200c}\\x{200d}]+|[^\\w\\x{200c}\\x{200d}\\s]+", HONE_SPLIT_REMOVED, true);
+    if (strcmp(type, "WhitespaceSplit") == 0)
+        return add_split(l, "\\s", HONE_SPLIT_REMOVED, false);
+    return unsupported(l, "pre_tokenizer", type);
+}
+
+static hone_status load_pre_tokenizer(loading *l, const json_t *object, int depth)
+{
+    const char *type = json_string_value(json_object_get(object, "type"));
+    if (!type)
+        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "pre_tokenizer", "no type");
+    if (strcmp(type, "Sequence") != 0) {
+        HONE_TRY(before_stage(l));
+        return load_one_pre_tokenizer(l, object, type);
+    }
+    const json_t *parts = json_object_get(object, "pretokenizers");
+    if (depth == MAX_DEPTH || !json_is_array(parts))
+        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "pre_tokenizer", "bad sequence");
+    for (size_t i = 0; i < json_array_size(parts); i++)
+        HONE_TRY(load_pre_tokenizer(l, json_array_get(parts, i), depth + 1));
+    return HONE_OK;
+}
+
+hone_status hone_stages_from_json(const json_t *normalizer, const json_t *pre_tokenizer, hone_tokenizer *tok,
+                                  bool *escapes_spaces, hone_error *err)
+{
+    loading l = {.tok = tok, .err = err};
+    if (normalizer && !json_is_null(normalizer))
+        HONE_TRY(load_normalizer(&l, normalizer, 0));
+    if (pre_tokenizer && !json_is_null(pre_tokenizer))
+        HONE_TRY(load_pre_tokenizer(&l, pre_tokenizer, 0));
+    if (l.printable)
+        HONE_TRY(hone_pretokenizer_add(&tok->pretokenizer, &(hone_pre_stage){.kind = HONE_PRE_TO_BYTES}, err));
+    tok->bpe.byte_level = l.byte_level;
+    *escapes_spaces = l.escapes_spaces;
+    return HONE_OK;
+}

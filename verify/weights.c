@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "verify/weights.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/fail.h"
+#include "base/mem.h"
+#include "base/run_context.h"
+
+/* "[2048, 128]", for messages about shapes. */
+static void print_shape(const hone_tensor *t, char *buf, size_t cap)
+{
+    size_t len = 0;
+    buf[0] = '\0';
+    for (unsigned i = 0; i < t->n_dims && len < cap; i++)
+        len += (size_t)snprintf(buf + len, cap - len, "%s%" PRIu64, i ? ", " : "", t->shape[i]);
+}
+
+static hone_status find(const hone_checkpoint *ckpt, const char *name, const hone_tensor **out, hone_error *err)
+{
+    *out = hone_checkpoint_find(ckpt, name);
+    if (!*out)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "tensor is missing");
+    return HONE_OK;
+}
+
+static hone_status find_decoder(const hone_context *ctx, const hone_tensor *t, hone_decode_fn *out, hone_error *err)
+{
+    const hone_dtype_info *info = hone_dtype_describe(t->dtype);
+    *out = info->is_float ? hone_decoder(t->dtype, ctx->cpu) : NULL;
+    if (!*out)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name, "cannot compute with weights of type %s",
+                         info->name);
+    return HONE_OK;
+}
+
+static hone_status read_all(const hone_checkpoint *ckpt, const hone_tensor *t, size_t nbytes, unsigned char **out,
+                            hone_error *err)
+{
+    if (t->nbytes != nbytes)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
+                         "%" PRIu64 " bytes; its shape and type need %zu", t->nbytes, nbytes);
+    *out = hone_alloc(nbytes, 1);
+    if (!*out)
+        return hone_fail_nomem(err, nbytes);
+    return hone_checkpoint_read(ckpt, t, 0, nbytes, *out, err);
+}
+
+hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
+                             size_t ncols, hone_weight *out, hone_error *err)
+{
+    memset(out, 0, sizeof *out);
+    const hone_tensor *t;
+    HONE_TRY(find(ckpt, name, &t, err));
+    if (t->n_dims != 2 || t->shape[0] != nrows || t->shape[1] != ncols) {
+        char shape[192];
+        print_shape(t, shape, sizeof shape);
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name,
+                         "shape is [%s]; the configuration asks for [%zu, %zu]", shape, nrows, ncols);
+    }
+    if (ncols > HONE_MAX_ROW_NELEMS)
+        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "rows of %zu elements; at most %d", ncols,
+                         HONE_MAX_ROW_NELEMS);
+    hone_weight w = {.name = t->name, .dtype = t->dtype, .nrows = nrows, .ncols = ncols};
+    HONE_TRY(find_decoder(ctx, t, &w.decode, err));
+    uint64_t row_nbytes;
+    size_t nbytes;
+    if (hone_dtype_row_nbytes(t->dtype, ncols, &row_nbytes) != HONE_OK || !hone_mul_size(nrows, row_nbytes, &nbytes))
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "rows of %zu elements do not hold whole blocks",
+                         ncols);
+    w.row_nbytes = row_nbytes;
+    const hone_status status = read_all(ckpt, t, nbytes, &w.data, err);
+    if (status != HONE_OK) {
+        hone_weight_deinit(&w);
+        return hone_fail_for(err, status, name);
+    }
+    *out = w;
+    return HONE_OK;
+}
+
+hone_weight hone_weight_borrow(const hone_weight *owner)
+{
+    hone_weight w = *owner;
+    w.borrowed = true;
+    return w;
+}
+
+void hone_weight_deinit(hone_weight *w)
+{
+    if (!w->borrowed)
+        hone_release(w->data);
+    memset(w, 0, sizeof *w);
+}
+
+bool hone_weight_same(const hone_weight *a, const hone_weight *b)
+{
+    return a->dtype == b->dtype && a->nrows == b->nrows && a->ncols == b->ncols &&
+           memcmp(a->data, b->data, a->nrows * a->row_nbytes) == 0;
+}
+
+void hone_weight_decode(const hone_weight *w, size_t first, size_t n, float *dst)
+{
+    /* Rows are stored without gaps and hold whole blocks, so n of them decode as one run. */
+    w->decode(w->data + first * w->row_nbytes, dst, n * w->ncols);
+}
+
+hone_status hone_vector_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nelems,
+                             float **out, hone_error *err)
+{
+    *out = NULL;
+    const hone_tensor *t;
+    HONE_TRY(find(ckpt, name, &t, err));
+    if (t->n_dims != 1 || t->shape[0] != nelems) {
+        char shape[192];
+        print_shape(t, shape, sizeof shape);
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "shape is [%s]; the configuration asks for [%zu]",
+                         shape, nelems);
+    }
+    hone_decode_fn decode;
+    HONE_TRY(find_decoder(ctx, t, &decode, err));
+    uint64_t nbytes;
+    if (hone_dtype_row_nbytes(t->dtype, nelems, &nbytes) != HONE_OK)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "%zu elements do not fill whole blocks", nelems);
+    unsigned char *raw = NULL;
+    hone_status status = read_all(ckpt, t, nbytes, &raw, err);
+    if (status == HONE_OK) {
+        *out = hone_alloc(nelems, sizeof **out);
+        if (*out)
+            decode(raw, *out, nelems);
+        else
+            status = hone_fail_nomem(err, nelems * sizeof **out);
+    }
+    hone_release(raw);
+    return status == HONE_OK ? HONE_OK : hone_fail_for(err, status, name);
+}
