@@ -234,21 +234,53 @@ static hone_status gather(struct gathering *g, uint64_t begin, uint64_t end)
     return HONE_OK;
 }
 
+static hone_status read_whole(struct gathering *g, uint64_t begin, uint64_t n, uint8_t *dst)
+{
+    g->dst = dst;
+    HONE_TRY(gather(g, begin, begin + n));
+    if (g->view->swap_bytes)
+        swap_elements(dst, (size_t)n, g->view->elem_nbytes);
+    return HONE_OK;
+}
+
+/* Bytes skip to skip + n of one element. */
+static hone_status read_part(struct gathering *g, uint64_t element, size_t skip, size_t n, uint8_t *dst)
+{
+    uint8_t whole[8];
+    HONE_TRY(read_whole(g, element, 1, whole));
+    memcpy(dst, whole + skip, n);
+    return HONE_OK;
+}
+
+static hone_status read_range(struct gathering *g, uint64_t offset, size_t nbytes, uint8_t *dst)
+{
+    const uint32_t size = g->view->elem_nbytes;
+    const size_t skip = offset % size;
+    uint64_t element = offset / size;
+    if (skip > 0 && nbytes > 0) {
+        const size_t n = size - skip < nbytes ? size - skip : nbytes;
+        HONE_TRY(read_part(g, element++, skip, n, dst));
+        dst += n;
+        nbytes -= n;
+    }
+    const size_t rest = nbytes % size;
+    if (nbytes >= size)
+        HONE_TRY(read_whole(g, element, nbytes / size, dst));
+    return rest > 0 ? read_part(g, element + nbytes / size, 0, rest, dst + nbytes - rest) : HONE_OK;
+}
+
 static hone_status read_view(const hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t offset, size_t nbytes,
                              void *dst, hone_error *err)
 {
-    /* The view is the first member of what was allocated in add_view(). */
+    /* The view is the first member of what add_view() allocated. */
     const struct strided_view *v = (const void *)tensor->view;
-    const uint64_t begin = offset / v->elem_nbytes, n = nbytes / v->elem_nbytes;
-    if (offset % v->elem_nbytes != 0 || nbytes % v->elem_nbytes != 0 || begin > v->nelems || n > v->nelems - begin)
-        return hone_fail(err, HONE_ERROR_ARG, offset, tensor->name, "the range does not consist of whole elements");
-    struct gathering g = {.view = v, .file = source_file(ckpt, tensor->file, v->in_scratch), .dst = dst, .err = err};
-    const hone_status status = gather(&g, begin, begin + n);
+    const uint64_t all = v->nelems * v->elem_nbytes;
+    if (offset > all || nbytes > all - offset)
+        return hone_fail(err, HONE_ERROR_ARG, offset, tensor->name, "no tensor of this checkpoint");
+    struct gathering g = {.view = v, .file = source_file(ckpt, tensor->file, v->in_scratch), .err = err};
+    const hone_status status = read_range(&g, offset, nbytes, dst);
     hone_release(g.window);
-    HONE_TRY(status);
-    if (v->swap_bytes)
-        swap_elements(dst, (size_t)n, v->elem_nbytes);
-    return HONE_OK;
+    return status;
 }
 
 /* --- adding --- */
