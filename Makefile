@@ -138,7 +138,7 @@ check-deps:
 	sh tests/check_deps.sh
 
 ## check-symbols: the shared library exports hone_ names and nothing else
-check-symbols: $(O)/libhone.so
+check-symbols: $(O)/libhone.so $(O)/libhone.a
 	sh tests/check_symbols.sh $(O)/libhone.so $(O)/libhone.a
 
 ## check-headers: every public header compiles alone, as C11 and as C++

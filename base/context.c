@@ -21,8 +21,8 @@ hone_status hone_context_new(const hone_context_options *opts, hone_context **ou
     if (!opts)
         opts = &defaults;
     if (opts->n_threads < 0 || opts->n_threads > MAX_THREADS)
-        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%d threads; 1 to %d are possible",
-                         opts->n_threads, MAX_THREADS);
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%d threads; 1 to %d are possible", opts->n_threads,
+                         MAX_THREADS);
     hone_cpu_level cpu;
     HONE_TRY(hone_cpu_choose(opts->cpu, &cpu, err));
     hone_context *ctx = hone_calloc(1, sizeof *ctx);

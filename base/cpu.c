@@ -20,7 +20,7 @@ static unsigned xgetbv0(void)
 hone_cpu_level hone_cpu_best(void)
 {
     /* CPUID bits by hand: clang 14's __builtin_cpu_supports rejects "f16c". */
-    enum { FMA = 1 << 12, OSXSAVE = 1 << 27, AVX = 1 << 28, F16C = 1 << 29 };            /* leaf 1, ecx */
+    enum { FMA = 1 << 12, OSXSAVE = 1 << 27, AVX = 1 << 28, F16C = 1 << 29 };                         /* leaf 1, ecx */
     enum { AVX2 = 1 << 5, BMI2 = 1 << 8, AVX512F = 1 << 16, AVX512DQ = 1 << 17, AVX512BW = 1 << 30 }; /* leaf 7, ebx */
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d))

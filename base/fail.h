@@ -31,11 +31,11 @@ hone_status hone_fail_in_file(hone_error *err, hone_status status, const char *f
 hone_status hone_fail_for(hone_error *err, hone_status status, const char *item);
 
 /* Return from the current function with the status of expr unless it is HONE_OK. */
-#define HONE_TRY(expr)                   \
-    do {                                 \
-        const hone_status try_ = (expr); \
-        if (try_ != HONE_OK)             \
-            return try_;                 \
+#define HONE_TRY(expr)                                                                                                 \
+    do {                                                                                                               \
+        const hone_status try_ = (expr);                                                                               \
+        if (try_ != HONE_OK)                                                                                           \
+            return try_;                                                                                               \
     } while (0)
 
 #endif

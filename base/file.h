@@ -28,7 +28,8 @@ void hone_file_close(hone_file *file);
 /* hone_file_read() reads exactly nbytes at offset. DATA: the file ends earlier. IO. Thread-safe. */
 hone_status hone_file_read(const hone_file *file, uint64_t offset, void *dst, size_t nbytes, hone_error *err);
 
-/* hone_file_slurp() reads a whole file of at most max_nbytes into *out (NUL-terminated, hone_release). LIMIT: larger. */
+/* hone_file_slurp() reads a whole file of at most max_nbytes into *out (NUL-terminated, hone_release). LIMIT: larger.
+ */
 hone_status hone_file_slurp(const char *path, uint64_t max_nbytes, char **out, size_t *len, hone_error *err);
 
 /* hone_file_exists() tells whether path names anything; hone_file_is_directory() whether that is a directory. */

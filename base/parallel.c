@@ -16,7 +16,7 @@ struct failure {
  * below a failed one has started, and is let finish. */
 static void record(struct failure *f, size_t i, hone_status status, const hone_error *err)
 {
-#pragma omp critical(hone_parallel_failure)
+#pragma omp critical
     if (i < f->index) {
         f->status = status;
         if (f->err)

@@ -218,7 +218,8 @@ void hone_writer_abort(hone_writer *w)
 hone_status hone_write_file(const char *path, const void *data, size_t nbytes, bool overwrite, hone_error *err)
 {
     hone_writer w;
-    HONE_TRY(hone_writer_open(path, nbytes, 0, (hone_writer_options){.overwrite = overwrite, .restart = true}, &w, err));
+    HONE_TRY(
+        hone_writer_open(path, nbytes, 0, (hone_writer_options){.overwrite = overwrite, .restart = true}, &w, err));
     const hone_status status = hone_writer_write(&w, 0, data, nbytes, err);
     if (status != HONE_OK) {
         hone_writer_abort(&w);

@@ -3,8 +3,8 @@
  * An output file that is either complete under its final name or not there at all.
  *
  * Bytes go to "TARGET.hone-partial" at known offsets; hone_writer_commit() flushes them to the disk and renames.
- * hone_writer_abort() removes the partial file; hone_writer_suspend() leaves it for a later run to resume. Behind the output's own
- * bytes the partial file may hold a tail, for bookkeeping, which commit cuts off.
+ * hone_writer_abort() removes the partial file; hone_writer_suspend() leaves it for a later run to resume. Behind the
+ * output's own bytes the partial file may hold a tail, for bookkeeping, which commit cuts off.
  */
 #ifndef HONE_WRITER_H
 #define HONE_WRITER_H
@@ -32,8 +32,8 @@ typedef struct hone_writer_options {
  * hone_writer_open() reserves nbytes for the output at path, and tail_nbytes behind it.
  *
  * A partial file of just that size is kept, and out->resumed set; its owner decides what its bytes are worth.
- * ARG: path exists and may not be overwritten, or names something that is no regular file. IO: no space, no permission, or another
- * run is writing it. NOMEM. On failure *out is empty.
+ * ARG: path exists and may not be overwritten, or names something that is no regular file. IO: no space, no permission,
+ * or another run is writing it. NOMEM. On failure *out is empty.
  */
 hone_status hone_writer_open(const char *path, uint64_t nbytes, uint64_t tail_nbytes, hone_writer_options opts,
                              hone_writer *out, hone_error *err);
@@ -47,8 +47,8 @@ hone_status hone_writer_write(const hone_writer *w, uint64_t offset, const void 
 /* hone_writer_read() reads back exactly nbytes at offset. IO. */
 hone_status hone_writer_read(const hone_writer *w, uint64_t offset, void *dst, size_t nbytes, hone_error *err);
 
-/* hone_writer_commit() cuts the tail, fsyncs, renames to the final name and fsyncs the directory. Closes w in every case; on failure the
- * partial file stays, without its tail. */
+/* hone_writer_commit() cuts the tail, fsyncs, renames to the final name and fsyncs the directory. Closes w in every
+ * case; on failure the partial file stays, without its tail. */
 hone_status hone_writer_commit(hone_writer *w, hone_error *err);
 
 /* hone_writer_abort() closes and removes the partial file. A closed or empty writer is a no-op. */

@@ -86,9 +86,9 @@ static int dispatch(int argc, char **argv)
 }
 
 /*
- * Let idle OpenMP threads sleep. By default they spin, and on a machine shared with other work, or under a CPU quota, they
- * take the time from the very thread they wait for: perplexity on two busy cores ran at a fifth of its speed. OpenMP
- * reads the variable before main() and offers no call for it, so the program starts itself once more; where that
+ * Let idle OpenMP threads sleep. By default they spin, and on a machine shared with other work, or under a CPU quota,
+ * they take the time from the very thread they wait for: perplexity on two busy cores ran at a fifth of its speed.
+ * OpenMP reads the variable before main() and offers no call for it, so the program starts itself once more; where that
  * cannot be done, it goes on as it is.
  */
 static void let_idle_threads_sleep(char **argv)

@@ -2,8 +2,8 @@
 /*
  * GPT-2: Hugging Face checkpoint to GGUF architecture "gpt2".
  *
- * Names and transforms: llama.cpp conversion/gpt2.py. Its linear layers are Conv1D, stored (in, out), so they are transposed;
- * query, key and value stay fused.
+ * Names and transforms: llama.cpp conversion/gpt2.py. Its linear layers are Conv1D, stored (in, out), so they are
+ * transposed; query, key and value stay fused.
  */
 #include <string.h>
 
@@ -86,8 +86,8 @@ static hone_status add_layer(hone_plan *plan, const struct gpt2_config *c, uint3
             HONE_TRY(hone_plan_check_shape(source, kinds[i].n_in, kinds[i].n_out, err));
         else
             HONE_TRY(hone_plan_check_shape(source, kinds[i].n_out, 0, err));
-        const hone_planned_tensor t = {
-            .source = source, .order = kinds[i].n_in ? HONE_ROWS_TRANSPOSE : HONE_ROWS_AS_STORED};
+        const hone_planned_tensor t = {.source = source,
+                                       .order = kinds[i].n_in ? HONE_ROWS_TRANSPOSE : HONE_ROWS_AS_STORED};
         HONE_TRY(hone_plan_add(plan, t, err, "blk.%u.%s", layer, kinds[i].gguf));
     }
     return HONE_OK;
@@ -106,8 +106,8 @@ static hone_status add_global(hone_plan *plan, const char *prefix, const char *h
 static bool is_derived(const hone_tensor *t, bool tied)
 {
     const size_t len = strlen(t->name);
-    const bool mask = len > 10 && (strcmp(t->name + len - 10, ".attn.bias") == 0 ||
-                                   strstr(t->name, ".attn.masked_bias") != NULL);
+    const bool mask =
+        len > 10 && (strcmp(t->name + len - 10, ".attn.bias") == 0 || strstr(t->name, ".attn.masked_bias") != NULL);
     return mask || (tied && strcmp(t->name, "lm_head.weight") == 0);
 }
 

@@ -60,8 +60,7 @@ static hone_status read_rope(const json_t *config, struct llama_config *c, hone_
         return HONE_OK;
     HONE_TRY(hone_config_f64(rope, "low_freq_factor", HONE_REQUIRED, &c->rope.low_freq_factor, err));
     HONE_TRY(hone_config_f64(rope, "high_freq_factor", HONE_REQUIRED, &c->rope.high_freq_factor, err));
-    HONE_TRY(
-        hone_config_f64(rope, "original_max_position_embeddings", HONE_REQUIRED, &c->rope.original_context, err));
+    HONE_TRY(hone_config_f64(rope, "original_max_position_embeddings", HONE_REQUIRED, &c->rope.original_context, err));
     if (!(c->rope.low_freq_factor > 0 && c->rope.high_freq_factor > c->rope.low_freq_factor))
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "rope_scaling",
                          "needs 0 < low_freq_factor < high_freq_factor");
@@ -225,10 +224,11 @@ static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_err
     uint32_t window = 0;
     HONE_TRY(hone_config_u32(config, "sliding_window", HONE_OPTIONAL, &window, err));
     if (window && window < c.n_ctx)
-        hone_context_note(ctx,
-                          "sliding_window %u is below the context length %u; GGUF's \"llama\" attends to everything, so "
-                          "results differ beyond %u tokens",
-                          window, c.n_ctx, window);
+        hone_context_note(
+            ctx,
+            "sliding_window %u is below the context length %u; GGUF's \"llama\" attends to everything, so "
+            "results differ beyond %u tokens",
+            window, c.n_ctx, window);
 
     plan->model.n_layers = c.n_layers;
     plan->model.n_heads = c.n_heads;

@@ -18,7 +18,7 @@ static bool ends_with(const char *name, const char *end)
 
 static bool never_quantized(const char *name)
 {
-    static const char *const parts[] = {"_norm.weight", "ffn_gate_inp.weight", "position_embd", "token_types",
+    static const char *const parts[] = {"_norm.weight", "ffn_gate_inp.weight", "position_embd",  "token_types",
                                         "attn_rel_b",   "ssm_conv1d",          "shortconv.conv", "rope_freqs"};
     if (!ends_with(name, "weight"))
         return true;

@@ -4,8 +4,9 @@
  *
  *   tail:  "HONEJRNL" | u64 identity of plan and sources | u64 n_chunks | u64 n_done | u64 xxh3 of chunk 0, 1, ...
  *
- * Chunks are committed in order, so a count says it all. Their checksums make a resumed run independent of the order in which
- * the kernel wrote pages back before a power cut: a chunk counts as done when its bytes hash to what the journal says.
+ * Chunks are committed in order, so a count says it all. Their checksums make a resumed run independent of the order in
+ * which the kernel wrote pages back before a power cut: a chunk counts as done when its bytes hash to what the journal
+ * says.
  */
 #ifndef HONE_JOURNAL_H
 #define HONE_JOURNAL_H

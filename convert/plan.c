@@ -69,8 +69,8 @@ hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_te
 
 hone_status hone_plan_check_shape(const hone_tensor *t, uint64_t rows, uint64_t cols, hone_error *err)
 {
-    const bool ok = cols ? t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols
-                         : t->n_dims == 1 && t->shape[0] == rows;
+    const bool ok =
+        cols ? t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols : t->n_dims == 1 && t->shape[0] == rows;
     if (ok)
         return HONE_OK;
     char shape[128] = "";
@@ -130,8 +130,8 @@ static hone_status settle_geometry(hone_planned_tensor *t, hone_error *err)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name,
                          "GGUF holds tensors of 1 to 4 non-empty axes");
     if (t->source && !hone_dtype_describe(t->source->dtype)->is_float)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->source->offset, t->source->name,
-                         "%s is not a type of weights", hone_dtype_describe(t->source->dtype)->name);
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->source->offset, t->source->name, "%s is not a type of weights",
+                         hone_dtype_describe(t->source->dtype)->name);
     return HONE_OK;
 }
 
@@ -171,12 +171,12 @@ static hone_status put_recipe(hone_plan *plan, const hone_convert_options *opts,
 {
     json_t *rules = json_array();
     for (size_t i = 0; rules && i < opts->n_rules; i++)
-        (void)json_array_append_new(rules, json_pack("[s,s]", opts->rules[i].pattern,
-                                                     hone_dtype_describe(opts->rules[i].dtype)->name));
+        (void)json_array_append_new(
+            rules, json_pack("[s,s]", opts->rules[i].pattern, hone_dtype_describe(opts->rules[i].dtype)->name));
     const char *architecture = hone_checkpoint_architecture(plan->src);
     json_t *recipe = json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", opts->type, "search", "reference", "pure",
-                               (int)opts->pure, "rules", rules, "source", "format",
-                               hone_checkpoint_format(plan->src), "architecture", architecture ? architecture : "");
+                               (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
+                               "architecture", architecture ? architecture : "");
     char *text = recipe ? json_dumps(recipe, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     const hone_status status = text ? HONE_OK : hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL, "out of memory");
     if (text)
@@ -209,7 +209,9 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         widest = plan->tensors[i].row_nelems;
         widest_tensor = &plan->tensors[i];
     }
-    enum { BYTES_PER_ELEMENT = 8 + 4 + 4 + 4 }; /* the widest source, f32 before and after a transpose, the widest target */
+    enum {
+        BYTES_PER_ELEMENT = 8 + 4 + 4 + 4
+    }; /* the widest source, f32 before and after a transpose, the widest target */
     const uint64_t per_thread = ctx->memory_nbytes / (unsigned)ctx->n_threads / BYTES_PER_ELEMENT;
     uint64_t nelems = per_thread < TARGET_CHUNK_NELEMS ? per_thread : TARGET_CHUNK_NELEMS;
     plan->n_threads = ctx->n_threads;
@@ -218,8 +220,7 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         if (fits == 0)
             return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, widest_tensor->name,
                              "one row needs %llu bytes of working memory, the budget is %llu (--memory)",
-                             (unsigned long long)(widest * BYTES_PER_ELEMENT),
-                             (unsigned long long)ctx->memory_nbytes);
+                             (unsigned long long)(widest * BYTES_PER_ELEMENT), (unsigned long long)ctx->memory_nbytes);
         if (fits < (unsigned)plan->n_threads)
             plan->n_threads = (int)fits;
         nelems = widest;
@@ -249,8 +250,8 @@ static hone_status plan_source(const hone_context *ctx, hone_plan *plan, hone_er
                          "no configuration names the model's architecture (--config FILE)");
     const hone_conversion *family = hone_conversion_find(model_class);
     if (!family)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
-                         "unknown architecture \"%s\"", model_class);
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures", "unknown architecture \"%s\"",
+                         model_class);
     hone_gguf_put_str(plan->header, "general.architecture", family->gguf_architecture);
     hone_gguf_put_str(plan->header, "general.type", "model");
     put_name(plan);

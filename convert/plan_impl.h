@@ -2,9 +2,9 @@
 /*
  * The inside of a plan, and what an architecture family adds to it.
  *
- * A family reads the checkpoint's configuration, writes the output's metadata, and adds one planned tensor for each tensor of the
- * output: where it comes from and what happens to its rows. Types, offsets and sizes are settled afterwards, for all
- * families alike, in plan.c.
+ * A family reads the checkpoint's configuration, writes the output's metadata, and adds one planned tensor for each
+ * tensor of the output: where it comes from and what happens to its rows. Types, offsets and sizes are settled
+ * afterwards, for all families alike, in plan.c.
  */
 #ifndef HONE_PLAN_IMPL_H
 #define HONE_PLAN_IMPL_H
@@ -19,8 +19,8 @@
 typedef enum hone_row_order {
     HONE_ROWS_AS_STORED = 0,
     /*
-     * Within each head of 2 h rows, source row j * h + i becomes output row 2 * i + j (i < h, j < 2): rotary pairs (i, i + h) of
-     * the Hugging Face layout become neighbours (2 i, 2 i + 1), as GGUF's "llama" wants them.
+     * Within each head of 2 h rows, source row j * h + i becomes output row 2 * i + j (i < h, j < 2): rotary pairs (i,
+     * i + h) of the Hugging Face layout become neighbours (2 i, 2 i + 1), as GGUF's "llama" wants them.
      */
     HONE_ROWS_INTERLEAVE_HALVES,
     /* The source is (in, out), the output (out, in): GPT-2's Conv1D. */
@@ -51,8 +51,8 @@ struct hone_plan {
     hone_gguf_header *header;
     hone_planned_tensor *tensors;
     size_t n_tensors, cap_tensors;
-    hone_mix_model model;  /* filled by the family */
-    uint32_t n_vocab;      /* rows of the embedding; filled by the family */
+    hone_mix_model model; /* filled by the family */
+    uint32_t n_vocab;     /* rows of the embedding; filled by the family */
     hone_search search;
     /* settled by plan.c */
     hone_gguf_layout layout; /* complete but for the checksums */
@@ -68,7 +68,8 @@ struct hone_plan {
 hone_status hone_plan_add(hone_plan *plan, hone_planned_tensor t, hone_error *err, const char *name, ...)
     HONE_PRINTF(4, 5);
 
-/* hone_plan_source() finds a source tensor by a printf-style name. DATA if it is missing and required; else *out NULL. */
+/* hone_plan_source() finds a source tensor by a printf-style name. DATA if it is missing and required; else *out NULL.
+ */
 hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_tensor **out, hone_error *err,
                              const char *name, ...) HONE_PRINTF(5, 6);
 
@@ -76,8 +77,8 @@ hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_te
 hone_status hone_plan_check_shape(const hone_tensor *t, uint64_t rows, uint64_t cols, hone_error *err);
 
 /*
- * hone_plan_check_all_used() makes sure that nothing is dropped in silence: every tensor of the source is in the plan, or is_derived.
- * UNSUPPORTED: one is not.
+ * hone_plan_check_all_used() makes sure that nothing is dropped in silence: every tensor of the source is in the plan,
+ * or is_derived. UNSUPPORTED: one is not.
  */
 hone_status hone_plan_check_all_used(const hone_plan *plan, bool tied,
                                      bool (*is_derived)(const hone_tensor *t, bool tied), hone_error *err);

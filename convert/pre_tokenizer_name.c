@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which regular expression goes by which tokenizer.ggml.pre name. The expressions are those of the models' tokenizer.json
- * files; the names are llama.cpp's (src/llama-vocab.cpp).
+ * Which regular expression goes by which tokenizer.ggml.pre name. The expressions are those of the models'
+ * tokenizer.json files; the names are llama.cpp's (src/llama-vocab.cpp).
  */
 #include <string.h>
 
@@ -13,8 +13,9 @@
 static const struct {
     const char *name, *regex;
 } splits[] = {
-    {"llama-bpe", CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-                               "\\s+(?!\\S)|\\s+"},
+    {"llama-bpe",
+     CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
+                  "\\s+(?!\\S)|\\s+"},
     {"qwen2", CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
                            "\\s+(?!\\S)|\\s+"},
     {"gpt-2", "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},

@@ -110,7 +110,7 @@ struct overflow_scan {
     const hone_plan *plan;
     const hone_planned_tensor *t;
     uint64_t chunk_rows;
-    void *raw;    /* one slice per thread */
+    void *raw; /* one slice per thread */
     float *values;
     size_t raw_nbytes, n_values;
 };

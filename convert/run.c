@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Running a plan: chunks of rows are read, transformed, encoded and written in parallel; checksums and the journal advance in file
- * order; the header goes in last, with the checksums, and only then does the file get its name.
+ * Running a plan: chunks of rows are read, transformed, encoded and written in parallel; checksums and the journal
+ * advance in file order; the header goes in last, with the checksums, and only then does the file get its name.
  */
 #include <string.h>
 
@@ -184,7 +184,8 @@ static hone_status resume(struct job *job, hone_error *err)
     return HONE_OK;
 }
 
-/* What must be equal for two runs to be the same work: the header, how it is cut into chunks, and the sources as they are now. */
+/* What must be equal for two runs to be the same work: the header, how it is cut into chunks, and the sources as they
+ * are now. */
 static uint64_t identity(const struct job *job)
 {
     const hone_plan *plan = job->plan;

@@ -195,8 +195,7 @@ static hone_status import_vocab_json(const hone_plan *plan, hone_vocab_import *v
     char *merges = NULL;
     size_t len;
     HONE_TRY(read_json_beside(plan->src, "vocab.json", MAX_TOKENIZER_NBYTES, &vocab, err));
-    hone_status status =
-        hone_checkpoint_sidecar(plan->src, "merges.txt", MAX_TOKENIZER_NBYTES, &merges, &len, err);
+    hone_status status = hone_checkpoint_sidecar(plan->src, "merges.txt", MAX_TOKENIZER_NBYTES, &merges, &len, err);
     *found = status == HONE_OK && vocab && merges;
     if (*found)
         status = fail_beside(plan->src, "vocab.json", hone_import_vocab_and_merges(v, vocab, merges, err), err);

@@ -47,8 +47,8 @@ static hone_status compile(const hone_convert_options *opts, hone_type_choice *c
     for (size_t i = 0; i < opts->n_rules; i++) {
         int code;
         PCRE2_SIZE at;
-        c->patterns[i] = pcre2_compile((PCRE2_SPTR)opts->rules[i].pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code,
-                                       &at, NULL);
+        c->patterns[i] =
+            pcre2_compile((PCRE2_SPTR)opts->rules[i].pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL);
         if (!c->patterns[i]) {
             char why[160] = "";
             (void)pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);

@@ -139,8 +139,8 @@ static int compare_ranked(const void *a, const void *b)
 }
 
 /*
- * "llama" tokenizers have no merge list: pairs merge in order of the score of the token they form. Minus the rank of the first merge
- * that forms a token orders them as the list does.
+ * "llama" tokenizers have no merge list: pairs merge in order of the score of the token they form. Minus the rank of
+ * the first merge that forms a token orders them as the list does.
  */
 static hone_status score_by_merge_rank(hone_vocab_import *v, hone_error *err)
 {
@@ -238,8 +238,7 @@ hone_status hone_import_tokenizer_json(hone_vocab_import *v, const json_t *root,
 /* ---- vocab.json and merges.txt ---- */
 
 /* One merge a line; the first line may name a version. */
-hone_status hone_import_vocab_and_merges(hone_vocab_import *v, json_t *vocab, const char *merges,
-                                         hone_error *err)
+hone_status hone_import_vocab_and_merges(hone_vocab_import *v, json_t *vocab, const char *merges, hone_error *err)
 {
     static const char END[] = "<|endoftext|>";
     HONE_TRY(import_vocab(v, vocab, false, err));

@@ -2,9 +2,10 @@
 /*
  * Block layouts of the ggml family, as they lie in a file.
  *
- * Glossary. A block is a run of neighbouring elements of one row. d is its scale, m (or dmin) its minimum, q an integer code. A
- * 256-element block ("super-block") is cut into sub-blocks whose own scales are small integers that multiply d. Fields are bytes
- * and 16-bit words, so the structs have no padding and alignment 1 or 2. Source: FORMATS of ggml, ggml-common.h.
+ * Glossary. A block is a run of neighbouring elements of one row. d is its scale, m (or dmin) its minimum, q an integer
+ * code. A 256-element block ("super-block") is cut into sub-blocks whose own scales are small integers that multiply d.
+ * Fields are bytes and 16-bit words, so the structs have no padding and alignment 1 or 2. Source: FORMATS of ggml,
+ * ggml-common.h.
  */
 #ifndef HONE_BLOCKS_H
 #define HONE_BLOCKS_H

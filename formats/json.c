@@ -38,8 +38,9 @@ static size_t find_too_deep(const char *text, size_t len)
 }
 
 /*
- * tokenizer_config.json files say "model_max_length": 1000000000000000019884624838656, beyond any integer of Jansson's. A copy
- * of text in which each integer of 19 or more digits got a ".0" behind it, so that it parses as a real; NULL when out of memory.
+ * tokenizer_config.json files say "model_max_length": 1000000000000000019884624838656, beyond any integer of Jansson's.
+ * A copy of text in which each integer of 19 or more digits got a ".0" behind it, so that it parses as a real; NULL
+ * when out of memory.
  */
 static char *write_long_integers_as_reals(const char *text, size_t len, size_t *new_len)
 {

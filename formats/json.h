@@ -8,8 +8,8 @@
 #include "hone/status.h"
 
 /*
- * hone_json_parse() parses text (len bytes). DATA: not JSON, a duplicate key, nested too deep; err->offset = base_offset + the byte
- * position. *out is released by json_decref().
+ * hone_json_parse() parses text (len bytes). DATA: not JSON, a duplicate key, nested too deep; err->offset =
+ * base_offset + the byte position. *out is released by json_decref().
  */
 hone_status hone_json_parse(const char *text, size_t len, uint64_t base_offset, json_t **out, hone_error *err);
 

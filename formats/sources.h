@@ -19,8 +19,8 @@ struct hone_checkpoint {
     char *dir;          /* where sidecar files (tokenizer.json, ...) lie */
     hone_file *files;
     size_t n_files, cap_files;
-    hone_file scratch; /* entries inflated while opening; path NULL: none were */
-    bool has_index;    /* tensors are named as an index names them: readers strip no prefix */
+    hone_file scratch;    /* entries inflated while opening; path NULL: none were */
+    bool has_index;       /* tensors are named as an index names them: readers strip no prefix */
     hone_tensor *tensors; /* file order */
     size_t n_tensors, cap_tensors;
     size_t *by_name; /* indices into tensors, sorted by name; made by hone_checkpoint_seal_tables() */
@@ -84,8 +84,8 @@ extern const hone_reader hone_pytorch_legacy_reader; /* PyTorch before 1.6 */
 extern const hone_reader hone_npy_reader;
 
 /*
- * hone_checkpoint_read_file() adds file number `file` through the reader that its contents, or else its name, call for, and
- * sets ckpt->format. FORMAT: none.
+ * hone_checkpoint_read_file() adds file number `file` through the reader that its contents, or else its name, call for,
+ * and sets ckpt->format. FORMAT: none.
  */
 hone_status hone_checkpoint_read_file(hone_checkpoint *ckpt, unsigned file, hone_error *err);
 

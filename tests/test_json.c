@@ -93,8 +93,9 @@ END_TEST
 /* tokenizer_config.json of many models: "model_max_length": 1000000000000000019884624838656 */
 START_TEST(integers_beyond_64_bits_become_reals)
 {
-    static const char text[] = "{\"a\": 1000000000000000019884624838656, \"12345678901234567890\": \"\\\"1234567890123456789 \", "
-                               "\"b\": [-99999999999999999999, 1.5e3, 1e+19, 0.12345678901234567890123, 7]}";
+    static const char text[] =
+        "{\"a\": 1000000000000000019884624838656, \"12345678901234567890\": \"\\\"1234567890123456789 \", "
+        "\"b\": [-99999999999999999999, 1.5e3, 1e+19, 0.12345678901234567890123, 7]}";
     json_t *json;
     hone_error err;
     ck_assert_int_eq(hone_json_parse(text, strlen(text), 0, &json, &err), HONE_OK);

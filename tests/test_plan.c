@@ -235,8 +235,8 @@ END_TEST
 /* A NaN or infinity stops the run, names tensor and element, and leaves no file. */
 static void check_poisoned(const char *type, float poison, const char *word)
 {
-    const hone_tiny_options opts = {.poke = "model.layers.1.self_attn.k_proj.weight", .poke_at = 515,
-                                    .poke_value = poison};
+    const hone_tiny_options opts = {
+        .poke = "model.layers.1.self_attn.k_proj.weight", .poke_at = 515, .poke_value = poison};
     ck_assert_int_eq(plan_as(type, &opts), HONE_OK);
     ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "model.layers.1.self_attn.k_proj.weight");
@@ -274,7 +274,8 @@ static const struct {
     {{.config_extra = ", \"hidden_act\": \"gelu\""}, HONE_ERROR_UNSUPPORTED, "hidden_act"},
     {{.config_extra = ", \"head_dim\": 32"}, HONE_ERROR_DATA, "model.layers.0.self_attn.q_proj.weight"},
     {{.config_extra = ", \"head_dim\": 15"}, HONE_ERROR_DATA, "head_dim"},
-    {{.config_extra = ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}"}, HONE_ERROR_UNSUPPORTED,
+    {{.config_extra = ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}"},
+     HONE_ERROR_UNSUPPORTED,
      "rope_scaling"},
     {{.config_extra = ", \"rope_theta\": \"big\""}, HONE_ERROR_DATA, "rope_theta"},
 };

@@ -125,8 +125,7 @@ static const hone_added_token *find_token(hone_cutting *c, hone_span *span)
         /* A match that does not count still hides shorter ones under it, as in tokenizers. */
         const size_t end = start + token->text.len;
         c->scan = end;
-        if ((token->special && !c->parse_special) ||
-            (token->single_word && !stands_alone(c->text, start, end, c->len)))
+        if ((token->special && !c->parse_special) || (token->single_word && !stands_alone(c->text, start, end, c->len)))
             continue;
         const size_t from = token->lstrip ? skip_space_back(c->text, c->done, start) : start;
         c->scan = token->rstrip ? skip_space(c->text, end, c->len) : end;

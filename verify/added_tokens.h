@@ -24,8 +24,8 @@ typedef struct hone_matcher {
     uint32_t first[257];
 } hone_matcher;
 
-/* hone_matcher_init() sorts n tokens (kept, owned by the caller's arena) and drops empty texts. Of equal texts the lower id
- * wins. */
+/* hone_matcher_init() sorts n tokens (kept, owned by the caller's arena) and drops empty texts. Of equal texts the
+ * lower id wins. */
 void hone_matcher_init(hone_matcher *matcher, hone_added_token *tokens, size_t n);
 
 /* hone_matcher_longest() returns the longest token at p, of which left bytes remain, or NULL. */
@@ -43,7 +43,8 @@ typedef struct hone_cutting {
     hone_span pending_span;
 } hone_cutting;
 
-/* hone_cutting_next() hands out the next stretch: a token with its span, or *token NULL and plain text. False at the end. */
+/* hone_cutting_next() hands out the next stretch: a token with its span, or *token NULL and plain text. False at the
+ * end. */
 bool hone_cutting_next(hone_cutting *c, hone_span *span, const hone_added_token **token);
 
 #endif

@@ -77,7 +77,8 @@ static bool flush_unknown(hone_encoding *e, unknown_run *run)
     return ok;
 }
 
-/* One character as symbols: its token, its bytes, or (part of) an unknown token; the order of events is that of tokenizers. */
+/* One character as symbols: its token, its bytes, or (part of) an unknown token; the order of events is that of
+ * tokenizers. */
 static bool push_character(hone_encoding *e, const char *word, size_t at, size_t n, unknown_run *run)
 {
     const hone_tokenizer *tok = e->tok;

@@ -16,8 +16,13 @@ bool hone_merger_push(hone_merger *m, size_t start, size_t len, int32_t id)
         return false;
     m->symbols = p;
     const int32_t i = (int32_t)m->n++;
-    p[i] = (hone_symbol){.start = (uint32_t)start, .len = (uint32_t)len, .prev = i - 1, .next = -1, .id = id,
-                         .rank = HONE_NO_RANK, .joined = -1};
+    p[i] = (hone_symbol){.start = (uint32_t)start,
+                         .len = (uint32_t)len,
+                         .prev = i - 1,
+                         .next = -1,
+                         .id = id,
+                         .rank = HONE_NO_RANK,
+                         .joined = -1};
     if (i > 0)
         p[i - 1].next = i;
     return true;

@@ -31,7 +31,8 @@ typedef struct hone_merger {
 } hone_merger;
 
 /* hone_join_fn sets *rank and *id and returns true when left and right, neighbours in this order, join. */
-typedef bool (*hone_join_fn)(void *user, const hone_symbol *left, const hone_symbol *right, uint32_t *rank, int32_t *id);
+typedef bool (*hone_join_fn)(void *user, const hone_symbol *left, const hone_symbol *right, uint32_t *rank,
+                             int32_t *id);
 
 /* hone_merger_clear() forgets the last word; hone_merger_push() adds a symbol at its end (false: out of memory). */
 void hone_merger_clear(hone_merger *m);

@@ -53,7 +53,8 @@ static hone_status normalize_unicode(hone_normalizer_kind kind, hone_normalizing
         scratch->points = points;
         n = utf8proc_decompose(src, (utf8proc_ssize_t)len, points, (utf8proc_ssize_t)scratch->cap_points - 1, options);
         if (n < 0)
-            return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL, "normalizing the text: %s", utf8proc_errmsg(n));
+            return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL, "normalizing the text: %s",
+                             utf8proc_errmsg(n));
         if ((size_t)n < scratch->cap_points)
             break;
     }
@@ -116,8 +117,8 @@ static hone_status run_step(const hone_normalizer_step *step, hone_normalizing *
     case HONE_NORMALIZE_REPLACE:
         return replace(step, scratch->match, text, len, out, err);
     case HONE_NORMALIZE_PREPEND:
-        ok = len == 0 || (hone_text_append(out, step->content.data, step->content.len) &&
-                          hone_text_append(out, text, len));
+        ok = len == 0 ||
+             (hone_text_append(out, step->content.data, step->content.len) && hone_text_append(out, text, len));
         break;
     case HONE_NORMALIZE_SENTENCEPIECE:
         ok = hone_spm_normalize(&step->spm, text, len, out);

@@ -35,7 +35,8 @@ int hone_printable_to_byte(uint32_t c)
 hone_status hone_pretokenizer_add(hone_pretokenizer *pre, const hone_pre_stage *stage, hone_error *err)
 {
     if (pre->n == HONE_MAX_PRE_STAGES)
-        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, NULL, "more than %d pre-tokenizers", HONE_MAX_PRE_STAGES);
+        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, NULL, "more than %d pre-tokenizers",
+                         HONE_MAX_PRE_STAGES);
     pre->stages[pre->n++] = *stage;
     return HONE_OK;
 }
@@ -160,8 +161,8 @@ static bool rewrite_word(const hone_pre_stage *stage, hone_text *out, const char
     case HONE_PRE_PREFIX_SPACE:
         return ((len > 0 && *text == ' ') || hone_text_append(out, " ", 1)) && hone_text_append(out, text, len);
     case HONE_PRE_METASPACE:
-        return append_metaspace(out, text, len,
-                                stage->prepend == HONE_PREPEND_ALWAYS || (stage->prepend == HONE_PREPEND_FIRST && first));
+        return append_metaspace(
+            out, text, len, stage->prepend == HONE_PREPEND_ALWAYS || (stage->prepend == HONE_PREPEND_FIRST && first));
     case HONE_PRE_TO_PRINTABLE:
         return append_printable(out, text, len);
     case HONE_PRE_TO_BYTES:

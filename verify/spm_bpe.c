@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SentencePiece BPE. Two neighbours join when their text together is a piece; the best score goes first. Pieces marked unused
- * may take part but not remain: where one is left at the end it is split as it was made.
+ * SentencePiece BPE. Two neighbours join when their text together is a piece; the best score goes first. Pieces marked
+ * unused may take part but not remain: where one is left at the end it is split as it was made.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -75,8 +75,8 @@ static bool can_be_symbol(const hone_tokenizer *tok, const char *p, size_t len)
 }
 
 /*
- * Forget the unused pieces that no two symbols give. Converters fill vocabularies up with unused "[PAD7]" pieces; with none left,
- * texts can be cut into parts and these remembered.
+ * Forget the unused pieces that no two symbols give. Converters fill vocabularies up with unused "[PAD7]" pieces; with
+ * none left, texts can be cut into parts and these remembered.
  */
 static void prune_unused(hone_tokenizer *tok)
 {

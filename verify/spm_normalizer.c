@@ -84,7 +84,8 @@ static size_t normalize_prefix(const hone_spm_normalization *spm, const char *te
 static bool append_escaped(hone_text *out, const char *p, size_t len, bool escape)
 {
     for (size_t i = 0; i < len; i++) {
-        const bool ok = escape && p[i] == ' ' ? hone_text_append(out, SPACE_SYMBOL, 3) : hone_text_append(out, p + i, 1);
+        const bool ok =
+            escape && p[i] == ' ' ? hone_text_append(out, SPACE_SYMBOL, 3) : hone_text_append(out, p + i, 1);
         if (!ok)
             return false;
     }

@@ -25,8 +25,8 @@ enum { JIT_STACK_START = 32 << 10, JIT_STACK_MAX = 16 << 20 };
 
 /* Insides of character classes. PCRE2's \s has U+180E, which is no White_Space; its \w lacks marks and connectors. */
 #define CLASS_SPACE "\\t-\\r\\x{85}\\p{Z}"
-#define CLASS_WORD                                                                                                   \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"                  \
+#define CLASS_WORD                                                                                                     \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"                   \
     "\\x{1f170}-\\x{1f189}"
 #define CLASS_HEX "0-9a-fA-F"
 
@@ -139,7 +139,8 @@ static void open_class(translation *t)
     t->in_class = true;
 }
 
-/* {n,m}+ repeats again in Ruby's syntax and forbids backtracking in PCRE2's. (?m) lets the dot match newlines in Ruby's. */
+/* {n,m}+ repeats again in Ruby's syntax and forbids backtracking in PCRE2's. (?m) lets the dot match newlines in
+ * Ruby's. */
 static void check_plain(translation *t)
 {
     const char *p = t->p + t->i;
@@ -284,14 +285,15 @@ hone_status hone_regex_next(const hone_regex *regex, hone_regex_match *match, co
 {
     *found = false;
     while (at->next <= len) {
-        const int rc = pcre2_match(regex->code, (PCRE2_SPTR)text, len, at->next, PCRE2_NO_UTF_CHECK, match->data,
-                                   match->context);
+        const int rc =
+            pcre2_match(regex->code, (PCRE2_SPTR)text, len, at->next, PCRE2_NO_UTF_CHECK, match->data, match->context);
         if (rc == PCRE2_ERROR_NOMATCH)
             break;
         if (rc == PCRE2_ERROR_NOMEMORY)
             return hone_fail_nomem(err, len);
         if (rc < 0)
-            return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, NULL, "splitting by regular expression failed (PCRE2 %d)", rc);
+            return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, NULL,
+                             "splitting by regular expression failed (PCRE2 %d)", rc);
         const PCRE2_SIZE *ovector = pcre2_get_ovector_pointer(match->data);
         *start = ovector[0];
         *end = ovector[1];
@@ -301,7 +303,8 @@ hone_status hone_regex_next(const hone_regex *regex, hone_regex_match *match, co
         }
         /* \K and look-ahead can end a match before it began; such a pattern would never get on. */
         if (*end < *start || *end < at->next)
-            return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, NULL, "a regular expression that matches backwards");
+            return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, NULL,
+                             "a regular expression that matches backwards");
         at->next = at->last_end = *end;
         at->any = true;
         *found = true;

@@ -135,7 +135,8 @@ static hone_status load_from_directory(const hone_checkpoint *ckpt, hone_tokeniz
         if (found || status != HONE_OK)
             return status;
     }
-    (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no tokenizer.json, tokenizer.model or vocab.json beside it");
+    (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                    "no tokenizer.json, tokenizer.model or vocab.json beside it");
     return hone_fail_in_file(err, HONE_ERROR_ARG, ckpt->path);
 }
 
@@ -277,13 +278,15 @@ static hone_status encode_text(hone_encoding *e, const char *text, size_t len, h
             return hone_fail_nomem(err, sizeof token->id);
         if (token)
             continue;
-        HONE_TRY(hone_normalize(&e->tok->normalizer, &e->normalizing, text + span.start, span.len, &normalized, &n, err));
+        HONE_TRY(
+            hone_normalize(&e->tok->normalizer, &e->normalizing, text + span.start, span.len, &normalized, &n, err));
         HONE_TRY(encode_normalized(e, normalized, n, span.start == 0, err));
     }
     return HONE_OK;
 }
 
-static hone_status encode_with_special(hone_encoding *e, const char *text, size_t len, bool add_special, hone_error *err)
+static hone_status encode_with_special(hone_encoding *e, const char *text, size_t len, bool add_special,
+                                       hone_error *err)
 {
     const hone_tokenizer *tok = e->tok;
     for (size_t i = 0; add_special && i < tok->n_before; i++)

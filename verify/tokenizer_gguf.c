@@ -2,7 +2,8 @@
 /*
  * A tokenizer from the tokenizer.ggml.* keys of a GGUF file: "gpt2" (byte-level BPE) or "llama" (SentencePiece BPE).
  *
- * The keys say which pre-tokenizer by a name only; names, patterns and defaults are those of llama.cpp's src/llama-vocab.cpp.
+ * The keys say which pre-tokenizer by a name only; names, patterns and defaults are those of llama.cpp's
+ * src/llama-vocab.cpp.
  */
 #include <math.h>
 #include <string.h>
@@ -14,19 +15,19 @@
 
 #define KEY(name) "tokenizer.ggml." name
 
-#define NUMBER_TRIPLES                                                                                               \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"          \
+#define NUMBER_TRIPLES                                                                                                 \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"           \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define SINGLE_NUMBERS                                                                                               \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"              \
+#define SINGLE_NUMBERS                                                                                                 \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"                \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define SINGLE_NUMBERS_MARKS                                                                                         \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" \
+#define SINGLE_NUMBERS_MARKS                                                                                           \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|"  \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 /* Letters in the case order of words, o200k's way. */
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define CASED(suffix)                                                                                                \
+#define CASED(suffix)                                                                                                  \
     "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffix "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" suffix
 #define PUNCTUATION_SLASH "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
@@ -45,24 +46,22 @@ static const pre_type pre_types[] = {
      .patterns = {HONE_GPT2_PATTERN}},
     {.names = {"gigachat", "a.x-4.0", "mellum", "modern-bert", "trillion", "granite-docling"},
      .patterns = {HONE_GPT2_PATTERN}},
-    {.names = {"default"},
-     .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+", HONE_GPT2_PATTERN, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    {.names = {"default"}, .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+", HONE_GPT2_PATTERN, "\\p{N}+", "[0-9][0-9][0-9]"}},
     {.names = {"falcon"}, .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", HONE_GPT2_PATTERN, "[0-9][0-9][0-9]"}},
-    {.names = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"},
+    {.names = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+               "jina-v5-nano"},
      .patterns = {NUMBER_TRIPLES},
      .ignore_merges = true,
      .add_bos = true},
     {.names = {"dbrx", "smaug-bpe", "chatglm-bpe"}, .patterns = {NUMBER_TRIPLES}},
     {.names = {"glm4", "glm5"}, .patterns = {NUMBER_TRIPLES}, .ignore_merges = true},
-    {.names = {"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "megrez", "hunyuan", "solar-open", "grok-2"},
+    {.names = {"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "megrez", "hunyuan", "solar-open",
+               "grok-2"},
      .patterns = {SINGLE_NUMBERS}},
     {.names = {"qwen35"}, .patterns = {SINGLE_NUMBERS_MARKS}},
     {.names = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"},
      .patterns = {"\\p{N}", HONE_GPT2_PATTERN}},
-    {.names = {"tekken"},
-     .patterns = {CASED("") "|\\p{N}" PUNCTUATION_SLASH},
-     .ignore_merges = true,
-     .add_bos = true},
+    {.names = {"tekken"}, .patterns = {CASED("") "|\\p{N}" PUNCTUATION_SLASH}, .ignore_merges = true, .add_bos = true},
     {.names = {"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"},
      .patterns = {CASED(CONTRACTION) "|\\p{N}{1,3}" PUNCTUATION_SLASH}},
 };
@@ -226,7 +225,8 @@ static hone_status load_merges(const loading *l)
         /* The left part is not empty, so a space at the very start belongs to it. */
         const char *space = both.len > 1 ? memchr(both.data + 1, ' ', both.len - 1) : NULL;
         if (!space || hone_utf8_check(both.data, both.len) != both.len)
-            return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, KEY("merges"), "merge %zu is not of two tokens", i);
+            return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, KEY("merges"), "merge %zu is not of two tokens",
+                             i);
         const hone_string a = {.data = both.data, .len = (size_t)(space - both.data)};
         const hone_string b = {.data = space + 1, .len = both.len - a.len - 1};
         HONE_TRY(hone_bpe_set_merge(l->tok, a, b, (uint32_t)i, l->err));
@@ -291,9 +291,10 @@ static hone_status load_llama(loading *l)
     tok->spm.byte_fallback = tok->byte_ids['\n'] >= 0;
     hone_normalizer_step *step = &tok->normalizer.steps[tok->normalizer.n++];
     *step = (hone_normalizer_step){.kind = HONE_NORMALIZE_SENTENCEPIECE};
-    step->spm = (hone_spm_normalization){.add_dummy_prefix = get_bool(l, KEY("add_space_prefix"), true),
-                                         .remove_extra_whitespaces = get_bool(l, KEY("remove_extra_whitespaces"), false),
-                                         .escape_whitespaces = true};
+    step->spm =
+        (hone_spm_normalization){.add_dummy_prefix = get_bool(l, KEY("add_space_prefix"), true),
+                                 .remove_extra_whitespaces = get_bool(l, KEY("remove_extra_whitespaces"), false),
+                                 .escape_whitespaces = true};
     HONE_TRY(load_charsmap(l, &step->spm));
     HONE_TRY(load_template(l, true, 1, 2));
     return tok->spm.unused ? HONE_OK : hone_tokenizer_index_neighbours(tok, l->err);

@@ -7,7 +7,8 @@
  *   text -> cut at added tokens -> normalize -> cut at added tokens whose text is normalized too
  *        -> pre-tokenize into words -> merge each word's symbols (BPE by pairs, or SentencePiece by scores) -> ids
  *
- * Words of a byte-level tokenizer are raw bytes here: the printable stand-ins of GPT-2 are undone when the vocabulary is loaded.
+ * Words of a byte-level tokenizer are raw bytes here: the printable stand-ins of GPT-2 are undone when the vocabulary
+ * is loaded.
  */
 #ifndef HONE_TOKENIZER_IMPL_H
 #define HONE_TOKENIZER_IMPL_H
@@ -55,9 +56,9 @@ typedef struct hone_spm {
 struct hone_tokenizer {
     hone_arena arena; /* owns strings, tables without a note, matchers */
     size_t n_vocab;
-    hone_string *texts;  /* id -> bytes the model matches; empty: never matched */
-    hone_string *pieces; /* id -> bytes it stands for in text */
-    hone_vocab_map map;  /* of texts */
+    hone_string *texts;    /* id -> bytes the model matches; empty: never matched */
+    hone_string *pieces;   /* id -> bytes it stands for in text */
+    hone_vocab_map map;    /* of texts */
     int32_t byte_ids[256]; /* "<0xNN>", or -1 */
     hone_matcher added, added_normalized;
     hone_normalizer normalizer;
@@ -65,7 +66,8 @@ struct hone_tokenizer {
     bool is_spm;
     hone_bpe bpe;
     hone_spm spm;
-    /* Pairs of characters that are neighbours within some token; a word can be cut between any others. Unused unless can_cut. */
+    /* Pairs of characters that are neighbours within some token; a word can be cut between any others. Unused unless
+     * can_cut. */
     bool can_cut;
     hone_pair_table neighbours;
     int32_t before[HONE_MAX_TEMPLATE], after[HONE_MAX_TEMPLATE];
@@ -120,7 +122,8 @@ hone_status hone_bpe_set_merge(hone_tokenizer *tok, hone_string a, hone_string b
 hone_status hone_bpe_encode(hone_encoding *e, const char *word, size_t len, hone_error *err);
 hone_status hone_spm_encode(hone_encoding *e, const char *word, size_t len, hone_error *err);
 
-/* hone_spm_init() ranks the pieces: types and scores hold n_vocab each; types may be NULL (all normal). DATA: a NaN score. */
+/* hone_spm_init() ranks the pieces: types and scores hold n_vocab each; types may be NULL (all normal). DATA: a NaN
+ * score. */
 hone_status hone_spm_init(hone_tokenizer *tok, const int32_t *types, const float *scores, hone_error *err);
 
 #endif

@@ -274,7 +274,8 @@ static hone_status load_one_post_processor(const loading *l, const json_t *objec
         return HONE_OK;
     const bool is_template = type && strcmp(type, "TemplateProcessing") == 0;
     if (!is_template && !(type && (strcmp(type, "RobertaProcessing") == 0 || strcmp(type, "BertProcessing") == 0)))
-        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "post_processor", "type \"%s\"", type ? type : "?");
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "post_processor", "type \"%s\"",
+                         type ? type : "?");
     if (l->tok->n_before + l->tok->n_after > 0)
         return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "post_processor", "two templates");
     return is_template ? load_template(l, object) : load_cls_sep(l, object);
@@ -300,9 +301,9 @@ static bool is_byte_name(hone_string text)
 }
 
 /*
- * Whether words may be cut between characters that are neighbours in no token. Not where whole words are looked up, where an
- * unknown character can vanish from between two others, or where a merge takes a byte or unknown token, whose name says nothing
- * about the text it stands for.
+ * Whether words may be cut between characters that are neighbours in no token. Not where whole words are looked up,
+ * where an unknown character can vanish from between two others, or where a merge takes a byte or unknown token, whose
+ * name says nothing about the text it stands for.
  */
 static bool may_cut(const hone_tokenizer *tok)
 {
@@ -372,9 +373,9 @@ static json_t *split_lines(const char *text, size_t len)
 static json_t *document_of(json_t *vocab, json_t *merges)
 {
     const json_t *end = json_object_get(vocab, "<|endoftext|>");
-    json_t *added = end ? json_pack("[{s:s, s:I, s:b}]", "content", "<|endoftext|>", "id", json_integer_value(end),
-                                    "special", 1)
-                        : json_array();
+    json_t *added =
+        end ? json_pack("[{s:s, s:I, s:b}]", "content", "<|endoftext|>", "id", json_integer_value(end), "special", 1)
+            : json_array();
     return json_pack("{s:{s:s, s:o, s:o}, s:{s:s, s:b}, s:o}", "model", "type", "BPE", "vocab", vocab, "merges", merges,
                      "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "added_tokens", added);
 }

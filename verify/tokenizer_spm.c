@@ -92,7 +92,8 @@ static hone_status init_model(hone_tokenizer *tok, const hone_sentencepiece *sp,
     return status;
 }
 
-/* Control and unknown pieces, and those of tokenizer_config.json, are found in the text; user-defined ones by the model. */
+/* Control and unknown pieces, and those of tokenizer_config.json, are found in the text; user-defined ones by the
+ * model. */
 static hone_status init_added(hone_tokenizer *tok, const hone_sentencepiece *sp, const config *c, hone_error *err)
 {
     const size_t cap = sp->n_pieces + json_object_size(c->added);

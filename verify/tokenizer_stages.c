@@ -28,8 +28,8 @@ static bool get_bool(const json_t *object, const char *key, bool missing)
 }
 
 /* Both {"String": ...} and {"Regex": ...}. */
-static hone_status get_pattern(const loading *l, const json_t *object, const char *what, const char **pattern, size_t *len,
-                               bool *literal)
+static hone_status get_pattern(const loading *l, const json_t *object, const char *what, const char **pattern,
+                               size_t *len, bool *literal)
 {
     const json_t *holder = json_object_get(object, "pattern");
     const json_t *string = json_object_get(holder, "String");
@@ -75,9 +75,12 @@ static hone_status load_normalizer(loading *l, const json_t *object, int depth)
         const char *type;
         hone_normalizer_kind kind;
     } kinds[] = {
-        {"NFC", HONE_NORMALIZE_NFC},         {"NFD", HONE_NORMALIZE_NFD},
-        {"NFKC", HONE_NORMALIZE_NFKC},       {"NFKD", HONE_NORMALIZE_NFKD},
-        {"Prepend", HONE_NORMALIZE_PREPEND}, {"Replace", HONE_NORMALIZE_REPLACE},
+        {"NFC", HONE_NORMALIZE_NFC},
+        {"NFD", HONE_NORMALIZE_NFD},
+        {"NFKC", HONE_NORMALIZE_NFKC},
+        {"NFKD", HONE_NORMALIZE_NFKD},
+        {"Prepend", HONE_NORMALIZE_PREPEND},
+        {"Replace", HONE_NORMALIZE_REPLACE},
         {"Lowercase", HONE_NORMALIZE_LOWERCASE},
     };
     const char *type = json_string_value(json_object_get(object, "type"));
@@ -121,7 +124,8 @@ static hone_status before_stage(loading *l)
 
 static hone_status add_split(loading *l, const char *pattern, hone_split_behavior behavior, bool invert)
 {
-    return hone_pretokenizer_add_split(&l->tok->pretokenizer, pattern, strlen(pattern), false, behavior, invert, l->err);
+    return hone_pretokenizer_add_split(&l->tok->pretokenizer, pattern, strlen(pattern), false, behavior, invert,
+                                       l->err);
 }
 
 static hone_status get_behavior(const loading *l, const json_t *object, hone_split_behavior *out)
@@ -161,7 +165,8 @@ static hone_status load_byte_level(loading *l, const json_t *object)
     if (l->byte_level)
         return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "pre_tokenizer", "ByteLevel twice");
     if (get_bool(object, "add_prefix_space", true))
-        HONE_TRY(hone_pretokenizer_add(&l->tok->pretokenizer, &(hone_pre_stage){.kind = HONE_PRE_PREFIX_SPACE}, l->err));
+        HONE_TRY(
+            hone_pretokenizer_add(&l->tok->pretokenizer, &(hone_pre_stage){.kind = HONE_PRE_PREFIX_SPACE}, l->err));
     if (get_bool(object, "use_regex", true))
         HONE_TRY(add_split(l, HONE_GPT2_PATTERN, HONE_SPLIT_ISOLATED, false));
     l->byte_level = true;
@@ -186,7 +191,8 @@ static hone_status load_metaspace(loading *l, const json_t *object)
     else if (strcmp(scheme, "never") == 0)
         stage.prepend = HONE_PREPEND_NEVER;
     else
-        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "pre_tokenizer", "prepend_scheme \"%s\"", scheme);
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "pre_tokenizer", "prepend_scheme \"%s\"",
+                         scheme);
     HONE_TRY(hone_pretokenizer_add(&l->tok->pretokenizer, &stage, l->err));
     l->escapes_spaces = true;
     if (!get_bool(object, "split", true))

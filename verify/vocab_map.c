@@ -38,8 +38,8 @@ hone_status hone_vocab_map_init(hone_vocab_map *map, hone_arena *arena, const ho
             continue;
         const size_t slot = find_slot(map, keys[id].data, keys[id].len);
         if (map->slots[slot] != FREE_SLOT)
-            return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL, "tokens %" PRIu32 " and %zu have the same text",
-                             map->slots[slot], id);
+            return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL,
+                             "tokens %" PRIu32 " and %zu have the same text", map->slots[slot], id);
         map->slots[slot] = (uint32_t)id;
     }
     return HONE_OK;

@@ -28,8 +28,8 @@ static struct cached_word *find_slot(const hone_word_cache *cache, const char *w
 {
     for (size_t i = (size_t)hash;; i++) {
         struct cached_word *slot = &cache->slots[i & (cache->n_slots - 1)];
-        if (slot->key_len == 0 || (slot->hash == hash && slot->key_len == len &&
-                                   memcmp(cache->keys.data + slot->key_at, word, len) == 0))
+        if (slot->key_len == 0 ||
+            (slot->hash == hash && slot->key_len == len && memcmp(cache->keys.data + slot->key_at, word, len) == 0))
             return slot;
     }
 }

@@ -30,8 +30,8 @@ typedef struct hone_convert_options {
      * a mix such as "q4_k_m". */
     const char *type;
     hone_search search;
-    bool pure;             /* every matrix gets the named type: no per-tensor choice */
-    bool saturate;         /* under "f16", clamp values beyond its range instead of refusing them */
+    bool pure;                   /* every matrix gets the named type: no per-tensor choice */
+    bool saturate;               /* under "f16", clamp values beyond its range instead of refusing them */
     const hone_type_rule *rules; /* the first that matches wins */
     size_t n_rules;
 } hone_convert_options;
@@ -63,7 +63,8 @@ typedef struct hone_plan_totals {
  * missing, has the wrong shape, or overflows f16. NOMEM: the memory budget is too small for one row.
  */
 HONE_API hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src,
-                                   const hone_convert_options *opts, hone_plan **out, hone_error *err) HONE_CHECK_RESULT;
+                                   const hone_convert_options *opts, hone_plan **out,
+                                   hone_error *err) HONE_CHECK_RESULT;
 
 HONE_API void hone_plan_free(hone_plan *plan);
 
@@ -79,10 +80,10 @@ typedef struct hone_run_options {
 /*
  * hone_plan_run() writes the output. Nothing exists under path until it is complete.
  *
- * Work goes to "path.hone-partial". A run that was killed, or stopped by an IO error, leaves it there, and the same plan run again
- * takes up where it stopped; the bytes are those of an undisturbed run.
- * ARG: path exists and may not be overwritten, is one of the plan's inputs, or a partial file of other work is in the way. DATA:
- * a NaN or an infinity in a weight (tensor and element index in err). IO, NOMEM. opts may be NULL.
+ * Work goes to "path.hone-partial". A run that was killed, or stopped by an IO error, leaves it there, and the same
+ * plan run again takes up where it stopped; the bytes are those of an undisturbed run. ARG: path exists and may not be
+ * overwritten, is one of the plan's inputs, or a partial file of other work is in the way. DATA: a NaN or an infinity
+ * in a weight (tensor and element index in err). IO, NOMEM. opts may be NULL.
  */
 HONE_API hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path,
                                    const hone_run_options *opts, hone_error *err) HONE_CHECK_RESULT;

@@ -2,8 +2,8 @@
 /*
  * What a model file is worth: tokenizing, a reference forward pass, perplexity, divergence, gates.
  *
- * Nothing here shares code with the converter. The forward pass computes in f32 (norms, softmax and all statistics in f64) and
- * reads weights as they are stored, block types included.
+ * Nothing here shares code with the converter. The forward pass computes in f32 (norms, softmax and all statistics in
+ * f64) and reads weights as they are stored, block types included.
  */
 #ifndef HONE_VERIFY_H
 #define HONE_VERIFY_H
@@ -50,7 +50,8 @@ typedef struct hone_model hone_model;
 
 /*
  * hone_model_load() reads the weights into memory, in their stored types.
- * UNSUPPORTED: architecture or option not handled. DATA: tensor missing or misshapen. NOMEM. ckpt must outlive the model.
+ * UNSUPPORTED: architecture or option not handled. DATA: tensor missing or misshapen. NOMEM. ckpt must outlive the
+ * model.
  */
 HONE_API hone_status hone_model_load(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model **out,
                                      hone_error *err) HONE_CHECK_RESULT;
@@ -59,7 +60,8 @@ HONE_API size_t hone_model_n_vocab(const hone_model *model);
 /* hone_model_n_ctx() returns the context length the model was trained for, in tokens. */
 HONE_API size_t hone_model_n_ctx(const hone_model *model);
 
-/* hone_model_logits() runs one sequence: tokens (n) -> logits (n, n_vocab). ARG: a token outside the vocabulary. NOMEM. */
+/* hone_model_logits() runs one sequence: tokens (n) -> logits (n, n_vocab). ARG: a token outside the vocabulary. NOMEM.
+ */
 HONE_API hone_status hone_model_logits(const hone_context *ctx, const hone_model *model, const int32_t *tokens,
                                        size_t n, float *logits, hone_error *err) HONE_CHECK_RESULT;
 
@@ -72,9 +74,9 @@ typedef struct hone_eval_options {
 } hone_eval_options;
 
 /*
- * Perplexity as llama.cpp's: chunks of n_ctx tokens without overlap, the first token replaced by BOS where the model wants
- * one, positions n_ctx/2 .. n_ctx-2 scored on the token that follows. ppl = exp(nll), its standard error by the delta
- * method from that of nll.
+ * Perplexity as llama.cpp's: chunks of n_ctx tokens without overlap, the first token replaced by BOS where the model
+ * wants one, positions n_ctx/2 .. n_ctx-2 scored on the token that follows. ppl = exp(nll), its standard error by the
+ * delta method from that of nll.
  */
 typedef struct hone_perplexity_result {
     uint64_t tokens; /* fed */
@@ -84,15 +86,16 @@ typedef struct hone_perplexity_result {
     double tokens_per_second;
 } hone_perplexity_result;
 
-/* hone_perplexity() evaluates a model on UTF-8 text. ARG: the text gives fewer tokens than one chunk. DATA: not UTF-8. */
+/* hone_perplexity() evaluates a model on UTF-8 text. ARG: the text gives fewer tokens than one chunk. DATA: not UTF-8.
+ */
 HONE_API hone_status hone_perplexity(const hone_context *ctx, const hone_model *model, const hone_tokenizer *tok,
                                      const char *text, size_t nbytes, const hone_eval_options *opts,
                                      hone_perplexity_result *out, hone_error *err) HONE_CHECK_RESULT;
 
 /*
- * A candidate measured against a reference on the same tokens. KLD is KL(reference || candidate) per scored position over
- * the whole vocabulary, in nats. top1 is the share of positions where both give the same most probable token. ppl_ratio is
- * candidate / reference, its standard error from the paired differences of nll.
+ * A candidate measured against a reference on the same tokens. KLD is KL(reference || candidate) per scored position
+ * over the whole vocabulary, in nats. top1 is the share of positions where both give the same most probable token.
+ * ppl_ratio is candidate / reference, its standard error from the paired differences of nll.
  */
 typedef struct hone_divergence {
     hone_perplexity_result reference, candidate;
@@ -104,12 +107,13 @@ typedef struct hone_divergence {
 } hone_divergence;
 
 /*
- * hone_verify() runs both models side by side. ARG: the text is too short, or the vocabularies differ (in size, or in how
- * they tokenize the text). DATA, NOMEM.
+ * hone_verify() runs both models side by side. ARG: the text is too short, or the vocabularies differ (in size, or in
+ * how they tokenize the text). DATA, NOMEM.
  */
 HONE_API hone_status hone_verify(const hone_context *ctx, const hone_checkpoint *reference,
                                  const hone_checkpoint *candidate, const char *text, size_t nbytes,
-                                 const hone_eval_options *opts, hone_divergence *out, hone_error *err) HONE_CHECK_RESULT;
+                                 const hone_eval_options *opts, hone_divergence *out,
+                                 hone_error *err) HONE_CHECK_RESULT;
 
 /* ---- per-tensor comparison ---- */
 
@@ -129,9 +133,9 @@ typedef struct hone_tensor_diff {
 typedef struct hone_diff hone_diff;
 
 /*
- * hone_diff_run() compares every weight that both sources hold, and lists those that only one holds. Sources of the same
- * naming are compared name by name; a Hugging Face checkpoint and a GGUF file of a known architecture through the roles their
- * weights have in the model, the row order undone. name: only that tensor (of the candidate), or NULL.
+ * hone_diff_run() compares every weight that both sources hold, and lists those that only one holds. Sources of the
+ * same naming are compared name by name; a Hugging Face checkpoint and a GGUF file of a known architecture through the
+ * roles their weights have in the model, the row order undone. name: only that tensor (of the candidate), or NULL.
  */
 HONE_API hone_status hone_diff_run(const hone_context *ctx, const hone_checkpoint *reference,
                                    const hone_checkpoint *candidate, const char *name, hone_diff **out,
@@ -152,8 +156,8 @@ typedef struct hone_gate_result {
 } hone_gate_result;
 
 /*
- * hone_gate_check() parses expr and evaluates it on a result. Metrics are the names of the JSON report (DESIGN): kld.mean,
- * kld.median, kld.p99, kld.max, top1.agreement, ppl_ratio.value, reference.ppl, candidate.ppl, candidate.bpw,
+ * hone_gate_check() parses expr and evaluates it on a result. Metrics are the names of the JSON report (DESIGN):
+ * kld.mean, kld.median, kld.p99, kld.max, top1.agreement, ppl_ratio.value, reference.ppl, candidate.ppl, candidate.bpw,
  * candidate.bytes; operators < <= > >=. A NaN never passes. ARG: not of that form; err->offset is the position in expr.
  */
 HONE_API hone_status hone_gate_check(const char *expr, const hone_divergence *d, hone_gate_result *out,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A fuzz target is one file with this function. libFuzzer calls it with inputs of its own making; replay.c calls it with the
- * seeds and simple damage to them, so that plain gcc can run it.
+ * A fuzz target is one file with this function. libFuzzer calls it with inputs of its own; replay.c calls it with
+ * the seeds and simple damage to them, so that plain gcc can run it.
  */
 #ifndef HONE_FUZZ_TARGET_H
 #define HONE_FUZZ_TARGET_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * usage: replay SEED...
- * Runs a fuzz target on each seed as it is, cut short at every length, and with bytes changed at random (fixed generator).
+ * Runs a fuzz target on each seed as it is, cut short at every length, and with bytes changed at random (seeded).
  * An input that the target cannot bear ends the program, so reaching the last line is the result.
  */
 #include <stdio.h>

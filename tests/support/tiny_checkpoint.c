@@ -57,12 +57,12 @@ static void add_layer(struct builder *b, int layer, size_t hidden)
         int rows, cols; /* 'd' hidden, 'k' key/value width, 'f' feed-forward, 0 none */
         bool bias;
     } kinds[] = {
-        {"input_layernorm.weight", 'd', 0, false},      {"self_attn.q_proj.weight", 'd', 'd', false},
-        {"self_attn.k_proj.weight", 'k', 'd', false},   {"self_attn.v_proj.weight", 'k', 'd', false},
-        {"self_attn.o_proj.weight", 'd', 'd', false},   {"self_attn.q_proj.bias", 'd', 0, true},
-        {"self_attn.k_proj.bias", 'k', 0, true},        {"self_attn.v_proj.bias", 'k', 0, true},
-        {"self_attn.o_proj.bias", 'd', 0, true},        {"post_attention_layernorm.weight", 'd', 0, false},
-        {"mlp.gate_proj.weight", 'f', 'd', false},      {"mlp.up_proj.weight", 'f', 'd', false},
+        {"input_layernorm.weight", 'd', 0, false},    {"self_attn.q_proj.weight", 'd', 'd', false},
+        {"self_attn.k_proj.weight", 'k', 'd', false}, {"self_attn.v_proj.weight", 'k', 'd', false},
+        {"self_attn.o_proj.weight", 'd', 'd', false}, {"self_attn.q_proj.bias", 'd', 0, true},
+        {"self_attn.k_proj.bias", 'k', 0, true},      {"self_attn.v_proj.bias", 'k', 0, true},
+        {"self_attn.o_proj.bias", 'd', 0, true},      {"post_attention_layernorm.weight", 'd', 0, false},
+        {"mlp.gate_proj.weight", 'f', 'd', false},    {"mlp.up_proj.weight", 'f', 'd', false},
         {"mlp.down_proj.weight", 'd', 'f', false},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
