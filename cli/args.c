@@ -249,7 +249,8 @@ bool hone_cli_parse(const hone_cli_spec *spec, int argc, char **argv, hone_cli_g
     struct parser p = {.spec = spec, .argc = argc, .argv = argv, .next = 1};
     hone_cli_option global_options[MAX_GLOBALS];
     const size_t n_globals = fill_globals(globals, global_options);
-    memcpy(p.all, spec->options, spec->n_options * sizeof *p.all);
+    if (spec->n_options)
+        memcpy(p.all, spec->options, spec->n_options * sizeof *p.all);
     memcpy(p.all + spec->n_options, global_options, n_globals * sizeof *p.all);
     p.n = spec->n_options + n_globals;
 
