@@ -19,6 +19,7 @@ enum { TARGET_CHUNK_NELEMS = 1 << 18 };
 
 static const char CHECKSUMS_KEY[] = "hone.tensor_xxh3";
 
+HONE_PRINTF(2, 0)
 static hone_status format_name(hone_plan *plan, const char *format, va_list args, const char **out, hone_error *err)
 {
     char name[128];
