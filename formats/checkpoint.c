@@ -203,8 +203,6 @@ hone_status hone_checkpoint_read(const hone_checkpoint *ckpt, const hone_tensor 
                          nbytes, (unsigned long long)tensor->nbytes);
     if (tensor->view)
         return hone_fail_for(err, tensor->view->read(ckpt, tensor, offset, nbytes, dst, err), tensor->name);
-    if (tensor->view)
-        return tensor->view->read(ckpt, tensor, offset, nbytes, dst, err);
     /* tensor may be a caller's copy: bound it by the file as well. */
     const hone_file *file = &ckpt->files[tensor->file];
     uint64_t at;

@@ -9,12 +9,12 @@
 
 #define PLAIN(name_, st, id, nbytes, is_float_)                                                                        \
     {                                                                                                                  \
-        .name = name_, .safetensors = st, .ggml_id = id, .block_nelems = 1, .block_nbytes = nbytes,                    \
-        .is_float = is_float_                                                                                          \
+        .name = (name_), .safetensors = (st), .ggml_id = (id), .block_nelems = 1, .block_nbytes = (nbytes),            \
+        .is_float = (is_float_)                                                                                        \
     }
 #define BLOCK(name_, id, nelems, type)                                                                                 \
     {                                                                                                                  \
-        .name = name_, .ggml_id = id, .block_nelems = nelems, .block_nbytes = sizeof(type), .is_float = true,          \
+        .name = (name_), .ggml_id = (id), .block_nelems = (nelems), .block_nbytes = sizeof(type), .is_float = true,    \
         .is_quantized = true                                                                                           \
     }
 
