@@ -84,7 +84,9 @@ $(O)/libhone.so: $(LIB_OBJECTS)
 $(O)/hone: $(call objects,$(CLI_SOURCES)) $(O)/libhone.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
-$(O)/hone.pc: docs/hone.pc.in Makefile
+# Made anew each time: PREFIX may have changed.
+.PHONY: $(O)/hone.pc
+$(O)/hone.pc: docs/hone.pc.in
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@PACKAGES@|$(PACKAGES)|' $< > $@
 
