@@ -105,6 +105,17 @@ static hone_status open_partial(hone_writer *w, uint64_t total_nbytes, bool rest
     return size_partial(w, total_nbytes, restart, err);
 }
 
+char *hone_writer_partial_path(const char *path)
+{
+    const size_t len = strlen(path);
+    char *partial = hone_alloc(len + sizeof PARTIAL_SUFFIX, 1);
+    if (!partial)
+        return NULL;
+    memcpy(partial, path, len);
+    memcpy(partial + len, PARTIAL_SUFFIX, sizeof PARTIAL_SUFFIX);
+    return partial;
+}
+
 hone_status hone_writer_open(const char *path, uint64_t nbytes, uint64_t tail_nbytes, hone_writer_options opts,
                              hone_writer *out, hone_error *err)
 {
@@ -115,15 +126,11 @@ hone_status hone_writer_open(const char *path, uint64_t nbytes, uint64_t tail_nb
         return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, NULL, "output is too large");
 
     hone_writer w = {.fd = -1, .nbytes = nbytes};
-    const size_t len = strlen(path);
     w.path = hone_strdup(path);
-    w.partial_path = hone_alloc(len + sizeof PARTIAL_SUFFIX, 1);
-    hone_status status = w.path && w.partial_path ? HONE_OK : hone_fail_nomem(err, len);
-    if (status == HONE_OK) {
-        memcpy(w.partial_path, path, len);
-        memcpy(w.partial_path + len, PARTIAL_SUFFIX, sizeof PARTIAL_SUFFIX);
+    w.partial_path = hone_writer_partial_path(path);
+    hone_status status = w.path && w.partial_path ? HONE_OK : hone_fail_nomem(err, strlen(path));
+    if (status == HONE_OK)
         status = open_partial(&w, total, opts.restart, err);
-    }
     if (status != HONE_OK) {
         hone_writer_abort(&w);
         return status;

@@ -57,6 +57,9 @@ void hone_writer_abort(hone_writer *w);
 /* hone_writer_suspend() closes w and leaves the partial file. A closed or empty writer is a no-op. */
 void hone_writer_suspend(hone_writer *w);
 
+/* hone_writer_partial_path() returns the partial name of a target (hone_release), or NULL when out of memory. */
+char *hone_writer_partial_path(const char *path);
+
 /* hone_write_file() writes a whole small file atomically. */
 hone_status hone_write_file(const char *path, const void *data, size_t nbytes, bool overwrite, hone_error *err);
 

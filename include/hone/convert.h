@@ -34,6 +34,7 @@ typedef struct hone_convert_options {
     bool saturate;               /* under "f16", clamp values beyond its range instead of refusing them */
     const hone_type_rule *rules; /* the first that matches wins */
     size_t n_rules;
+    const char *to; /* "gguf", also when NULL */
 } hone_convert_options;
 
 /* One tensor of the output. Strings are borrowed from the plan. */
