@@ -49,6 +49,27 @@ static hone_status read_all(const hone_checkpoint *ckpt, const hone_tensor *t, s
     return hone_checkpoint_read(ckpt, t, 0, nbytes, *out, err);
 }
 
+/* The scale beside a GGUF matrix, if there is one. Source: llama-model.cpp (".scale"), gguf-py (NVFP4). */
+static hone_status find_scale(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, hone_weight *w,
+                              hone_error *err)
+{
+    static const char weight[] = ".weight";
+    char beside[160];
+    const size_t len = strlen(name);
+    if (strcmp(hone_checkpoint_format(ckpt), "gguf") != 0 || len < sizeof weight || len >= sizeof beside ||
+        strcmp(name + len - (sizeof weight - 1), weight) != 0)
+        return HONE_OK;
+    (void)snprintf(beside, sizeof beside, "%.*s.scale", (int)(len - (sizeof weight - 1)), name);
+    if (!hone_checkpoint_find(ckpt, beside))
+        return HONE_OK;
+    float *value;
+    HONE_TRY(hone_vector_load(ctx, ckpt, beside, 1, &value, err));
+    w->scaled = true;
+    w->scale = value[0];
+    hone_release(value);
+    return HONE_OK;
+}
+
 hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
                              size_t ncols, hone_weight *out, hone_error *err)
 {
@@ -72,6 +93,7 @@ hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckp
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "rows of %zu elements do not hold whole blocks",
                          ncols);
     w.row_nbytes = row_nbytes;
+    HONE_TRY(find_scale(ctx, ckpt, name, &w, err));
     const hone_status status = read_all(ckpt, t, nbytes, &w.data, err);
     if (status != HONE_OK) {
         hone_weight_deinit(&w);
@@ -97,14 +119,17 @@ void hone_weight_deinit(hone_weight *w)
 
 bool hone_weight_same(const hone_weight *a, const hone_weight *b)
 {
-    return a->dtype == b->dtype && a->nrows == b->nrows && a->ncols == b->ncols &&
-           memcmp(a->data, b->data, a->nrows * a->row_nbytes) == 0;
+    return a->dtype == b->dtype && a->scaled == b->scaled && a->scale == b->scale && a->nrows == b->nrows &&
+           a->ncols == b->ncols && memcmp(a->data, b->data, a->nrows * a->row_nbytes) == 0;
 }
 
 void hone_weight_decode(const hone_weight *w, size_t first, size_t n, float *dst)
 {
     /* Rows are stored without gaps and hold whole blocks, so n of them decode as one run. */
     w->decode(w->data + first * w->row_nbytes, dst, n * w->ncols);
+    if (w->scaled)
+        for (size_t i = 0; i < n * w->ncols; i++)
+            dst[i] *= w->scale;
 }
 
 hone_status hone_vector_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nelems,

@@ -21,10 +21,13 @@ typedef struct hone_weight {
     unsigned char *data; /* nrows * row_nbytes */
     bool borrowed;       /* data belongs to another weight (tied embeddings) */
     hone_decode_fn decode;
+    bool scaled; /* decoded elements are multiplied by scale */
+    float scale;
 } hone_weight;
 
 /*
  * hone_weight_load() reads the matrix called name, which must have the shape (nrows, ncols).
+ * In a GGUF file a tensor NAME.scale of one element beside NAME.weight becomes its scale, as nvfp4 has it.
  * DATA: missing or misshapen. UNSUPPORTED: its dtype has no decoder. LIMIT: ncols above HONE_MAX_ROW_NELEMS. IO, NOMEM.
  * On failure *out is empty, which hone_weight_deinit() accepts.
  */
