@@ -175,7 +175,7 @@ def build(name, tok):
             num_key_value_heads=2, head_dim=32, max_position_embeddings=512, rms_norm_eps=1e-6,
             tie_word_embeddings=True, initializer_range=0.06, **ids))
     return GPT2LMHeadModel(GPT2Config(
-        n_embd=128, n_inner=384, n_layer=3, n_head=4, n_positions=256, resid_pdrop=0.0,
+        n_embd=128, n_inner=256, n_layer=4, n_head=4, n_positions=256, resid_pdrop=0.0,
         embd_pdrop=0.0, attn_pdrop=0.0, initializer_range=0.06, **ids))
 
 
