@@ -12,6 +12,7 @@
 
 /* Every architecture family. */
 static const hone_family *const families[] = {
+    &hone_gpt2_family,
     &hone_llama_family,
 };
 

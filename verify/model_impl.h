@@ -73,6 +73,7 @@ struct hone_family {
                     float *scratch);
 };
 
+extern const hone_family hone_gpt2_family;
 extern const hone_family hone_llama_family;
 
 /* Long enough for any name that hone_role_name() makes. */
