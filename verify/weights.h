@@ -34,6 +34,11 @@ typedef struct hone_weight {
 hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
                              size_t ncols, hone_weight *out, hone_error *err);
 
+/* hone_weight_load_transposed() is hone_weight_load() of a matrix that is stored with the shape (ncols, nrows).
+ * UNSUPPORTED, too: a type of blocks, whose elements cannot be moved. */
+hone_status hone_weight_load_transposed(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name,
+                                        size_t nrows, size_t ncols, hone_weight *out, hone_error *err);
+
 /* hone_weight_borrow() makes a weight that shares the data of another, which must outlive it. */
 hone_weight hone_weight_borrow(const hone_weight *owner);
 
