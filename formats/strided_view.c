@@ -350,7 +350,7 @@ static hone_status add_view(hone_checkpoint *ckpt, hone_tensor *tensor, const ho
     };
     simplify(&v, tensor, layout->strides);
     const bool is_plain = !v.in_scratch && !v.swap_bytes && (v.n_dims == 0 || (v.n_dims == 1 && v.strides[0] == 1));
-    tensor->offset = v.at;
+    tensor->offset = v.in_scratch ? at : v.at;
     if (!is_plain) {
         struct strided_view *copy = hone_arena_alloc(&ckpt->arena, 1, sizeof *copy);
         if (!copy)
