@@ -212,17 +212,19 @@ static hone_status check_tiling(const struct header *h, const struct entry *entr
 static hone_status parse_entries(hone_checkpoint *ckpt, const struct header *h, unsigned file, struct entry *entries,
                                  hone_error *err)
 {
-    size_t n = 0, key = 0;
+    size_t n = 0, n_keys = 0;
     const char *name;
     json_t *value;
     json_object_foreach(h->json, name, value)
     {
+        const size_t key = n_keys++;
         if (strcmp(name, "__metadata__") == 0) {
-            HONE_TRY(parse_metadata(ckpt, h, file, value, key++, err));
+            HONE_TRY(parse_metadata(ckpt, h, file, value, key, err));
             continue;
         }
-        entries[n] = (struct entry){.tensor = {.file = file}, .key = key++};
-        HONE_TRY(parse_entry(ckpt, h, name, value, &entries[n++], err));
+        entries[n] = (struct entry){.tensor = {.file = file}, .key = key};
+        HONE_TRY(parse_entry(ckpt, h, name, value, &entries[n], err));
+        n++;
     }
     qsort(entries, n, sizeof *entries, compare_entries);
     HONE_TRY(check_tiling(h, entries, n, err));

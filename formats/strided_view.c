@@ -188,8 +188,10 @@ static hone_status read_box(struct gathering *g, struct axis *axes, unsigned n_a
             axes[at] = axes[at - 1];
         axes[at] = axis;
     }
-    if (n == 0)
-        axes[n++] = (struct axis){.n = 1, .src = 1, .dst = 1};
+    if (n == 0) {
+        axes[0] = (struct axis){.n = 1, .src = 1, .dst = 1};
+        n = 1;
+    }
     return read_sorted_box(g, axes, n, first_src, first_dst);
 }
 
