@@ -11,6 +11,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "convert/sidecars.h"
 #include "convert/target.h"
 #include "formats/sources.h"
 
@@ -177,6 +178,8 @@ void hone_output_end(hone_output *out)
 hone_status hone_output_commit(hone_output *out, hone_error *err)
 {
     hone_status status = HONE_OK;
+    if (out->directory)
+        status = hone_sidecars_write(out->plan, out->directory, out->how.overwrite, err);
     for (size_t i = 0; i + 1 < out->plan->n_files && status == HONE_OK; i++) {
         const hone_writer *writer;
         status = hone_output_begin(out, i, &writer, err);

@@ -20,12 +20,15 @@ enum { TARGET_CHUNK_NELEMS = 1 << 18 };
 HONE_PRINTF(2, 0)
 static hone_status format_name(hone_plan *plan, const char *format, va_list args, const char **out, hone_error *err)
 {
-    char name[128];
-    const int len = vsnprintf(name, sizeof name, format, args);
-    if (len < 0 || (size_t)len >= sizeof name)
-        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "name is too long");
-    *out = hone_arena_copy(&plan->arena, name, (size_t)len);
-    return *out ? HONE_OK : hone_fail_nomem(err, (uint64_t)len);
+    va_list again;
+    va_copy(again, args);
+    const int len = vsnprintf(NULL, 0, format, args);
+    char *name = len < 0 ? NULL : hone_arena_alloc(&plan->arena, (size_t)len + 1, 1);
+    if (name)
+        (void)vsnprintf(name, (size_t)len + 1, format, again);
+    va_end(again);
+    *out = name;
+    return name ? HONE_OK : hone_fail_nomem(err, (uint64_t)len);
 }
 
 hone_status hone_plan_add(hone_plan *plan, hone_planned_tensor t, hone_error *err, const char *name, ...)
@@ -137,13 +140,15 @@ static hone_status settle_tensors(const hone_context *ctx, hone_plan *plan, cons
         hone_status status = hone_dtype_row_nbytes(t->dtype, t->row_nelems, &t->row_nbytes);
         if (status != HONE_OK || !hone_mul_u64(t->row_nbytes, t->n_rows, &t->nbytes))
             return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "too large");
+        plan->input_nbytes += t->source ? t->source->nbytes : 0;
+        if (t->any_value && t->dtype == t->source->dtype)
+            continue; /* copied, never decoded */
         if (!hone_encoder(t->dtype, plan->search, ctx->cpu))
             return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name, "nothing encodes %s",
                              hone_dtype_describe(t->dtype)->name);
         if (t->source && !hone_decoder(t->source->dtype, ctx->cpu))
             return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->source->offset, t->source->name, "nothing decodes %s",
                              hone_dtype_describe(t->source->dtype)->name);
-        plan->input_nbytes += t->source ? t->source->nbytes : 0;
     }
     return HONE_OK;
 }
@@ -155,7 +160,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
         (void)json_array_append_new(
             rules, json_pack("[s,s]", opts->rules[i].pattern, hone_dtype_describe(opts->rules[i].dtype)->name));
     const char *architecture = hone_checkpoint_architecture(plan->src);
-    json_t *recipe = json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", opts->type, "search", "reference", "pure",
+    const char *type = opts->type ? opts->type : "as stored";
+    json_t *recipe = json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", type, "search", "reference", "pure",
                                (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
                                "architecture", architecture ? architecture : "");
     char *text = recipe ? json_dumps(recipe, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -219,6 +225,8 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
     const hone_target *target = hone_target_find(opts->to);
     if (!target)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "nothing writes \"%s\"", opts->to);
+    if (!opts->type && !target->is_directory)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no type is named");
     hone_plan *plan = hone_calloc(1, sizeof *plan);
     if (!plan)
         return hone_fail_nomem(err, sizeof *plan);
@@ -244,6 +252,7 @@ void hone_plan_free(hone_plan *plan)
     for (size_t i = 0; i < plan->n_files; i++)
         hone_release(plan->files[i].header);
     hone_release(plan->files);
+    hone_release(plan->sidecars);
     hone_release(plan->tensors);
     hone_arena_deinit(&plan->arena);
     hone_release(plan);
@@ -279,6 +288,7 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
         .name = t->name,
         .dtype = t->dtype,
         .n_dims = t->n_dims,
+        .file = plan->files[t->file].name ? plan->files[t->file].name : "",
         .offset = t->offset,
         .nbytes = t->nbytes,
         .source = t->source ? t->source->name : "",

@@ -34,6 +34,7 @@ typedef struct hone_planned_tensor {
     hone_row_order order;
     uint32_t n_heads; /* of INTERLEAVE_HALVES */
     bool keep_f32;    /* always stored as F32 */
+    bool any_value;   /* NaN and infinities are carried over, integers copied */
     /* settled by plan.c */
     hone_role role;
     unsigned layer;
@@ -51,9 +52,9 @@ typedef struct hone_output_file {
     const char *name; /* in the output directory; NULL: the output is this file; arena */
     uint8_t *header;  /* its first bytes, complete but for the checksums; hone_release() */
     size_t header_nbytes;
-    size_t checksums_at;            /* position in header */
-    uint64_t nbytes;                /* of the whole file */
-    size_t first_tensor, n_tensors; /* in plan->tensors */
+    size_t checksums_at, header_sum_at; /* positions in header */
+    uint64_t nbytes;                    /* of the whole file */
+    size_t first_tensor, n_tensors;     /* in plan->tensors */
 } hone_output_file;
 
 typedef struct hone_target hone_target;
@@ -71,6 +72,8 @@ struct hone_plan {
     /* settled by plan.c */
     hone_output_file *files;
     size_t n_files, cap_files;
+    struct hone_sidecar *sidecars; /* of a directory */
+    size_t n_sidecars, cap_sidecars;
     uint64_t input_nbytes;
     size_t chunk_nelems; /* rows are worked on in chunks of about this many elements */
     int n_threads;

@@ -56,7 +56,7 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
     size_t n = 0;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const uint64_t rows = chunk_rows(plan, &plan->tensors[i]);
-        n += (size_t)((plan->tensors[i].n_rows + rows - 1) / rows);
+        n += (size_t)((plan->tensors[i].n_rows + rows - 1) / rows); /* none for an empty tensor */
         job->total_nbytes += plan->tensors[i].nbytes;
     }
     job->chunks = hone_alloc(n, sizeof *job->chunks);
@@ -138,8 +138,11 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
         if (t->dtype == HONE_F16 && job->plan->saturate)
             clamp_to_f16(w->values, (size_t)chunk->nrows * row_nelems);
         const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
-        for (uint64_t r = 0; r < chunk->nrows; r++)
-            encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
+        if (t->row_nelems == 1) /* a long vector, cut anywhere */
+            encode(w->values, (size_t)chunk->nrows, NULL, w->encoded);
+        else
+            for (uint64_t r = 0; r < chunk->nrows; r++)
+                encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
     }
     return hone_writer_write(job->writer, chunk_offset(job, chunk), bytes, chunk_nbytes(job, chunk), err);
 }
@@ -275,7 +278,11 @@ static hone_status prepare(struct job *job, hone_error *err)
     HONE_TRY(alloc_workspaces(job, err));
     job->hash = XXH3_createState();
     job->checksums = hone_calloc(job->plan->n_tensors, sizeof *job->checksums);
-    return job->hash && job->checksums ? HONE_OK : hone_fail_nomem(err, job->plan->n_tensors * 8);
+    if (!job->hash || !job->checksums)
+        return hone_fail_nomem(err, job->plan->n_tensors * 8);
+    for (size_t i = 0; i < job->plan->n_tensors; i++)
+        job->checksums[i] = XXH3_64bits("", 0); /* an empty tensor has no chunk to account for */
+    return HONE_OK;
 }
 
 hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path,

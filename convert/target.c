@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-static const hone_target *const targets[] = {&hone_target_gguf};
+static const hone_target *const targets[] = {&hone_target_gguf, &hone_target_safetensors};
 
 const hone_target *hone_target_find(const char *name)
 {

@@ -8,6 +8,7 @@
 
 #include "convert/plan_impl.h"
 #include "convert/type_choice.h"
+#include "formats/safetensors_writer.h"
 
 struct hone_target {
     const char *name; /* as --to names it */
@@ -32,6 +33,7 @@ struct hone_target {
 };
 
 extern const hone_target hone_target_gguf;
+extern const hone_target hone_target_safetensors;
 
 /* hone_target_find() returns the target of that name, NULL standing for "gguf"; NULL if there is none. */
 const hone_target *hone_target_find(const char *name);
@@ -43,7 +45,25 @@ hone_output_file *hone_plan_add_file(hone_plan *plan);
  */
 hone_status hone_plan_settle_rows(hone_planned_tensor *t, hone_error *err);
 
+/* hone_plan_settle_stored() is hone_plan_settle_rows() for rows that keep their order: long ones are cut anywhere. */
+void hone_plan_settle_stored(hone_planned_tensor *t);
+
 /* hone_plan_recipe() returns what was done to what as JSON, the same whenever and wherever it is done; arena. */
 hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, const char **out, hone_error *err);
+
+/* hone_plan_put_safetensors_metadata() makes the __metadata__ of every output file; *out lives in the plan's arena. */
+hone_status hone_plan_put_safetensors_metadata(hone_plan *plan, const hone_convert_options *opts, const char *format,
+                                               hone_safetensors_pair **out, size_t *n_out, hone_error *err);
+
+/*
+ * hone_plan_lay_out_shards() settles the files of a safetensors directory, for a lay_out(): model.safetensors, or
+ * shards of at most shard_nbytes of tensors (0: 5 GB; a larger tensor has one to itself) and their index. Reorders the
+ * tensors.
+ */
+hone_status hone_plan_lay_out_shards(hone_plan *plan, uint64_t shard_nbytes, const hone_safetensors_pair *metadata,
+                                     size_t n_metadata, hone_error *err);
+
+/* The put_checksums() of such a directory. */
+void hone_put_safetensors_checksums(const hone_output_file *file, const uint64_t *checksums, uint8_t *header);
 
 #endif

@@ -111,11 +111,18 @@ START_TEST(opens_a_directory_with_one_file_of_any_name)
 }
 END_TEST
 
-START_TEST(rejects_a_directory_without_config)
+START_TEST(opens_weights_without_config)
 {
     write_shard("model.safetensors", "a");
+    expect_success(dir.path, NULL);
+    ck_assert_ptr_null(hone_checkpoint_config(ckpt));
+}
+END_TEST
+
+START_TEST(rejects_a_directory_without_config_and_weights)
+{
     expect_failure(dir.path, HONE_ERROR_ARG, dir.path, "");
-    ck_assert_str_eq(err.reason, "no config.json in this directory");
+    ck_assert_str_eq(err.reason, "no config.json and no weights in this directory");
     ck_assert_uint_eq(err.offset, HONE_NO_OFFSET);
 }
 END_TEST
@@ -580,7 +587,8 @@ Suite *hone_suite_checkpoint(void)
     suite_add_tcase(suite, core);
     TCase *bad = tcase_create("malformed");
     tcase_add_checked_fixture(bad, set_up, tear_down);
-    tcase_add_test(bad, rejects_a_directory_without_config);
+    tcase_add_test(bad, opens_weights_without_config);
+    tcase_add_test(bad, rejects_a_directory_without_config_and_weights);
     tcase_add_test(bad, rejects_a_directory_without_weights);
     tcase_add_test(bad, rejects_two_files_without_index);
     tcase_add_test(bad, rejects_bad_config);
