@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "base/writer.h"
 #include "convert/journal.h"
+#include "convert/output_guard.h"
 #include "convert/row_reader.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
@@ -192,23 +193,11 @@ static uint64_t identity(const struct job *job)
     uint64_t id = XXH3_64bits_withSeed(plan->layout.bytes, plan->layout.nbytes, plan->chunk_nelems);
     for (size_t i = 0; i < plan->src->n_files; i++) {
         const hone_file *f = &plan->src->files[i];
-        const uint64_t facts[] = {f->nbytes, f->device, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
+        /* No device number: mounted again after a crash, a file system may have another. */
+        const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
         id = XXH3_64bits_withSeed(facts, sizeof facts, id);
     }
     return id;
-}
-
-static hone_status refuse_own_input(const hone_plan *plan, const char *path, hone_error *err)
-{
-    hone_file out;
-    if (hone_file_open(path, &out, NULL) != HONE_OK)
-        return HONE_OK;
-    hone_status status = HONE_OK;
-    for (size_t i = 0; i < plan->src->n_files && status == HONE_OK; i++)
-        if (plan->src->files[i].device == out.device && plan->src->files[i].inode == out.inode)
-            status = hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "output is an input of this run");
-    hone_file_close(&out);
-    return hone_fail_in_file(err, status, path);
 }
 
 /* The plan's header with the checksums filled in; the plan itself stays as it was made. */
@@ -218,6 +207,12 @@ static hone_status seal(struct job *job, hone_error *err)
     const size_t nbytes = plan->n_tensors * sizeof *job->checksums;
     HONE_TRY(hone_writer_write(&job->writer, 0, plan->layout.bytes, plan->layout.nbytes, err));
     HONE_TRY(hone_writer_write(&job->writer, plan->checksums_at, job->checksums, nbytes, err));
+    HONE_TRY(hone_check_unchanged(plan->src, err));
+    const hone_status status = hone_writer_sync(&job->writer, err);
+    if (status != HONE_OK) {
+        hone_journal_forget(&job->journal);
+        return status;
+    }
     return hone_writer_commit(&job->writer, err);
 }
 
@@ -237,9 +232,11 @@ static void free_job(struct job *job)
 
 static hone_status open_output(struct job *job, const char *path, hone_writer_options opts, hone_error *err)
 {
-    HONE_TRY(hone_writer_open(path, job->plan->layout.file_nbytes, hone_journal_nbytes(job->n_chunks), opts,
-                              &job->writer, err));
-    const hone_status status = hone_journal_open(&job->writer, identity(job), job->n_chunks, &job->journal, err);
+    HONE_TRY(hone_writer_open(path, job->plan->layout.file_nbytes, opts, &job->writer, err));
+    /* The journal says whose the partial file is before there is anything in it. */
+    hone_status status = hone_journal_open(path, job->writer.resumed, identity(job), job->n_chunks, &job->journal, err);
+    if (status == HONE_OK)
+        status = hone_writer_reserve(&job->writer, err);
     if (status != HONE_OK)
         hone_writer_suspend(&job->writer);
     return status;
@@ -267,18 +264,20 @@ hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const 
 {
     const hone_writer_options how = {.overwrite = opts && opts->overwrite, .restart = opts && opts->restart};
     HONE_TRY(hone_writer_check_target(path, how.overwrite, err));
-    HONE_TRY(refuse_own_input(plan, path, err));
-    struct job job = {.ctx = ctx, .plan = plan, .writer = {.fd = -1}};
+    HONE_TRY(hone_refuse_own_input(plan->src, path, err));
+    struct job job = {.ctx = ctx, .plan = plan, .writer = {.fd = -1}, .journal = {.fd = -1}};
     hone_status status = prepare(&job, err);
     if (status == HONE_OK)
         status = open_output(&job, path, how, err);
     if (status == HONE_OK)
         status = run(&job, err);
-    /* Work is kept when the machine failed us, not when the input did: that will fail again. */
-    if (status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM)
+    /* Work is kept when the machine failed us or a file is in the way, not when the input did: that will fail again. */
+    const bool keep = status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM || status == HONE_ERROR_ARG;
+    if (keep)
         hone_writer_suspend(&job.writer);
     else
         hone_writer_abort(&job.writer);
+    hone_journal_close(&job.journal, !keep);
     free_job(&job);
     /* An error that names no file is about the source. */
     return hone_fail_in_file(err, status, hone_checkpoint_path(plan->src));

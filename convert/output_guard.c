@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "convert/output_guard.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "base/writer.h"
+#include "formats/sources.h"
+
+/* Files beside the weights that a conversion reads. */
+static const char *const sidecars[] = {
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+};
+
+static bool is_file(const struct stat *st, uint64_t device, uint64_t inode)
+{
+    return (uint64_t)st->st_dev == device && (uint64_t)st->st_ino == inode;
+}
+
+static bool is_named(const struct stat *st, const char *path)
+{
+    struct stat other;
+    return path && stat(path, &other) == 0 && is_file(st, (uint64_t)other.st_dev, (uint64_t)other.st_ino);
+}
+
+/* A sidecar's path that cannot be made for lack of memory counts as an input. */
+static bool is_input(const hone_checkpoint *src, const struct stat *st)
+{
+    for (size_t i = 0; i < src->n_files; i++)
+        if (is_file(st, src->files[i].device, src->files[i].inode))
+            return true;
+    if (is_named(st, src->config_path))
+        return true;
+    for (size_t i = 0; i < sizeof sidecars / sizeof sidecars[0]; i++) {
+        char *sidecar = hone_path_join(src->dir, sidecars[i]);
+        const bool is_it = !sidecar || is_named(st, sidecar);
+        hone_release(sidecar);
+        if (is_it)
+            return true;
+    }
+    return false;
+}
+
+static hone_status refuse(const hone_checkpoint *src, const char *path, hone_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || !is_input(src, &st))
+        return HONE_OK;
+    (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "output is an input of this run");
+    return hone_fail_in_file(err, HONE_ERROR_ARG, path);
+}
+
+hone_status hone_refuse_own_input(const hone_checkpoint *src, const char *path, hone_error *err)
+{
+    HONE_TRY(refuse(src, path, err));
+    char *partial = hone_writer_partial_path(path);
+    if (!partial)
+        return hone_fail_nomem(err, strlen(path));
+    const hone_status status = refuse(src, partial, err);
+    hone_release(partial);
+    return status;
+}
+
+hone_status hone_check_unchanged(const hone_checkpoint *src, hone_error *err)
+{
+    for (size_t i = 0; i < src->n_files; i++)
+        HONE_TRY(hone_file_check_unchanged(&src->files[i], err));
+    return HONE_OK;
+}
