@@ -11,13 +11,12 @@
 #include "base/mem.h"
 #include "convert/plan_impl.h"
 #include "convert/type_choice.h"
+#include "formats/checksum.h"
 #include "formats/decode.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
 enum { TARGET_CHUNK_NELEMS = 1 << 18 };
-
-static const char CHECKSUMS_KEY[] = "hone.tensor_xxh3";
 
 HONE_PRINTF(2, 0)
 static hone_status format_name(hone_plan *plan, const char *format, va_list args, const char **out, hone_error *err)
@@ -195,7 +194,8 @@ static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, c
         hone_gguf_put_u32(plan->header, "general.quantization_version", 2); /* ggml.h: GGML_QNT_VERSION */
     hone_gguf_put_str(plan->header, "hone.version", hone_version());
     HONE_TRY(put_recipe(plan, opts, err));
-    hone_gguf_put_u64_array(plan->header, CHECKSUMS_KEY, NULL, plan->n_tensors);
+    hone_gguf_put_u64_array(plan->header, HONE_TENSOR_SUMS_KEY, NULL, plan->n_tensors);
+    hone_gguf_put_u64(plan->header, HONE_HEADER_SUM_KEY, 0);
     return HONE_OK;
 }
 
@@ -275,7 +275,8 @@ static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_co
     HONE_TRY(status);
 
     HONE_TRY(hone_gguf_finish(plan->header, HONE_GGUF_ALIGNMENT, &plan->layout, err));
-    plan->checksums_at = (size_t)hone_gguf_payload_offset(plan->header, CHECKSUMS_KEY);
+    plan->checksums_at = (size_t)hone_gguf_payload_offset(plan->header, HONE_TENSOR_SUMS_KEY);
+    plan->header_sum_at = (size_t)hone_gguf_payload_offset(plan->header, HONE_HEADER_SUM_KEY);
     for (size_t i = 0; i < plan->n_tensors; i++)
         plan->tensors[i].offset = plan->layout.offsets[i];
     return HONE_OK;

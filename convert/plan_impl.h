@@ -57,6 +57,7 @@ struct hone_plan {
     /* settled by plan.c */
     hone_gguf_layout layout; /* complete but for the checksums */
     size_t checksums_at;     /* byte position in layout.bytes of the u64 array hone.tensor_xxh3 */
+    size_t header_sum_at;    /* and of the u64 hone.header_xxh3; both zero until the tensors are written */
     uint64_t input_nbytes;
     size_t chunk_nelems; /* rows are worked on in chunks of about this many elements */
     int n_threads;

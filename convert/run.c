@@ -14,6 +14,7 @@
 #include "convert/journal.h"
 #include "convert/output_guard.h"
 #include "convert/row_reader.h"
+#include "formats/checksum.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
@@ -207,6 +208,9 @@ static hone_status seal(struct job *job, hone_error *err)
     const size_t nbytes = plan->n_tensors * sizeof *job->checksums;
     HONE_TRY(hone_writer_write(&job->writer, 0, plan->layout.bytes, plan->layout.nbytes, err));
     HONE_TRY(hone_writer_write(&job->writer, plan->checksums_at, job->checksums, nbytes, err));
+    const uint64_t sum =
+        hone_header_sum(plan->layout.bytes, plan->layout.nbytes, plan->checksums_at, job->checksums, plan->n_tensors);
+    HONE_TRY(hone_writer_write(&job->writer, plan->header_sum_at, &sum, sizeof sum, err));
     HONE_TRY(hone_check_unchanged(plan->src, err));
     const hone_status status = hone_writer_sync(&job->writer, err);
     if (status != HONE_OK) {
