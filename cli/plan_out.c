@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/json_out.h"
 #include "cli/report.h"
@@ -103,9 +102,6 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
 
 int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
 {
-    /* The library checks this again when it writes; planning a large model only to refuse then would waste minutes. */
-    if (!job->dry_run && !globals->force && access(job->out, F_OK) == 0)
-        return hone_cli_file_error(HONE_ERROR_ARG, job->out, "output exists (use --force to overwrite)");
     hone_cli_session session;
     hone_checkpoint *src = NULL;
     hone_plan *plan = NULL;
@@ -113,6 +109,9 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
     hone_status status = hone_cli_session_open(&session, globals, &err);
     if (status == HONE_OK)
         status = hone_cli_json_check_target(globals, &err);
+    /* Planning a large model only to refuse then would waste minutes. */
+    if (status == HONE_OK && !job->dry_run)
+        status = hone_output_check(job->out, globals->force, &err);
     if (status == HONE_OK)
         status = hone_cli_open(&session, job->src, &src, &err);
     const double started = hone_cli_seconds();

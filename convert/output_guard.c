@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/writer.h"
 #include "formats/sources.h"
+#include "hone/convert.h"
 
 /* Files beside the weights that a conversion reads. */
 static const char *const sidecars[] = {
@@ -74,9 +75,24 @@ hone_status hone_refuse_own_input(const hone_checkpoint *src, const char *path, 
     return status;
 }
 
+hone_status hone_check_memory(uint64_t nbytes, hone_error *err)
+{
+    const uint64_t available = hone_memory_available();
+    if (nbytes <= available)
+        return HONE_OK;
+    return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL,
+                     "needs %llu bytes of working memory, the system has %llu (--memory, --threads)",
+                     (unsigned long long)nbytes, (unsigned long long)available);
+}
+
 hone_status hone_check_unchanged(const hone_checkpoint *src, hone_error *err)
 {
     for (size_t i = 0; i < src->n_files; i++)
         HONE_TRY(hone_file_check_unchanged(&src->files[i], err));
     return HONE_OK;
+}
+
+hone_status hone_output_check(const char *path, bool overwrite, hone_error *err)
+{
+    return hone_writer_check_target(path, overwrite, err);
 }

@@ -256,6 +256,7 @@ static hone_status run(struct job *job, hone_error *err)
 
 static hone_status prepare(struct job *job, hone_error *err)
 {
+    HONE_TRY(hone_check_memory(job->plan->memory_nbytes, err));
     HONE_TRY(cut_chunks(job, err));
     HONE_TRY(alloc_workspaces(job, err));
     job->hash = XXH3_createState();
