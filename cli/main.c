@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/report.h"
@@ -100,6 +102,15 @@ static void let_idle_threads_sleep(char **argv)
         (void)execv("/proc/self/exe", argv);
 }
 
+/* Jansson takes a lack of memory in the middle of a string for a syntax error. */
+static void *alloc_for_json(size_t nbytes)
+{
+    void *p = malloc(nbytes);
+    if (!p)
+        hone_cli_out_of_memory();
+    return p;
+}
+
 /* OpenMP's runtime leaves with status 1 when it finds no memory or no threads, and to us 1 means that a gate failed. */
 static bool left_by_main;
 
@@ -116,6 +127,7 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN);
     (void)atexit(leave_for_resources);
+    json_set_alloc_funcs(alloc_for_json, free);
     const int code = hone_cli_close_stdout(dispatch(argc, argv));
     left_by_main = true;
     return code;
