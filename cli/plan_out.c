@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "cli/json_out.h"
 #include "cli/report.h"
@@ -110,10 +109,6 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
 
 int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
 {
-    /* The library checks this again when it writes; planning a large model only to refuse then would waste minutes. */
-    const bool is_file = !job->convert.to || strcasecmp(job->convert.to, "gguf") == 0;
-    if (!job->dry_run && is_file && !globals->force && access(job->out, F_OK) == 0)
-        return hone_cli_file_error(HONE_ERROR_ARG, job->out, "output exists (use --force to overwrite)");
     hone_cli_session session;
     hone_checkpoint *src = NULL;
     hone_plan *plan = NULL;
@@ -121,6 +116,10 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
     hone_status status = hone_cli_session_open(&session, globals, &err);
     if (status == HONE_OK)
         status = hone_cli_json_check_target(globals, &err);
+    /* Planning a large model only to refuse then would waste minutes. */
+    const bool is_file = !job->convert.to || strcasecmp(job->convert.to, "gguf") == 0;
+    if (status == HONE_OK && is_file && !job->dry_run)
+        status = hone_output_check(job->out, globals->force, &err);
     if (status == HONE_OK)
         status = hone_cli_open(&session, job->src, &src, &err);
     const double started = hone_cli_seconds();

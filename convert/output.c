@@ -11,6 +11,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "convert/output_guard.h"
 #include "convert/sidecars.h"
 #include "convert/target.h"
 #include "formats/sources.h"
@@ -38,19 +39,6 @@ static hone_status name_files(hone_output *out, const char *path, hone_error *er
             return hone_fail_nomem(err, strlen(path));
     }
     return HONE_OK;
-}
-
-static hone_status refuse_own_input(const hone_plan *plan, const char *path, hone_error *err)
-{
-    hone_file out;
-    if (hone_file_open(path, &out, NULL) != HONE_OK)
-        return HONE_OK;
-    hone_status status = HONE_OK;
-    for (size_t i = 0; i < plan->src->n_files && status == HONE_OK; i++)
-        if (plan->src->files[i].device == out.device && plan->src->files[i].inode == out.inode)
-            status = hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "output is an input of this run");
-    hone_file_close(&out);
-    return hone_fail_in_file(err, status, path);
 }
 
 static hone_status make_directory(hone_output *out, hone_error *err)
@@ -110,7 +98,7 @@ static hone_status check_targets(const hone_output *out, hone_error *err)
     HONE_TRY(hone_writer_check_target(out->paths[plan->n_files - 1], out->how.overwrite, err));
     HONE_TRY(refuse_other_weights(out, err));
     for (size_t i = 0; i < plan->n_files; i++)
-        HONE_TRY(refuse_own_input(plan, out->paths[i], err));
+        HONE_TRY(hone_refuse_own_input(plan->src, out->paths[i], err));
     return HONE_OK;
 }
 
@@ -127,38 +115,40 @@ static hone_status unname(const char *path, hone_error *err)
     return status;
 }
 
-static hone_status open_files(hone_output *out, uint64_t tail_nbytes, hone_error *err)
+hone_status hone_output_open(const hone_plan *plan, const char *path, hone_writer_options how, hone_output *out,
+                             hone_error *err)
 {
-    const hone_plan *plan = out->plan;
     const size_t last = plan->n_files - 1;
-    HONE_TRY(make_directory(out, err));
-    HONE_TRY(check_targets(out, err));
-    HONE_TRY(hone_writer_open(out->paths[last], plan->files[last].nbytes, tail_nbytes, out->how, &out->last, err));
-    for (size_t i = 0; i < last; i++) {
-        if (out->last.resumed)
-            HONE_TRY(unname(out->paths[i], err));
-        HONE_TRY(hone_writer_open(out->paths[i], plan->files[i].nbytes, 0, out->how, &out->current, err));
-        hone_writer_suspend(&out->current);
-    }
-    out->how.restart = false; /* from here on the partial files are ours */
-    return HONE_OK;
-}
-
-hone_status hone_output_open(const hone_plan *plan, const char *path, hone_writer_options how, uint64_t tail_nbytes,
-                             hone_output *out, hone_error *err)
-{
     *out = (hone_output){.plan = plan, .how = how, .last.fd = -1, .current.fd = -1};
     hone_status status = name_files(out, path, err);
     if (status == HONE_OK)
-        status = open_files(out, tail_nbytes, err);
+        status = make_directory(out, err);
+    if (status == HONE_OK)
+        status = check_targets(out, err);
+    if (status == HONE_OK)
+        status = hone_writer_open(out->paths[last], plan->files[last].nbytes, how, &out->last, err);
     if (status == HONE_OK)
         return HONE_OK;
-    /* Hours of work may lie in partial files that are not this run's. */
-    if (out->last.path && !out->last.resumed)
-        hone_output_abort(out);
-    else
-        hone_output_suspend(out);
+    if (out->made_directory)
+        (void)rmdir(out->directory);
+    hone_output_suspend(out);
     return status;
+}
+
+hone_status hone_output_reserve(hone_output *out, hone_error *err)
+{
+    const hone_plan *plan = out->plan;
+    for (size_t i = 0; i + 1 < plan->n_files; i++) {
+        if (out->last.resumed)
+            HONE_TRY(unname(out->paths[i], err));
+        HONE_TRY(hone_writer_open(out->paths[i], plan->files[i].nbytes, out->how, &out->current, err));
+        const hone_status status = hone_writer_reserve(&out->current, err);
+        hone_writer_suspend(&out->current);
+        HONE_TRY(status);
+    }
+    out->how.restart = false; /* from here on the partial files are ours */
+    /* The last at the end: that it has its size says that the others have theirs. */
+    return hone_writer_reserve(&out->last, err);
 }
 
 hone_status hone_output_begin(hone_output *out, size_t file, const hone_writer **writer, hone_error *err)
@@ -167,7 +157,7 @@ hone_status hone_output_begin(hone_output *out, size_t file, const hone_writer *
     if (file + 1 == out->plan->n_files)
         return HONE_OK;
     *writer = &out->current;
-    return hone_writer_open(out->paths[file], out->plan->files[file].nbytes, 0, out->how, &out->current, err);
+    return hone_writer_open(out->paths[file], out->plan->files[file].nbytes, out->how, &out->current, err);
 }
 
 void hone_output_end(hone_output *out)

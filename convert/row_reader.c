@@ -145,16 +145,27 @@ hone_status hone_find_f16_overflow(const hone_context *ctx, const hone_plan *pla
     if (t->n_rows == 0)
         return HONE_OK;
     struct overflow_scan s = {.ctx = ctx, .plan = plan, .t = t};
-    s.chunk_rows = t->row_nelems < CHUNK_NELEMS ? CHUNK_NELEMS / t->row_nelems : 1;
+    /* 16: a wide source element, its f32, and a transpose's. */
+    const uint64_t share = ctx->memory_nbytes / (unsigned)ctx->n_threads / 16;
+    const uint64_t chunk_nelems = share < CHUNK_NELEMS ? share : CHUNK_NELEMS;
+    s.chunk_rows = t->row_nelems < chunk_nelems ? chunk_nelems / t->row_nelems : 1;
+    s.chunk_rows = s.chunk_rows < t->n_rows ? s.chunk_rows : t->n_rows;
     s.raw_nbytes = hone_row_reader_nbytes(t, s.chunk_rows);
     s.n_values = (size_t)(s.chunk_rows * t->row_nelems);
-    s.raw = hone_alloc((size_t)ctx->n_threads, s.raw_nbytes);
-    s.values = hone_alloc((size_t)ctx->n_threads * s.n_values, sizeof *s.values);
+    /* Rows wider than a chunk are scanned by as many threads as there is memory for. */
+    const uint64_t per_thread = s.raw_nbytes + s.n_values * sizeof *s.values, fit = ctx->memory_nbytes / per_thread;
+    if (fit == 0)
+        return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, t->name,
+                         "one row needs %llu bytes of working memory, the budget is %llu (--memory)",
+                         (unsigned long long)per_thread, (unsigned long long)ctx->memory_nbytes);
+    const int n_threads = fit < (unsigned)ctx->n_threads ? (int)fit : ctx->n_threads;
+    s.raw = hone_alloc((size_t)n_threads, s.raw_nbytes);
+    s.values = hone_alloc((size_t)n_threads * s.n_values, sizeof *s.values);
     hone_error failure = {0};
     hone_status status = HONE_ERROR_NOMEM;
     if (s.raw && s.values)
-        status = hone_parallel_for((size_t)((t->n_rows + s.chunk_rows - 1) / s.chunk_rows), ctx->n_threads, scan_chunk,
-                                   &s, &failure);
+        status = hone_parallel_for((size_t)((t->n_rows + s.chunk_rows - 1) / s.chunk_rows), n_threads, scan_chunk, &s,
+                                   &failure);
     else
         (void)hone_fail_nomem(&failure, s.n_values * sizeof *s.values);
     hone_release(s.raw);

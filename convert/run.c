@@ -13,6 +13,7 @@
 #include "base/parallel.h"
 #include "convert/journal.h"
 #include "convert/output.h"
+#include "convert/output_guard.h"
 #include "convert/row_reader.h"
 #include "convert/target.h"
 #include "formats/sources.h"
@@ -196,7 +197,8 @@ static uint64_t identity(const struct job *job)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
     for (size_t i = 0; i < plan->src->n_files; i++) {
         const hone_file *f = &plan->src->files[i];
-        const uint64_t facts[] = {f->nbytes, f->device, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
+        /* No device number: mounted again after a crash, a file system may have another. */
+        const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
         id = XXH3_64bits_withSeed(facts, sizeof facts, id);
     }
     return id;
@@ -232,10 +234,19 @@ static void free_job(struct job *job)
 
 static hone_status open_output(struct job *job, const char *path, hone_writer_options how, hone_error *err)
 {
-    HONE_TRY(hone_output_open(job->plan, path, how, hone_journal_nbytes(job->n_chunks), &job->output, err));
-    const hone_status status = hone_journal_open(&job->output.last, identity(job), job->n_chunks, &job->journal, err);
+    hone_output *out = &job->output;
+    HONE_TRY(hone_output_open(job->plan, path, how, out, err));
+    /* The journal says whose the partial files are before there is anything in them. */
+    HONE_TRY(hone_journal_open(out->last.path, out->last.resumed, identity(job), job->n_chunks, &job->journal, err));
+    return hone_output_reserve(out, err);
+}
+
+/* What was written may not be on the disk after all, whatever the journal says. */
+static hone_status sync_file(struct job *job, hone_error *err)
+{
+    const hone_status status = hone_writer_sync(job->writer, err);
     if (status != HONE_OK)
-        hone_output_suspend(&job->output);
+        hone_journal_forget(&job->journal);
     return status;
 }
 
@@ -249,6 +260,7 @@ static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_
     HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
     job->first_chunk = end;
     HONE_TRY(write_header(job, &job->plan->files[i], err));
+    HONE_TRY(sync_file(job, err));
     hone_output_end(&job->output);
     return HONE_OK;
 }
@@ -269,11 +281,13 @@ static hone_status run(struct job *job, hone_error *err)
         if (job->journal.n_done < n_resumable)
             n_resumable = 0;
     }
+    HONE_TRY(hone_check_unchanged(plan->src, err));
     return hone_output_commit(&job->output, err);
 }
 
 static hone_status prepare(struct job *job, hone_error *err)
 {
+    HONE_TRY(hone_check_memory(job->plan->memory_nbytes, err));
     HONE_TRY(cut_chunks(job, err));
     HONE_TRY(alloc_workspaces(job, err));
     job->hash = XXH3_createState();
@@ -289,14 +303,16 @@ hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const 
                           const hone_run_options *opts, hone_error *err)
 {
     const hone_writer_options how = {.overwrite = opts && opts->overwrite, .restart = opts && opts->restart};
-    struct job job = {.ctx = ctx, .plan = plan, .output = {.last.fd = -1, .current.fd = -1}};
+    struct job job = {.ctx = ctx, .plan = plan, .output = {.last.fd = -1, .current.fd = -1}, .journal = {.fd = -1}};
     hone_status status = prepare(&job, err);
     if (status == HONE_OK)
         status = open_output(&job, path, how, err);
     if (status == HONE_OK)
         status = run(&job, err);
-    /* Work is kept when the machine failed us, not when the input did: that will fail again. */
-    if (status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM)
+    /* Work is kept when the machine failed us or a file is in the way, not when the input did: that will fail again. */
+    const bool keep = status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM || status == HONE_ERROR_ARG;
+    hone_journal_close(&job.journal, !keep); /* first, while the lock is held */
+    if (keep)
         hone_output_suspend(&job.output);
     else
         hone_output_abort(&job.output);

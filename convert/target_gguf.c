@@ -6,9 +6,8 @@
 #include "base/cursor.h"
 #include "base/fail.h"
 #include "convert/target.h"
+#include "formats/checksum.h"
 #include "formats/sources.h"
-
-static const char CHECKSUMS_KEY[] = "hone.tensor_xxh3";
 
 /* general.name: what the checkpoint's folder is called. */
 static void put_name(hone_plan *plan)
@@ -71,7 +70,8 @@ static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, c
     const char *recipe;
     HONE_TRY(hone_plan_recipe(plan, opts, &recipe, err));
     hone_gguf_put_str(plan->header, "hone.recipe", recipe);
-    hone_gguf_put_u64_array(plan->header, CHECKSUMS_KEY, NULL, plan->n_tensors);
+    hone_gguf_put_u64_array(plan->header, HONE_TENSOR_SUMS_KEY, NULL, plan->n_tensors);
+    hone_gguf_put_u64(plan->header, HONE_HEADER_SUM_KEY, 0);
     return HONE_OK;
 }
 
@@ -94,7 +94,8 @@ static hone_status lay_out(hone_plan *plan, const hone_type_choice *choice, cons
         .header = layout.bytes,
         .header_nbytes = layout.nbytes,
         .nbytes = layout.file_nbytes,
-        .checksums_at = (size_t)hone_gguf_payload_offset(plan->header, CHECKSUMS_KEY),
+        .checksums_at = (size_t)hone_gguf_payload_offset(plan->header, HONE_TENSOR_SUMS_KEY),
+        .header_sum_at = (size_t)hone_gguf_payload_offset(plan->header, HONE_HEADER_SUM_KEY),
         .n_tensors = plan->n_tensors,
     };
     layout.bytes = NULL; /* the file's now */
@@ -106,6 +107,7 @@ static void put_checksums(const hone_output_file *file, const uint64_t *checksum
 {
     for (size_t i = 0; i < file->n_tensors; i++)
         hone_store_u64(header + file->checksums_at + 8 * i, checksums[i]);
+    hone_store_u64(header + file->header_sum_at, hone_header_sum(header, file->header_nbytes));
 }
 
 const hone_target hone_target_gguf = {

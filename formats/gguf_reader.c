@@ -22,6 +22,7 @@
 #include "base/cursor.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "formats/checksum.h"
 #include "formats/ggml_types.h"
 #include "formats/gguf_split.h"
 #include "formats/sources.h"
@@ -327,6 +328,8 @@ static hone_status read_kv(struct reader *r)
             return fail_at(r, HONE_ERROR_DATA, at, "not a power of two of type u32");
         r->alignment = entry.v.u;
     }
+    if (strcmp(entry.key.data, HONE_HEADER_SUM_KEY) == 0)
+        r->ckpt->header_sum_at = at + 4;
     HONE_TRY(note_split_key(r, &entry, at));
     if (!r->keep_metadata)
         return HONE_OK;
@@ -397,6 +400,8 @@ static hone_status read_tensors(struct reader *r, uint64_t n_tensors)
         status = check_unique(r, "a second tensor of this name");
     /* An alignment is below 2^32 and a position below 2^63: no overflow. */
     const uint64_t data_start = hone_align_up(position(r), r->alignment);
+    r->ckpt->data_start = data_start;
+    r->ckpt->alignment = r->alignment;
     for (uint64_t i = 0; i < n_tensors && status == HONE_OK; i++) {
         tensors[i].offset += data_start;
         status = hone_checkpoint_add_tensor(r->ckpt, &tensors[i], tensors[i].offset, r->err);

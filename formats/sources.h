@@ -31,6 +31,8 @@ struct hone_checkpoint {
     size_t n_metadata, cap_metadata;
     json_t *config; /* config.json, an object, or NULL */
     char *config_path;
+    /* GGUF, for hone_checkpoint_check(): byte positions of the header's end and of its checksum's value (0: none). */
+    uint64_t data_start, alignment, header_sum_at;
     const char *architecture; /* borrowed from config or metadata, or NULL */
     hone_arena arena;         /* names, strings, arrays */
 };

@@ -86,13 +86,23 @@ typedef struct hone_run_options {
 } hone_run_options;
 
 /*
+ * hone_output_check() tells early whether an output file at path has a chance: hone_plan_run() makes the same checks,
+ * after a plan that may have taken long. ARG: path exists and may not be overwritten, is a directory, link, pipe or
+ * device, or lies in no directory. IO: no permission to write there.
+ */
+HONE_API hone_status hone_output_check(const char *path, bool overwrite, hone_error *err) HONE_CHECK_RESULT;
+
+/*
  * hone_plan_run() writes the output. Nothing exists under path until it is complete; a directory is complete when it
  * holds its index, or the single file that needs none, and its files get their names together at the end.
  *
- * Work goes to "path.hone-partial", or so named files in the directory. A run that was killed, or stopped by an IO
- * error, leaves it there, and the same plan run again takes up where it stopped; the bytes are those of an undisturbed
- * run. ARG: path exists and may not be overwritten, is one of the plan's inputs, or a partial file of other work is in
- * the way. DATA: a NaN or an infinity in a weight (tensor and element index in err). IO, NOMEM. opts may be NULL.
+ * Work goes to "path.hone-partial", or so named files in the directory, and notes on what is done to a ".hone-journal"
+ * beside it. A run that was killed, or stopped by an IO or NOMEM error, leaves them there, and the same plan run again
+ * takes up where it stopped, one chunk per thread behind at most; the bytes are those of an undisturbed run. Disk and
+ * memory are checked before anything is written. A limit on file sizes raises SIGXFSZ unless the caller ignores that
+ * signal; then it is an IO error. ARG: path exists and may not be overwritten, is one of the plan's inputs, or a partial
+ * file of other work is in the way. DATA: a NaN or an infinity in a weight (tensor and element index in err), or a
+ * source file that was cut short or written to meanwhile. IO, NOMEM. opts may be NULL.
  */
 HONE_API hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path,
                                    const hone_run_options *opts, hone_error *err) HONE_CHECK_RESULT;
