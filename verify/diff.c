@@ -167,6 +167,9 @@ static int compare_pointers(const void *a, const void *b)
 static hone_status list_unmatched(hone_diff *diff, const struct pairing *p, int side, hone_error *err)
 {
     const size_t n_tensors = hone_checkpoint_n_tensors(p->ckpt[side]);
+    const hone_family *family = NULL;
+    if (hone_family_find(p->ckpt[side], &family, NULL) != HONE_OK || hone_checkpoint_is_gguf(p->ckpt[side]))
+        family = NULL;
     const hone_tensor **matched = hone_alloc(p->n, sizeof *matched);
     diff->unmatched[side] = hone_alloc(n_tensors, sizeof *diff->unmatched[side]);
     hone_status status = HONE_OK;
@@ -178,7 +181,8 @@ static hone_status list_unmatched(hone_diff *diff, const struct pairing *p, int 
         qsort(matched, p->n, sizeof *matched, compare_pointers);
     for (size_t i = 0; i < n_tensors && status == HONE_OK; i++) {
         const hone_tensor *t = hone_checkpoint_tensor(p->ckpt[side], i);
-        if (!is_weight(t) || bsearch(&t, matched, p->n, sizeof *matched, compare_pointers))
+        if (!is_weight(t) || (family && hone_family_is_buffer(family, t->name)) ||
+            bsearch(&t, matched, p->n, sizeof *matched, compare_pointers))
             continue;
         const char *name = hone_arena_copy(&diff->arena, t->name, strlen(t->name));
         if (!name)

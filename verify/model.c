@@ -71,6 +71,20 @@ void hone_role_name(const hone_family *family, size_t role, size_t layer, hone_n
         (void)snprintf(name, HONE_ROLE_NAME_CAP, "%s", tail);
 }
 
+bool hone_family_is_buffer(const hone_family *family, const char *name)
+{
+    const char *layer = without_base(family, family->hf_layer);
+    const char *rest = without_base(family, name);
+    if (!family->hf_buffers || strncmp(rest, layer, strlen(layer)) != 0)
+        return false;
+    rest += strlen(layer);
+    rest += strspn(rest, "0123456789");
+    for (const char *const *buffer = family->hf_buffers; *buffer; buffer++)
+        if (rest[0] == '.' && strcmp(rest + 1, *buffer) == 0)
+            return true;
+    return false;
+}
+
 hone_status hone_model_load(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model **out, hone_error *err)
 {
     *out = NULL;

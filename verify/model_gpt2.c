@@ -408,6 +408,9 @@ static void forward(const hone_context *ctx, const hone_model *model, const int3
     }
 }
 
+/* The causal mask that older exports carry. */
+static const char *const buffers[] = {"attn.bias", "attn.masked_bias", NULL};
+
 static const char *const architectures[] = {"GPT2LMHeadModel", "GPT2Model", "gpt2", NULL};
 
 const hone_family hone_gpt2_family = {
@@ -415,6 +418,7 @@ const hone_family hone_gpt2_family = {
     .hf_layer = "transformer.h.",
     .gguf_layer = "blk.",
     .hf_base = "transformer.",
+    .hf_buffers = buffers,
     .roles = roles,
     .n_roles = N_ROLES,
     .role_embedding = EMBEDDING,

@@ -57,6 +57,7 @@ struct hone_family {
     const char *const *architectures;  /* as hone_checkpoint_architecture() names them; ends with NULL */
     const char *hf_layer, *gguf_layer; /* what stands before the layer's number: "model.layers.", "blk." */
     const char *hf_base;               /* "transformer.", or NULL where names always begin as they do in roles */
+    const char *const *hf_buffers;     /* within a layer, what is stored and no weight; ends with NULL, or is NULL */
     const hone_weight_role *roles;
     size_t n_roles;
     size_t role_embedding, role_output; /* each may stand in for the other where they are tied */
@@ -91,6 +92,9 @@ hone_naming hone_family_naming(const hone_family *family, const hone_checkpoint 
 /* hone_role_name() writes what a checkpoint of that naming calls a role; layer counts for roles within one. */
 void hone_role_name(const hone_family *family, size_t role, size_t layer, hone_naming naming,
                     char name[HONE_ROLE_NAME_CAP]);
+
+/* hone_family_is_buffer() tells whether a Hugging Face tensor is one of the family's hf_buffers. */
+bool hone_family_is_buffer(const hone_family *family, const char *name);
 
 /* ---- running ---- */
 
