@@ -360,6 +360,40 @@ static const struct {
     {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b\nab\n", HONE_ERROR_DATA, "merges.txt", 4},
 };
 
+/* The same for the tokenizer of verify. */
+static const struct {
+    const char *vocab, *merges, *file;
+    const char *item;
+    uint64_t offset;
+} bad_tokenizers[] = {
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2", "a b\n", "vocab.json", "", 24},
+    {"[\"a\"]", "a b\n", "vocab.json", "model", HONE_NO_OFFSET},
+    {"{\"a\": 0, \"b\": -1}", "", "vocab.json", "model", HONE_NO_OFFSET},
+    {"{\"a\": 0, \"b\": \"1\"}", "", "vocab.json", "model", HONE_NO_OFFSET},
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b\nab\n", "merges.txt", "", 4},
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b\nab \n", "merges.txt", "", 4},
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "#version: 0.2\na b\n a\n", "merges.txt", "", 18},
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b c\n", "merges.txt", "", 0},
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b\n\xff a\n", "merges.txt", "", 4},
+    {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b\nab a\n", "vocab.json", "merges", HONE_NO_OFFSET},
+};
+
+START_TEST(verify_rejects_tokenizer_files)
+{
+    (void)hone_temp_text(&dir, "vocab.json", bad_tokenizers[_i].vocab);
+    (void)hone_temp_text(&dir, "merges.txt", bad_tokenizers[_i].merges);
+    hone_toy_gpt2_fill(&toy);
+    ck_assert_int_eq(hone_checkpoint_open(hone_toy_gpt2_write_hf(&toy, &dir), NULL, &ckpt, &err), HONE_OK);
+    hone_tokenizer *tok;
+    const hone_status status = hone_tokenizer_load(ckpt, &tok, &err);
+    ck_assert_msg(status == HONE_ERROR_DATA, "row %d: status %d, %s", _i, status, err.reason);
+    ck_assert_ptr_null(tok);
+    ck_assert_str_eq(err.item, bad_tokenizers[_i].item);
+    ck_assert_uint_eq(err.offset, bad_tokenizers[_i].offset);
+    ck_assert_str_eq(err.file, hone_temp_path(&dir, bad_tokenizers[_i].file));
+}
+END_TEST
+
 START_TEST(rejects_tokenizer_files)
 {
     (void)hone_temp_text(&dir, "vocab.json", bad_files[_i].vocab);
@@ -396,6 +430,7 @@ Suite *hone_suite_from_gpt2(void)
     tcase_add_test(bad, a_nan_in_a_transposed_matrix_is_named);
     tcase_add_test(bad, f16_refuses_what_it_cannot_hold_and_names_the_source_element);
     tcase_add_loop_test(bad, rejects_tokenizer_files, 0, N_ROWS(bad_files));
+    tcase_add_loop_test(bad, verify_rejects_tokenizer_files, 0, N_ROWS(bad_tokenizers));
     suite_add_tcase(suite, bad);
     TCase *nomem = tcase_create("nomem");
     tcase_set_timeout(nomem, TIMEOUT);
