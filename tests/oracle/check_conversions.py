@@ -35,7 +35,7 @@ def main():
     check_forward.SMALL["vocab_size"] = N_VOCAB
     embedded = pathlib.Path(__file__).resolve().parents[1] / "models" / "tiny-llama"
     text = embedded / "heldout.txt"
-    for seed, (name, kind, members, changes) in enumerate(check_forward.RANDOM):
+    for seed, (name, kind, members, changes) in enumerate(check_forward.RANDOM + check_forward.RANDOM_GPT2):
         with tempfile.TemporaryDirectory() as tmp:
             directory, out, report = (pathlib.Path(tmp) / n for n in ("model", "out.gguf", "report.json"))
             check_forward.make_model(directory, kind, members, changes, seed)
