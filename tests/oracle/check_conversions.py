@@ -18,7 +18,8 @@ import check_llama_cpp
 # GGUF's "llama" has no sliding window: converting such a model must say so.
 WINDOWED = {"Mistral, sliding window", "Mistral, window of one"}
 N_CTX, N_CHUNKS = 64, 8
-PPL_LIMIT = 1e-4  # relative; the weights are f32 on both sides
+# Relative; the weights are f32 on both sides, but llama.cpp looks its GELU up in a table of f16.
+PPL_LIMIT = {"Llama": 1e-4, "Mistral": 1e-4, "GPT2": 5e-4}
 N_VOCAB = 1024
 
 
@@ -55,7 +56,7 @@ def main():
             theirs, scored = model.perplexity(tokens, N_CHUNKS)
             model.close()
             relative = abs(theirs / result["candidate"]["ppl"] - 1)
-            tally.check(relative < PPL_LIMIT, f"{name}: perplexity llama.cpp {theirs:.3f}, relative difference {relative:.1e}")
+            tally.check(relative < PPL_LIMIT[kind], f"{name}: perplexity llama.cpp {theirs:.3f}, relative difference {relative:.1e}")
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed else 0
 

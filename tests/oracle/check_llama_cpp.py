@@ -184,6 +184,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--lib")
     parser.add_argument("--hone", required=True)
+    parser.add_argument("--only", help="the name of one model")
     args = parser.parse_args()
     llama_cpp.llama_log_set(SILENT, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
@@ -198,6 +199,8 @@ def main():
               for n in ("story-llama", "lit-llama")]
     with tempfile.TemporaryDirectory() as tmp:
         for name, directory, text in cases:
+            if args.only not in (None, name):
+                continue
             if not os.path.isdir(directory) or not os.path.exists(text):
                 print(f"SKIP {name}: not here")
                 continue
