@@ -45,6 +45,15 @@ static size_t first_not_finite(const float *x, size_t n)
     return n;
 }
 
+/* Which element of the source is element i of the output's rows from `row` on. */
+static uint64_t source_index(const hone_planned_tensor *t, uint64_t row, size_t i)
+{
+    const uint64_t source_row = hone_source_row(t, row + i / t->row_nelems);
+    if (t->order == HONE_ROWS_TRANSPOSE)
+        return i % t->row_nelems * t->n_rows + source_row;
+    return source_row * t->row_nelems + i % t->row_nelems;
+}
+
 static hone_status check_finite(const hone_planned_tensor *t, uint64_t row, uint64_t nrows, const float *x,
                                 hone_error *err)
 {
@@ -52,10 +61,7 @@ static hone_status check_finite(const hone_planned_tensor *t, uint64_t row, uint
     const size_t i = t->any_value ? n : first_not_finite(x, n);
     if (i == n)
         return HONE_OK;
-    const uint64_t source_row = hone_source_row(t, row + i / t->row_nelems);
-    uint64_t index = source_row * t->row_nelems + i % t->row_nelems;
-    if (t->order == HONE_ROWS_TRANSPOSE)
-        index = i % t->row_nelems * t->n_rows + source_row;
+    const uint64_t index = source_index(t, row, i);
     const hone_dtype_info *info = hone_dtype_describe(t->source->dtype);
     return hone_fail(err, HONE_ERROR_DATA, t->source->offset + index / info->block_nelems * info->block_nbytes,
                      t->source->name, "element %llu is %s", (unsigned long long)index,
@@ -129,10 +135,7 @@ static hone_status scan_chunk(void *user, size_t i, int thread, hone_error *err)
     const size_t n = (size_t)(nrows * s->t->row_nelems);
     for (size_t j = 0; j < n; j++) /* 65520 = 65504 + half a step: the first value that rounds to infinity */
         if (fabsf(values[j]) >= 65520.0f && !isinf(values[j]))
-            return hone_fail(err, HONE_ERROR_MISMATCH,
-                             hone_source_row(s->t, row + j / s->t->row_nelems) * s->t->row_nelems +
-                                 j % s->t->row_nelems,
-                             NULL, "too large for f16");
+            return hone_fail(err, HONE_ERROR_MISMATCH, source_index(s->t, row, j), NULL, "too large for f16");
     return HONE_OK;
 }
 

@@ -128,8 +128,10 @@ static hone_status avoid_overflow(const hone_context *ctx, const hone_plan *plan
     HONE_TRY(hone_find_f16_overflow(ctx, plan, t, &found, &index, err));
     if (!found)
         return HONE_OK;
+    const hone_dtype_info *info = hone_dtype_describe(t->source->dtype);
     if (!c->automatic)
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->source->name,
+        return hone_fail(err, HONE_ERROR_DATA, t->source->offset + index / info->block_nelems * info->block_nbytes,
+                         t->source->name,
                          "element %llu is too large for f16 (use --type auto or bf16, or --force to clamp)",
                          (unsigned long long)index);
     t->dtype = HONE_BF16;

@@ -254,7 +254,7 @@ hone_status hone_import_vocab_and_merges(hone_vocab_import *v, json_t *vocab, co
         const char *following = line + len + (line[len] == '\n');
         if (len && line[len - 1] == '\r')
             len--;
-        if (len && !(i == 0 && line[0] == '#')) {
+        if (len && !(i == 0 && strncmp(line, "#version", 8) == 0)) {
             if (!memchr(line, ' ', len))
                 return hone_fail(err, HONE_ERROR_DATA, (uint64_t)(line - merges), "merges.txt", "line %zu is no pair",
                                  i + 1);

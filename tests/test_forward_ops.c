@@ -43,6 +43,55 @@ START_TEST(rmsnorm_of_large_values_does_not_overflow)
 }
 END_TEST
 
+START_TEST(layernorm_of_one_to_three)
+{
+    /* mean 2, variance 2/3; eps 10/3 makes the divisor 2 */
+    const float x[3] = {1, 2, 3}, weight[3] = {4, 8, -2}, bias[3] = {0.5f, 1, 0};
+    float y[3];
+    hone_layernorm(x, weight, bias, 3, 10.0 / 3, y);
+    ck_assert_float_eq_tol(y[0], -1.5f, 1e-6f);
+    ck_assert_float_eq_tol(y[1], 1.0f, 1e-6f);
+    ck_assert_float_eq_tol(y[2], -1.0f, 1e-6f);
+}
+END_TEST
+
+/* The variance is that of the differences from the mean: that of the squares would be lost in rounding. */
+START_TEST(layernorm_far_from_zero)
+{
+    float x[4] = {16777214, 16777216, 16777214, 16777216};
+    const float weight[4] = {1, 1, 1, 1}, bias[4] = {0};
+    hone_layernorm(x, weight, bias, 4, 1e-12, x);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_float_eq_tol(x[i], i % 2 ? 1.0f : -1.0f, 1e-6f);
+}
+END_TEST
+
+/* Against the definitions in f64, over all that is not 0 or z itself. */
+START_TEST(gelu_and_its_approximation)
+{
+    enum { N = 2001 };
+    float exact[N], approximate[N];
+    double apart = 0;
+    for (int i = 0; i < N; i++)
+        exact[i] = approximate[i] = (float)(i - N / 2) * 0.01f;
+    hone_gelu(exact, N);
+    hone_gelu_tanh(approximate, N);
+    for (int i = 0; i < N; i++) {
+        const double z = (double)((float)(i - N / 2) * 0.01f), root = sqrt(2 / acos(-1.0));
+        const double u = root * (z + 0.044715 * z * z * z);
+        ck_assert_double_eq_tol((double)exact[i], z / 2 * erfc(-z / sqrt(2.0)), 1e-6);
+        ck_assert_double_eq_tol((double)approximate[i], z / (1 + exp(-2 * u)), 1e-6);
+        apart = fmax(apart, fabs((double)exact[i] - (double)approximate[i]));
+    }
+    ck_assert_double_gt(apart, 1e-4); /* they are two functions */
+    ck_assert_double_lt(apart, 5e-4);
+    float far[2] = {300, -300};
+    hone_gelu_tanh(far, 2);
+    ck_assert_float_eq(far[0], 300);
+    ck_assert_float_eq(far[1], 0);
+}
+END_TEST
+
 START_TEST(silu_gate_at_its_limits)
 {
     float gate[4] = {0, 1, 200, -200};
@@ -241,6 +290,9 @@ Suite *hone_suite_forward_ops(void)
     tcase_set_timeout(core, TIMEOUT);
     tcase_add_test(core, rmsnorm_of_three_and_four);
     tcase_add_test(core, rmsnorm_of_large_values_does_not_overflow);
+    tcase_add_test(core, layernorm_of_one_to_three);
+    tcase_add_test(core, layernorm_far_from_zero);
+    tcase_add_test(core, gelu_and_its_approximation);
     tcase_add_test(core, silu_gate_at_its_limits);
     tcase_add_test(core, rope_turns_pairs_as_complex_numbers);
     tcase_add_loop_test(core, attention_is_a_weighted_mean_of_what_is_seen, 0,

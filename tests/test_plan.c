@@ -222,6 +222,7 @@ START_TEST(f16_refuses_what_it_cannot_hold)
     ck_assert_int_eq(plan_as("f16", &opts), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "model.layers.1.self_attn.q_proj.weight");
     ck_assert_ptr_nonnull(strstr(err.reason, "element 1030 "));
+    ck_assert_uint_eq(err.offset, hone_checkpoint_find(ckpt, err.item)->offset + 1030 * sizeof(float));
 }
 END_TEST
 

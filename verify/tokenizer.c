@@ -96,6 +96,12 @@ static hone_status load_merges_of(const hone_checkpoint *ckpt, const char *vocab
     if (vocab)
         status = hone_checkpoint_sidecar(ckpt, merges_name, HONE_MAX_TOKENIZER_FILE, &merges, &merges_len, err);
     *found = merges != NULL;
+    if (status == HONE_OK && merges) {
+        status = hone_merges_check(merges, merges_len, err);
+        char *path = status == HONE_OK ? NULL : hone_path_join(ckpt->dir, merges_name);
+        (void)hone_fail_in_file(err, status, path);
+        hone_release(path);
+    }
     if (status == HONE_OK && merges)
         status = hone_tokenizer_from_merges(vocab, vocab_len, merges, merges_len, tok, err);
     hone_release(vocab);

@@ -93,6 +93,9 @@ hone_status hone_tokenizer_from_json(const char *text, size_t len, hone_tokenize
 /* From GPT-2's own pair of files: vocab.json, and merges.txt with a merge a line. */
 hone_status hone_tokenizer_from_merges(const char *vocab, size_t vocab_len, const char *merges, size_t merges_len,
                                        hone_tokenizer *tok, hone_error *err);
+/* hone_merges_check() looks at merges.txt alone. DATA, with the offset of the character or line: not UTF-8, or not two
+ * tokens. */
+hone_status hone_merges_check(const char *text, size_t len, hone_error *err);
 hone_status hone_tokenizer_from_sentencepiece(const hone_checkpoint *ckpt, const char *path, hone_tokenizer *tok,
                                               hone_error *err);
 hone_status hone_tokenizer_from_gguf(const hone_checkpoint *ckpt, hone_tokenizer *tok, hone_error *err);

@@ -351,21 +351,49 @@ hone_status hone_tokenizer_from_json(const char *text, size_t len, hone_tokenize
     return status;
 }
 
-/* The lines of merges.txt as an array of strings; the first may be "#version: ...". NULL when out of memory. */
+/* Takes the next line of merges.txt that holds a merge, from *at on; false at the end. A first line "#version: ..." is
+ * none, nor is an empty one. */
+static bool next_merge(const char *text, size_t len, size_t *at, hone_string *line)
+{
+    static const char version[] = "#version";
+    while (*at < len) {
+        const size_t begin = *at;
+        const char *end = memchr(text + begin, '\n', len - begin);
+        const size_t n = end ? (size_t)(end - (text + begin)) : len - begin;
+        *at = begin + n + 1;
+        *line = (hone_string){.data = text + begin, .len = n > 0 && text[begin + n - 1] == '\r' ? n - 1 : n};
+        const bool headed = begin == 0 && n >= sizeof version - 1 && memcmp(text, version, sizeof version - 1) == 0;
+        if (line->len > 0 && !headed)
+            return true;
+    }
+    return false;
+}
+
+hone_status hone_merges_check(const char *text, size_t len, hone_error *err)
+{
+    const size_t bad = hone_utf8_check(text, len);
+    if (bad < len)
+        return hone_fail(err, HONE_ERROR_DATA, bad, NULL, "is not UTF-8");
+    hone_string line;
+    for (size_t at = 0; next_merge(text, len, &at, &line);) {
+        const char *space = memchr(line.data, ' ', line.len);
+        const size_t left = space ? (size_t)(space - line.data) : 0;
+        if (left == 0 || left + 1 == line.len || memchr(space + 1, ' ', line.len - left - 1))
+            return hone_fail(err, HONE_ERROR_DATA, (uint64_t)(line.data - text), NULL, "a line that is not two tokens");
+    }
+    return HONE_OK;
+}
+
+/* The lines of merges.txt as an array of strings. NULL when out of memory. */
 static json_t *split_lines(const char *text, size_t len)
 {
     json_t *lines = json_array();
-    for (size_t at = 0; at < len && lines;) {
-        const char *end = memchr(text + at, '\n', len - at);
-        const size_t n = end ? (size_t)(end - (text + at)) : len - at;
-        const size_t shown = n > 0 && text[at + n - 1] == '\r' ? n - 1 : n;
-        const bool skipped = shown == 0 || (at == 0 && text[0] == '#');
-        if (!skipped && json_array_append_new(lines, json_stringn(text + at, shown)) != 0) {
+    hone_string line;
+    for (size_t at = 0; lines && next_merge(text, len, &at, &line);)
+        if (json_array_append_new(lines, json_stringn(line.data, line.len)) != 0) {
             json_decref(lines);
             lines = NULL;
         }
-        at += n + 1;
-    }
     return lines;
 }
 
@@ -384,11 +412,8 @@ hone_status hone_tokenizer_from_merges(const char *vocab, size_t vocab_len, cons
                                        hone_tokenizer *tok, hone_error *err)
 {
     json_t *vocab_object;
+    HONE_TRY(hone_merges_check(merges, merges_len, err));
     HONE_TRY(hone_json_parse(vocab, vocab_len, 0, &vocab_object, err));
-    if (hone_utf8_check(merges, merges_len) < merges_len) {
-        json_decref(vocab_object);
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "merges", "merges.txt is not UTF-8");
-    }
     json_t *root = document_of(vocab_object, split_lines(merges, merges_len));
     if (!root)
         return hone_fail_nomem(err, merges_len);

