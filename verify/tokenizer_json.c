@@ -385,9 +385,10 @@ hone_status hone_tokenizer_from_merges(const char *vocab, size_t vocab_len, cons
 {
     json_t *vocab_object;
     HONE_TRY(hone_json_parse(vocab, vocab_len, 0, &vocab_object, err));
-    if (hone_utf8_check(merges, merges_len) < merges_len) {
+    const size_t valid = hone_utf8_check(merges, merges_len);
+    if (valid < merges_len) {
         json_decref(vocab_object);
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "merges", "merges.txt is not UTF-8");
+        return hone_fail(err, HONE_ERROR_DATA, valid, "merges", "merges.txt is not UTF-8");
     }
     json_t *root = document_of(vocab_object, split_lines(merges, merges_len));
     if (!root)
