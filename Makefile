@@ -19,7 +19,8 @@ TEST_SOURCES := $(sort $(wildcard tests/*.c tests/support/*.c))
 BENCH_SOURCES := $(sort $(wildcard bench/*.c))
 PUBLIC_HEADERS := $(sort $(wildcard include/hone/*.h))
 ALL_C := $(SOURCES) $(CLI_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) \
-         $(sort $(wildcard $(ROOMS:%=%/*.h) include/hone/*.h cli/*.h tests/*.h tests/support/*.h bench/*.h))
+         $(sort $(wildcard $(ROOMS:%=%/*.h) include/hone/*.h cli/*.h tests/*.h tests/support/*.h tests/tools/*.c \
+           bench/*.h))
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wdouble-promotion -Wstrict-prototypes \
   -Wmissing-prototypes -Wundef -Wvla -Wcast-qual -Wcast-align -Wpointer-arith -Wwrite-strings \
