@@ -20,8 +20,8 @@ BENCH_SOURCES := $(sort $(wildcard bench/*.c))
 PUBLIC_HEADERS := $(sort $(wildcard include/hone/*.h))
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/*.c))
 ALL_C := $(SOURCES) $(CLI_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) \
-         $(sort $(wildcard $(ROOMS:%=%/*.h) include/hone/*.h cli/*.h tests/*.h tests/support/*.h tests/fuzz/*.h bench/*.h)) \
-         $(FUZZ_SOURCES)
+         $(sort $(wildcard $(ROOMS:%=%/*.h) include/hone/*.h cli/*.h tests/*.h tests/support/*.h tests/fuzz/*.h \
+           tests/tools/*.c bench/*.h)) $(FUZZ_SOURCES)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wdouble-promotion -Wstrict-prototypes \
   -Wmissing-prototypes -Wundef -Wvla -Wcast-qual -Wcast-align -Wpointer-arith -Wwrite-strings \

@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY=passive # or the program starts itself twice
 cc -std=gnu11 -D_GNU_SOURCE -O2 -shared -fPIC -o "$work/shim.so" "$here/tools/fault_shim.c" -ldl
 cd "$work"
 "$HONE" convert "$here/models/tiny-llama" -o source.gguf --type f16 --quiet >/dev/null
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 
 complain() {
     echo "fault_injection: $label: $*"
@@ -30,9 +30,16 @@ convert() {
     "$HONE" convert "$source" -o out.gguf --type q8_0 --threads 2 --quiet >stdout 2>stderr
 }
 
+# The sanitizer's own allocations, at the start of a thread, fail without grace: no case of ours.
+is_sanitizers_own() {
+    [ "$code" -eq 99 ] && grep -q '^AddressSanitizer: CHECK failed: sanitizer_' stderr || return 1
+    skipped=$((skipped + 1))
+}
+
 # What must hold whatever went wrong. Expected: "any", "success" or "kill".
 judge() {
     expected=$1 bad=0
+    ! is_sanitizers_own || return 0
     case $code in
     0) [ -f out.gguf ] || complain "success without an output" ;;
     3)
@@ -90,7 +97,10 @@ each_check() {
         rm -f hit
         env FAULT_CALL="$call" FAULT_N="$n" FAULT_LOG=hit LD_PRELOAD="$work/shim.so" "$HONE" check "$right" --quiet \
             >stdout 2>stderr || code=$?
-        if [ "$code" -eq 3 ]; then
+        if is_sanitizers_own; then
+            n=$((n + 1))
+            continue
+        elif [ "$code" -eq 3 ]; then
             [ "$(wc -l <stderr)" -eq 1 ] || grep -q '^libgomp: ' stderr || complain "not one line on standard error"
         elif [ "$code" -ne 0 ]; then
             complain "exit $code"
@@ -137,5 +147,6 @@ begin "$here/models/tiny-llama" right-dir.gguf
 stride=$((stride * 97))
 each malloc any FAULT_ERRNO=12
 
+[ "$skipped" -eq 0 ] || echo "fault_injection: $skipped skipped: the sanitizer's own allocations"
 echo "fault_injection: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

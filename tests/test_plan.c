@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -352,6 +355,160 @@ START_TEST(a_partial_file_of_other_work_is_left_alone)
 }
 END_TEST
 
+static uint64_t events_to_live;
+
+static void die_at_last_event(void *user, const char *phase, uint64_t done, uint64_t total)
+{
+    (void)user;
+    (void)phase;
+    (void)done;
+    (void)total;
+    if (--events_to_live == 0)
+        (void)raise(SIGKILL);
+}
+
+/* Runs the plan in a child that dies when n chunks are done, those of the runs before it included. */
+static void run_killed_after(uint64_t n, int n_threads)
+{
+    (void)fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        hone_context *killed;
+        events_to_live = n;
+        const hone_context_options opts = {.n_threads = n_threads, .progress = die_at_last_event};
+        hone_status survived = hone_context_new(&opts, &killed, &err);
+        if (survived == HONE_OK)
+            survived = hone_plan_run(killed, plan, out, NULL, &err);
+        _exit(survived == HONE_OK ? 0 : 1);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* How many tensors of the partial file, from the first on, have been written: a tensor of a tiny checkpoint is a chunk,
+ * and none is all zero. */
+static size_t count_written(const char *path)
+{
+    char *bytes;
+    size_t len, last = 0;
+    ck_assert_int_eq(hone_file_slurp(path, 1 << 24, &bytes, &len, &err), HONE_OK);
+    for (size_t i = 0; i < hone_plan_describe(plan).n_tensors; i++) {
+        const hone_plan_tensor t = hone_plan_tensor_at(plan, i);
+        for (uint64_t at = t.offset; at < t.offset + t.nbytes; at++)
+            if (bytes[at])
+                last = i + 1;
+    }
+    hone_release(bytes);
+    return last;
+}
+
+START_TEST(a_killed_run_redoes_at_most_one_chunk_per_thread)
+{
+    const int n_threads = _i;
+    hone_context_free(ctx);
+    const hone_context_options opts = {.n_threads = n_threads, .note = keep_note};
+    ck_assert_int_eq(hone_context_new(&opts, &ctx, &err), HONE_OK);
+    ck_assert_int_eq(plan_as("q8_0", &(hone_tiny_options){0}), HONE_OK);
+    char partial[600], expected[80];
+    (void)snprintf(partial, sizeof partial, "%s.hone-partial", out);
+    static const uint64_t deaths[] = {1, 2, 7, 8, 15, 20};
+    uint64_t n = 0;
+    for (size_t i = 0; i < sizeof deaths / sizeof deaths[0]; i++) {
+        n = deaths[i];
+        run_killed_after(n, n_threads);
+        ck_assert(!hone_file_exists(out));
+        ck_assert_uint_ge(count_written(partial), n);
+        ck_assert_uint_le(count_written(partial), n + (unsigned)n_threads);
+    }
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    (void)snprintf(expected, sizeof expected, "resuming: %u of %zu chunks", (unsigned)n,
+                   hone_plan_describe(plan).n_tensors);
+    ck_assert_msg(strstr(notes, expected) != NULL, "%s", notes);
+    ck_assert(!hone_file_exists(partial));
+
+    char *resumed, *undisturbed;
+    size_t resumed_len, undisturbed_len;
+    const char *other = hone_temp_path(&dir, "other.gguf");
+    ck_assert_int_eq(hone_plan_run(ctx, plan, other, NULL, &err), HONE_OK);
+    ck_assert_int_eq(hone_file_slurp(out, 1 << 24, &resumed, &resumed_len, &err), HONE_OK);
+    ck_assert_int_eq(hone_file_slurp(other, 1 << 24, &undisturbed, &undisturbed_len, &err), HONE_OK);
+    ck_assert_uint_eq(resumed_len, undisturbed_len);
+    ck_assert_mem_eq(resumed, undisturbed, resumed_len);
+    hone_release(resumed);
+    hone_release(undisturbed);
+}
+END_TEST
+
+/* The pages of a partial file may be lost in a power cut, whatever the journal says. */
+START_TEST(chunks_that_are_not_what_the_journal_says_are_redone)
+{
+    ck_assert_int_eq(plan_as("q8_0", &(hone_tiny_options){0}), HONE_OK);
+    run_killed_after(9, 1);
+    char partial[600];
+    (void)snprintf(partial, sizeof partial, "%s.hone-partial", out);
+    const hone_plan_tensor lost = hone_plan_tensor_at(plan, 4);
+    const int fd = open(partial, O_WRONLY);
+    ck_assert_int_eq(pwrite(fd, "\0", 1, (off_t)lost.offset), 1);
+    (void)close(fd);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    ck_assert_ptr_nonnull(strstr(notes, "resuming: 4 of "));
+    hone_checkpoint *written;
+    size_t n;
+    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
+    ck_assert_int_eq(hone_checkpoint_check(ctx, written, &n, &err), HONE_OK);
+    hone_checkpoint_close(written);
+}
+END_TEST
+
+START_TEST(a_source_written_to_during_the_run_is_an_error)
+{
+    ck_assert_int_eq(plan_as("q8_0", &(hone_tiny_options){0}), HONE_OK);
+    const char *source = hone_temp_path(&dir, "model.safetensors");
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+    ck_assert_int_eq(utimensat(AT_FDCWD, source, times, 0), 0);
+    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_ERROR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.reason, "changed while"));
+    ck_assert_str_eq(err.file, source);
+    ck_assert(!hone_file_exists(out));
+    ck_assert(!hone_file_exists(hone_temp_path(&dir, "out.gguf.hone-partial")));
+    ck_assert(!hone_file_exists(hone_temp_path(&dir, "out.gguf.hone-journal")));
+}
+END_TEST
+
+START_TEST(a_tight_budget_costs_threads_and_no_bytes)
+{
+    hone_tiny_checkpoint(&dir, &(hone_tiny_options){0});
+    ck_assert_int_eq(hone_checkpoint_open(dir.path, NULL, &ckpt, &err), HONE_OK);
+    static const uint64_t budgets[] = {2000, 5000, 1 << 20};
+    char first[600] = "";
+    for (size_t i = 0; i < sizeof budgets / sizeof budgets[0]; i++) {
+        hone_context *tight;
+        const hone_context_options opts = {.n_threads = 8, .memory_nbytes = budgets[i]};
+        const hone_convert_options convert = {.type = "auto"}; /* which looks for what f16 cannot hold */
+        ck_assert_int_eq(hone_context_new(&opts, &tight, &err), HONE_OK);
+        ck_assert_int_eq(hone_plan_new(tight, ckpt, &convert, &plan, &err), HONE_OK);
+        ck_assert_uint_le(hone_plan_describe(plan).memory_nbytes, budgets[i]);
+        char name[16], *a, *b;
+        size_t a_len, b_len;
+        (void)snprintf(name, sizeof name, "%zu.gguf", i);
+        const char *path = hone_temp_path(&dir, name);
+        ck_assert_int_eq(hone_plan_run(tight, plan, path, NULL, &err), HONE_OK);
+        if (i == 0)
+            (void)snprintf(first, sizeof first, "%s", path);
+        ck_assert_int_eq(hone_file_slurp(first, 1 << 24, &a, &a_len, &err), HONE_OK);
+        ck_assert_int_eq(hone_file_slurp(path, 1 << 24, &b, &b_len, &err), HONE_OK);
+        ck_assert_uint_eq(a_len, b_len);
+        ck_assert_mem_eq(a, b, a_len);
+        hone_release(a);
+        hone_release(b);
+        hone_plan_free(plan);
+        plan = NULL;
+        hone_context_free(tight);
+    }
+}
+END_TEST
+
 START_TEST(every_allocation_may_fail)
 {
     hone_tiny_checkpoint(&dir, &(hone_tiny_options){0});
@@ -405,10 +562,14 @@ Suite *hone_suite_plan(void)
     tcase_add_test(files, an_input_is_never_overwritten);
     tcase_add_test(files, a_second_run_to_one_output_is_refused);
     tcase_add_test(files, a_partial_file_of_other_work_is_left_alone);
+    tcase_add_loop_test(files, a_killed_run_redoes_at_most_one_chunk_per_thread, 1, 4);
+    tcase_add_test(files, chunks_that_are_not_what_the_journal_says_are_redone);
+    tcase_add_test(files, a_source_written_to_during_the_run_is_an_error);
     suite_add_tcase(suite, files);
     TCase *limits = tcase_create("limits");
     tcase_add_checked_fixture(limits, set_up, tear_down);
     tcase_add_test(limits, one_row_must_fit_the_budget);
+    tcase_add_test(limits, a_tight_budget_costs_threads_and_no_bytes);
     tcase_add_test(limits, every_allocation_may_fail);
     suite_add_tcase(suite, limits);
     return suite;
