@@ -56,13 +56,14 @@ static int floor_log2(float v)
         mantissa |= 0x800000u;
     }
     static const uint32_t furthest[7] = {0, 1, 2, 5, 11, 22, 44}; /* floor(2^p * ln 2) */
+    const uint32_t distance = 0x1000000u - mantissa;
     const int k = e + 1, magnitude = k <= 0 ? -k : k - 1;
-    if (magnitude == 0)
+    if (distance > furthest[6] || magnitude == 0)
         return e;
     int p = 0;
-    while (magnitude >> (p + 1))
+    while (p < 6 && magnitude >> (p + 1) != 0)
         p++;
-    return 0x1000000u - mantissa <= furthest[p < 6 ? p : 6] ? k : e;
+    return distance <= furthest[p] ? k : e;
 }
 
 uint8_t hone_mxfp4_scale(float amax)

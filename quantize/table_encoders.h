@@ -48,8 +48,6 @@ void hone_encode_iq4_nl_avx2(const float *src, size_t ncols, const float *import
 void hone_encode_iq4_xs_avx2(const float *src, size_t ncols, const float *importance, void *dst);
 void hone_encode_mxfp4_avx2(const float *src, size_t ncols, const float *importance, void *dst);
 void hone_encode_nvfp4_avx2(const float *src, size_t ncols, const float *importance, void *dst);
-void hone_encode_tq1_0_avx2(const float *src, size_t ncols, const float *importance, void *dst);
-void hone_encode_tq2_0_avx2(const float *src, size_t ncols, const float *importance, void *dst);
 #endif
 
 #endif
