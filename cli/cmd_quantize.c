@@ -27,6 +27,15 @@ static int parse_rule(const char *text, hone_type_rule *rule)
     return 0;
 }
 
+/* Sets *dtype when the option was given. Returns 0 or an exit code. */
+static int parse_type(const char *option, const char *text, hone_dtype *dtype)
+{
+    *dtype = text ? hone_dtype_from_name(text) : HONE_INVALID;
+    if (text && *dtype == HONE_INVALID)
+        return hone_cli_usage_error("quantize", "--%s: unknown type \"%s\"", option, text);
+    return 0;
+}
+
 static void free_rules(hone_type_rule *rules, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -51,18 +60,21 @@ static int run(const hone_cli_globals *globals, hone_cli_job *job, const hone_cl
 
 int hone_cmd_quantize(int argc, char **argv)
 {
-    const char *out = NULL, *type = NULL, *search = "reference";
+    const char *out = NULL, *type = NULL, *search = "reference", *output_type = NULL, *embedding_type = NULL;
     bool dry_run = false, restart = false, pure = false;
     hone_cli_list rules = {.n = 0};
     const hone_cli_option options[] = {
         {'o', "output", "OUT", "the file to write", HONE_CLI_TEXT, &out},
         {0, "type", "TYPE",
-         "q2_k_s, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s,\nq5_k_m, q6_k, q4_0, q4_1, q5_0, q5_1, q8_0",
+         "q2_k_s, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s,\nq5_k_m, q6_k, q4_0, q4_1, q5_0, q5_1, q8_0, "
+         "iq4_nl, iq4_xs,\ntq1_0, tq2_0, mxfp4_moe, nvfp4, q1_0, q2_0",
          HONE_CLI_TEXT, &type},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},
         {0, "tensor-type", "REGEX=TYPE",
          "store output tensors whose name matches as TYPE; may be\nrepeated, the first match wins", HONE_CLI_LIST,
          &rules},
+        {0, "output-type", "TYPE", "store the output matrix as TYPE", HONE_CLI_TEXT, &output_type},
+        {0, "embedding-type", "TYPE", "store the token embedding as TYPE", HONE_CLI_TEXT, &embedding_type},
         {0, "search", "HOW", "reference (default): the codes llama.cpp's quantizer chooses", HONE_CLI_TEXT, &search},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG, &restart},
         {0, "dry-run", NULL, "print the plan, write nothing", HONE_CLI_FLAG, &dry_run},
@@ -93,5 +105,8 @@ int hone_cmd_quantize(int argc, char **argv)
     job.dry_run = dry_run;
     job.restart = restart;
     job.convert = (hone_convert_options){.type = type, .search = HONE_SEARCH_REFERENCE, .pure = pure};
-    return run(&globals, &job, &rules);
+    code = parse_type("output-type", output_type, &job.convert.output_dtype);
+    if (code == 0)
+        code = parse_type("embedding-type", embedding_type, &job.convert.embedding_dtype);
+    return code ? code : run(&globals, &job, &rules);
 }

@@ -164,6 +164,11 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
     json_t *recipe = json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", type, "search", "reference", "pure",
                                (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
                                "architecture", architecture ? architecture : "");
+    if (recipe && opts->output_dtype != HONE_INVALID)
+        (void)json_object_set_new(recipe, "output_type", json_string(hone_dtype_describe(opts->output_dtype)->name));
+    if (recipe && opts->embedding_dtype != HONE_INVALID)
+        (void)json_object_set_new(recipe, "embedding_type",
+                                  json_string(hone_dtype_describe(opts->embedding_dtype)->name));
     char *text = recipe ? json_dumps(recipe, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     *out = text ? hone_arena_copy(&plan->arena, text, strlen(text)) : NULL;
     free(text);

@@ -15,6 +15,7 @@ struct hone_type_choice {
     bool automatic;      /* f16 where it can, else bf16 */
     bool keep;           /* as stored */
     bool pure;
+    hone_dtype output, embedding; /* asked for by themselves, or HONE_INVALID */
     pcre2_code **patterns;
     hone_dtype *pattern_dtypes;
     size_t n_patterns;
@@ -39,7 +40,7 @@ static hone_status resolve(const char *type, hone_type_choice *c, hone_error *er
         return HONE_OK;
     return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
                      "unknown type \"%s\" (auto f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q2_k_s q3_k_s q3_k_m q3_k_l "
-                     "q4_k_s q4_k_m q5_k_s q5_k_m q6_k)",
+                     "q4_k_s q4_k_m q5_k_s q5_k_m q6_k iq4_nl iq4_xs tq1_0 tq2_0 mxfp4_moe nvfp4 q1_0 q2_0)",
                      type);
 }
 
@@ -72,6 +73,8 @@ hone_status hone_type_choice_new(const hone_convert_options *opts, hone_type_cho
     if (!c)
         return hone_fail_nomem(err, sizeof *c);
     c->pure = opts->pure;
+    c->output = opts->output_dtype;
+    c->embedding = opts->embedding_dtype;
     hone_status status = resolve(opts->type, c, err);
     if (status == HONE_OK)
         status = compile(opts, c, err);
@@ -145,8 +148,19 @@ static hone_dtype choose_block_type(const hone_plan *plan, const hone_type_choic
 {
     if (c->pure)
         return c->mix->dtype;
-    const hone_mix_tensor m = {.role = t->role, .layer = t->layer, .row_nelems = t->row_nelems};
+    const hone_mix_tensor m = {
+        .role = t->role, .layer = t->layer, .row_nelems = t->row_nelems, .stacked = t->n_dims > 2 && t->shape[0] > 1};
     return hone_mix_choose(c->mix, &plan->model, &m);
+}
+
+/* The type that --output-type or --embedding-type asks for, or HONE_INVALID. */
+static hone_dtype end_type(const hone_plan *plan, const hone_type_choice *c, const hone_planned_tensor *t)
+{
+    if (t->role == HONE_ROLE_TOKEN_EMBD && c->embedding != HONE_INVALID)
+        return c->embedding;
+    if (t->role == HONE_ROLE_OUTPUT || (t->role == HONE_ROLE_TOKEN_EMBD && plan->model.tied))
+        return c->output;
+    return HONE_INVALID;
 }
 
 hone_status hone_type_choose(const hone_context *ctx, const hone_plan *plan, const hone_type_choice *c,
@@ -154,6 +168,8 @@ hone_status hone_type_choose(const hone_context *ctx, const hone_plan *plan, con
 {
     hone_dtype ruled;
     HONE_TRY(match_rules(c, t->name, &ruled, err));
+    if (ruled == HONE_INVALID)
+        ruled = end_type(plan, c, t);
     if (ruled != HONE_INVALID && t->n_dims >= 2 && !t->keep_f32) {
         t->dtype = hone_mix_fallback(ruled, t->row_nelems);
         t->why = t->dtype == ruled ? "rule" : "rule; row length";

@@ -19,23 +19,38 @@ enum mix_id {
     Q4_K_M,
     Q5_K_S,
     Q5_K_M,
-    Q6_K
+    Q6_K,
+    IQ4_NL,
+    IQ4_XS,
+    TQ1_0,
+    TQ2_0,
+    MXFP4_MOE,
+    NVFP4,
+    Q1_0,
+    Q2_0
 };
 
 /* File types: llama.h, enum llama_ftype. */
 static const hone_mix mixes[] = {
-    [Q4_0] = {"q4_0", 2, HONE_Q4_0},      [Q4_1] = {"q4_1", 3, HONE_Q4_1},      [Q5_0] = {"q5_0", 8, HONE_Q5_0},
-    [Q5_1] = {"q5_1", 9, HONE_Q5_1},      [Q8_0] = {"q8_0", 7, HONE_Q8_0},      [Q2_K] = {"q2_k", 10, HONE_Q2_K},
-    [Q2_K_S] = {"q2_k_s", 21, HONE_Q2_K}, [Q3_K_S] = {"q3_k_s", 11, HONE_Q3_K}, [Q3_K_M] = {"q3_k_m", 12, HONE_Q3_K},
-    [Q3_K_L] = {"q3_k_l", 13, HONE_Q3_K}, [Q4_K_S] = {"q4_k_s", 14, HONE_Q4_K}, [Q4_K_M] = {"q4_k_m", 15, HONE_Q4_K},
-    [Q5_K_S] = {"q5_k_s", 16, HONE_Q5_K}, [Q5_K_M] = {"q5_k_m", 17, HONE_Q5_K}, [Q6_K] = {"q6_k", 18, HONE_Q6_K},
+    [Q4_0] = {"q4_0", 2, HONE_Q4_0},        [Q4_1] = {"q4_1", 3, HONE_Q4_1},
+    [Q5_0] = {"q5_0", 8, HONE_Q5_0},        [Q5_1] = {"q5_1", 9, HONE_Q5_1},
+    [Q8_0] = {"q8_0", 7, HONE_Q8_0},        [Q2_K] = {"q2_k", 10, HONE_Q2_K},
+    [Q2_K_S] = {"q2_k_s", 21, HONE_Q2_K},   [Q3_K_S] = {"q3_k_s", 11, HONE_Q3_K},
+    [Q3_K_M] = {"q3_k_m", 12, HONE_Q3_K},   [Q3_K_L] = {"q3_k_l", 13, HONE_Q3_K},
+    [Q4_K_S] = {"q4_k_s", 14, HONE_Q4_K},   [Q4_K_M] = {"q4_k_m", 15, HONE_Q4_K},
+    [Q5_K_S] = {"q5_k_s", 16, HONE_Q5_K},   [Q5_K_M] = {"q5_k_m", 17, HONE_Q5_K},
+    [Q6_K] = {"q6_k", 18, HONE_Q6_K},       [IQ4_NL] = {"iq4_nl", 25, HONE_IQ4_NL},
+    [IQ4_XS] = {"iq4_xs", 30, HONE_IQ4_XS}, [TQ1_0] = {"tq1_0", 36, HONE_TQ1_0},
+    [TQ2_0] = {"tq2_0", 37, HONE_TQ2_0},    [MXFP4_MOE] = {"mxfp4_moe", 38, HONE_MXFP4},
+    [NVFP4] = {"nvfp4", 39, HONE_NVFP4},    [Q1_0] = {"q1_0", 40, HONE_Q1_0},
+    [Q2_0] = {"q2_0", 41, HONE_Q2_0},
 };
 
 /* What people type for a mix, when they leave its size off. */
 static const struct {
     const char *name;
     enum mix_id mix;
-} aliases[] = {{"q3_k", Q3_K_M}, {"q4_k", Q4_K_M}, {"q5_k", Q5_K_M}};
+} aliases[] = {{"q3_k", Q3_K_M}, {"q4_k", Q4_K_M}, {"q5_k", Q5_K_M}, {"mxfp4", MXFP4_MOE}};
 
 const hone_mix *hone_mix_find(const char *name)
 {
@@ -55,11 +70,19 @@ static bool use_more_bits(unsigned layer, unsigned n_layers)
     return layer < eighth || layer >= 7 * n_layers / 8 || (layer - eighth) % 3 == 2;
 }
 
-static hone_dtype choose_output(hone_dtype base, const hone_mix_model *model, uint64_t row_nelems)
+static hone_dtype choose_output(enum mix_id id, hone_dtype base, const hone_mix_model *model, uint64_t row_nelems)
 {
-    if (model->falcon || row_nelems % hone_dtype_describe(base)->block_nelems != 0 || base == HONE_Q8_0)
+    if (id == MXFP4_MOE || model->falcon || row_nelems % hone_dtype_describe(base)->block_nelems != 0 ||
+        base == HONE_Q8_0)
         return HONE_Q8_0;
     return HONE_Q6_K;
+}
+
+static hone_dtype choose_token_embd(enum mix_id id, hone_dtype base, const hone_mix_model *model, uint64_t row_nelems)
+{
+    if (model->tied)
+        return choose_output(id, base, model, row_nelems);
+    return id == TQ1_0 || id == TQ2_0 || id == Q2_0 ? HONE_Q4_K : base;
 }
 
 static hone_dtype choose_attn_v(enum mix_id id, hone_dtype base, const hone_mix_model *model, unsigned layer)
@@ -73,6 +96,8 @@ static hone_dtype choose_attn_v(enum mix_id id, hone_dtype base, const hone_mix_
     else if (id == Q3_K_M)
         dtype = layer < 2 ? HONE_Q5_K : HONE_Q4_K;
     else if (id == Q3_K_L)
+        dtype = HONE_Q5_K;
+    else if ((id == IQ4_NL || id == IQ4_XS) && wide_groups)
         dtype = HONE_Q5_K;
     else if ((id == Q4_K_M || id == Q5_K_M) && use_more_bits(layer, model->n_layers))
         dtype = HONE_Q6_K;
@@ -109,6 +134,13 @@ static hone_dtype choose_ffn_down(enum mix_id id, hone_dtype base, const hone_mi
         return use_more_bits(layer, n) ? HONE_Q5_K : HONE_Q4_K;
     case Q5_K_M:
         return use_more_bits(layer, n) ? HONE_Q6_K : base;
+    case IQ4_NL:
+    case IQ4_XS:
+        return layer < n / 8 && !model->importance ? HONE_Q5_K : base;
+    case Q4_0: /* with importance the first layers can go astray in types without a minimum */
+        return layer < n / 8 && model->importance ? HONE_Q4_1 : base;
+    case Q5_0:
+        return layer < n / 8 && model->importance ? HONE_Q5_1 : base;
     default:
         return base;
     }
@@ -119,7 +151,8 @@ static hone_dtype choose_attn_output(enum mix_id id, hone_dtype base, const hone
     if (model->falcon)
         return id == Q3_K_L ? HONE_Q4_K : base;
     if (model->n_experts == 8) {
-        const bool small = id == Q2_K || id == Q3_K_S || id == Q3_K_M || id == Q4_K_S || id == Q4_K_M;
+        const bool small =
+            id == Q2_K || id == Q3_K_S || id == Q3_K_M || id == Q4_K_S || id == Q4_K_M || id == IQ4_NL || id == IQ4_XS;
         return small ? HONE_Q5_K : base;
     }
     switch (id) {
@@ -137,12 +170,16 @@ static hone_dtype choose_attn_output(enum mix_id id, hone_dtype base, const hone
 hone_dtype hone_mix_choose(const hone_mix *mix, const hone_mix_model *model, const hone_mix_tensor *tensor)
 {
     const enum mix_id id = (enum mix_id)(mix - mixes);
-    const hone_dtype base = mix->dtype;
+    const bool is_end = tensor->role == HONE_ROLE_OUTPUT || (tensor->role == HONE_ROLE_TOKEN_EMBD && model->tied);
+    /* Experts are most of such a model; all else is too little to save on. */
+    const hone_dtype base = id != MXFP4_MOE || tensor->stacked || is_end ? mix->dtype : HONE_Q8_0;
+    if (id == MXFP4_MOE && !is_end)
+        return base;
     switch (tensor->role) {
     case HONE_ROLE_OUTPUT:
-        return choose_output(base, model, tensor->row_nelems);
+        return choose_output(id, base, model, tensor->row_nelems);
     case HONE_ROLE_TOKEN_EMBD:
-        return model->tied ? choose_output(base, model, tensor->row_nelems) : base;
+        return choose_token_embd(id, base, model, tensor->row_nelems);
     case HONE_ROLE_ATTN_V:
     case HONE_ROLE_ATTN_QKV: /* a fused matrix is as sensitive as the v in it; llama.cpp's own qkv rule is unreachable
                               */
@@ -166,6 +203,10 @@ hone_dtype hone_mix_fallback(hone_dtype dtype, uint64_t row_nelems)
     switch (dtype) {
     case HONE_Q2_K:
     case HONE_Q3_K:
+    case HONE_TQ1_0:
+    case HONE_TQ2_0:
+    case HONE_Q1_0:
+    case HONE_Q2_0:
         smaller = HONE_Q4_0;
         break;
     case HONE_Q4_K:
@@ -176,6 +217,10 @@ hone_dtype hone_mix_fallback(hone_dtype dtype, uint64_t row_nelems)
         break;
     case HONE_Q6_K:
         smaller = HONE_Q8_0;
+        break;
+    case HONE_IQ4_XS:
+    case HONE_NVFP4:
+        smaller = HONE_IQ4_NL;
         break;
     default:
         break;

@@ -44,6 +44,7 @@ typedef struct hone_mix_model {
     unsigned n_layers, n_heads, n_kv_heads, n_experts;
     bool tied; /* token_embd is also the output matrix */
     bool falcon;
+    bool importance; /* an importance matrix is at hand */
 } hone_mix_model;
 
 /* One matrix to choose for. layer is 0 outside blocks. */
@@ -51,6 +52,7 @@ typedef struct hone_mix_tensor {
     hone_role role;
     unsigned layer;
     uint64_t row_nelems;
+    bool stacked; /* several matrices in one tensor: a layer's experts */
 } hone_mix_tensor;
 
 /* hone_mix_choose() returns the type of a matrix before any fallback for its row length. */

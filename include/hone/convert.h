@@ -34,6 +34,8 @@ typedef struct hone_convert_options {
     bool saturate;               /* under "f16", clamp values beyond its range instead of refusing them */
     const hone_type_rule *rules; /* the first that matches wins */
     size_t n_rules;
+    hone_dtype output_dtype; /* of the output matrix, token_embd's too where they are one; HONE_INVALID: as type says */
+    hone_dtype embedding_dtype; /* of token_embd; goes before output_dtype. HONE_INVALID: as type says */
     /*
      * What to write: "gguf" (also when NULL), one file; "safetensors", a directory in the layout of Hugging Face: the
      * source's tensors under their own names, config.json and tokenizer files beside them. Its types are "f32", "f16",

@@ -45,7 +45,7 @@ TYPES = {
     "iq1_m": (29, 256, 56, "iq1_m"),
 }
 # Types that hone decodes and does not encode.
-READ_ONLY = {"q1_0","q2_0","iq4_nl","iq4_xs","mxfp4","nvfp4","tq1_0","tq2_0","q8_k", "iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m"}
+READ_ONLY = {"q8_k", "iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m"}
 NCOLS = 2048
 
 

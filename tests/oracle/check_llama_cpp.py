@@ -20,7 +20,8 @@ SILENT = llama_cpp.llama_log_callback(lambda *_: None)
 MIXES = {
     "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_k": 10, "q3_k_s": 11, "q3_k_m": 12, "q3_k_l": 13,
     "q4_k_s": 14, "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18,
-}  # q2_k_s too, but llama.cpp refuses it without an importance matrix
+    "iq4_nl": 25, "iq4_xs": 30, "tq1_0": 36, "tq2_0": 37, "mxfp4_moe": 38, "q1_0": 40,
+}  # q2_0 too, but the gguf package does not know it; q2_k_s too, but llama.cpp refuses it without an importance matrix
 
 
 def check(ok, text):

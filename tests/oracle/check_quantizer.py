@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""Type choices and bytes of llama.cpp's quantizer on made-up models: many layers, shared heads, experts; with an
+importance matrix and without."""
+import argparse
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import gguf
+import llama_cpp
+
+SILENT = llama_cpp.llama_log_callback(lambda *_: None)
+MIXES = {
+    "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_k": 10, "q3_k_s": 11, "q3_k_m": 12, "q3_k_l": 13,
+    "q4_k_s": 14, "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18, "q2_k_s": 21, "iq4_nl": 25, "iq4_xs": 30,
+    "tq1_0": 36, "tq2_0": 37, "mxfp4_moe": 38, "q1_0": 40,
+}
+passed = failed = 0
+
+
+def check(ok, text):
+    global passed, failed
+    passed, failed = passed + bool(ok), failed + (not ok)
+    print(("ok   " if ok else "FAIL ") + text, flush=True)
+
+
+def write_model(path, rng, layers, heads, kv_heads, width, ff, experts=0, tied=False):
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_context_length(128)
+    w.add_embedding_length(width)
+    w.add_block_count(layers)
+    w.add_feed_forward_length(ff)
+    w.add_head_count(heads)
+    w.add_head_count_kv(kv_heads)
+    w.add_layer_norm_rms_eps(1e-5)
+    w.add_rope_dimension_count(width // heads)
+    if experts:
+        w.add_expert_count(experts)
+        w.add_expert_used_count(2)
+    w.add_tokenizer_model("no_vocab")
+    w.add_vocab_size(64)
+    shapes = {}
+
+    def add(name, *shape):
+        shapes[name] = shape
+        w.add_tensor(name, (rng.standard_t(5, shape) * 0.05).astype(np.float32))
+
+    add("token_embd.weight", 64, width)
+    if not tied:
+        add("output.weight", 64, width)
+    add("output_norm.weight", width)
+    kv = width // heads * kv_heads
+    for i in range(layers):
+        p = f"blk.{i}."
+        add(p + "attn_norm.weight", width)
+        add(p + "ffn_norm.weight", width)
+        for name, rows in (("attn_q", width), ("attn_k", kv), ("attn_v", kv), ("attn_output", width)):
+            add(p + name + ".weight", rows, width)
+        if experts:
+            add(p + "ffn_gate_inp.weight", experts, width)
+            add(p + "ffn_gate_exps.weight", experts, ff, width)
+            add(p + "ffn_up_exps.weight", experts, ff, width)
+            add(p + "ffn_down_exps.weight", experts, width, ff)
+        else:
+            add(p + "ffn_gate.weight", ff, width)
+            add(p + "ffn_up.weight", ff, width)
+            add(p + "ffn_down.weight", width, ff)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    return shapes
+
+
+def make_sums(rng, shapes):
+    """in_sum2 (n_mat, n_cols) and counts (n_mat) of every matrix but the embedding."""
+    out = {}
+    for name, shape in sorted(shapes.items()):
+        if len(shape) < 2 or name.startswith("token_embd") or "gate_inp" in name:
+            continue
+        n_mat = shape[0] if len(shape) == 3 else 1
+        counts = rng.integers(1, 4000, n_mat).astype(np.float32)
+        sums = (rng.standard_normal((n_mat, shape[-1])) ** 2).astype(np.float32) * counts[:, None]
+        out[name] = (sums, counts)
+    return out
+
+
+def write_imatrix(path, sums, datasets=("calibration.txt",), chunks=7, with_tensors=True):
+    w = gguf.GGUFWriter(path, "imatrix")
+    w.add_type("imatrix")
+    w.add_array("imatrix.datasets", list(datasets))
+    w.add_uint32("imatrix.chunk_count", chunks)
+    w.add_uint32("imatrix.chunk_size", 512)
+    for name, (total, counts) in sums.items():
+        w.add_tensor(name + ".in_sum2", total)
+        w.add_tensor(name + ".counts", counts.reshape(-1, 1))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def write_legacy(path, sums, dataset=b"calibration.txt", chunks=7):
+    """Values are means times the number of calls, one number of calls for all experts."""
+    with open(path, "wb") as f:
+        f.write(np.int32(len(sums)).tobytes())
+        for name, (total, counts) in sums.items():
+            values = (total / counts[:, None]).astype(np.float32).ravel() * np.float32(chunks)
+            f.write(np.int32(len(name)).tobytes() + name.encode() + np.int32(chunks).tobytes() +
+                    np.int32(values.size).tobytes() + values.tobytes())
+        f.write(np.int32(chunks).tobytes() + np.int32(len(dataset)).tobytes() + dataset)
+
+
+def llama_imatrix(means):
+    """The structures that llama_model_quantize() takes; the second result keeps them alive."""
+    entries = (llama_cpp.llama_model_imatrix_data * (len(means) + 1))()
+    keep = []
+    for entry, (name, values) in zip(entries, means.items()):
+        values = np.ascontiguousarray(values, np.float32)
+        keep.append((name.encode(), values))
+        entry.name = keep[-1][0]
+        entry.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        entry.size = values.size
+    return entries, keep
+
+
+def read_tensors(path):
+    return {t.name: (t.tensor_type.name, t.data.tobytes()) for t in gguf.GGUFReader(path).tensors}
+
+
+def compare(args, what, source, mix, tmp, means=None, imatrix=None, words=(), **params):
+    theirs, ours = os.path.join(tmp, "theirs.gguf"), os.path.join(tmp, "ours.gguf")
+    p = llama_cpp.llama_model_quantize_default_params()
+    p.ftype, p.nthread = MIXES[mix], 2
+    for key, value in params.items():
+        setattr(p, key, value)
+    if means is not None:
+        entries, keep = llama_imatrix(means)
+        p.imatrix = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
+    if llama_cpp.llama_model_quantize(source.encode(), theirs.encode(), ctypes.byref(p)) != 0:
+        if mix == "q2_k_s" and means is None:
+            return  # llama.cpp refuses it without importance
+        check(False, f"{what} {mix}: llama.cpp's quantizer failed")
+        return
+    if imatrix:
+        words = (*words, "--imatrix", imatrix)
+    done = subprocess.run([args.hone, "quantize", source, "-o", ours, "--type", mix, "--force", "--search", "reference",
+                           "--quiet", *words], capture_output=True, text=True)
+    if done.returncode != 0:
+        check(False, f"{what} {mix}: {done.stderr.strip()}")
+        return
+    a, b = read_tensors(theirs), read_tensors(ours)
+    types = [n for n in a if n not in b or a[n][0] != b[n][0]]
+    differ = [n for n in a if a[n] != b.get(n)]
+    text = f"{what} {mix}: {len(a)} tensors ({', '.join(sorted({t for t, _ in a.values()}))}) byte-equal"
+    if types:
+        text += f"; other types: {[(n, a[n][0], b.get(n, ['none'])[0]) for n in types[:3]]}"
+    check(a.keys() == b.keys() and not differ, text + (f"; differ: {differ[:3]}" if differ else ""))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lib")
+    parser.add_argument("--hone", required=True)
+    parser.add_argument("--mix", action="append")
+    args = parser.parse_args()
+    llama_cpp.llama_log_set(SILENT, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    rng = np.random.default_rng(20260101)
+    models = {
+        "16 layers, 4 heads a key": dict(layers=16, heads=8, kv_heads=2, width=256, ff=256),
+        "17 layers, tied": dict(layers=17, heads=4, kv_heads=4, width=256, ff=256, tied=True),
+        "8 experts": dict(layers=8, heads=4, kv_heads=2, width=256, ff=256, experts=8),
+        "4 experts": dict(layers=8, heads=4, kv_heads=1, width=256, ff=256, experts=4),
+        "rows of 96": dict(layers=8, heads=4, kv_heads=1, width=96, ff=160),
+    }
+    with tempfile.TemporaryDirectory() as tmp:
+        for what, shape in models.items():
+            source = os.path.join(tmp, "model.gguf")
+            sums = make_sums(rng, write_model(source, rng, **shape))
+            means = {n: s / c[:, None] for n, (s, c) in sums.items()}
+            new, old = os.path.join(tmp, "imatrix.gguf"), os.path.join(tmp, "imatrix.dat")
+            write_imatrix(new, sums)
+            write_legacy(old, sums)
+            for mix in args.mix or MIXES:
+                if mix == "q1_0" and shape["width"] % 128:
+                    continue  # llama.cpp has no type to fall back to
+                compare(args, what, source, mix, tmp)
+                compare(args, what + ", imatrix", source, mix, tmp, means, new)
+            if not args.mix:
+                both = dict(output_tensor_type=6, token_embedding_type=2)
+                for mix in ("q4_k_m", "mxfp4_moe"):
+                    compare(args, what + ", types of ends", source, mix, tmp, **both,
+                            words=("--output-type", "q5_0", "--embedding-type", "q4_0"))
+                    compare(args, what + ", type of output", source, mix, tmp, output_tensor_type=6,
+                            words=("--output-type", "q5_0"))
+                    compare(args, what + ", pure, types of ends", source, mix, tmp, **both, pure=True,
+                            words=("--pure", "--output-type", "q5_0", "--embedding-type", "q4_0"))
+                legacy = {n: (m * np.float32(7)).astype(np.float32) / np.float32(7) for n, m in means.items()}
+                for mix in ("q4_0", "iq4_xs", "q4_k_m"):
+                    compare(args, what + ", imatrix.dat", source, mix, tmp, legacy, old)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
