@@ -234,7 +234,6 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
     plan->target = target;
     plan->search = opts->search;
     plan->saturate = opts->saturate;
-    plan->header = hone_gguf_new();
     hone_status status = build(ctx, plan, opts, err);
     if (status != HONE_OK) {
         hone_plan_free(plan);

@@ -63,7 +63,7 @@ struct hone_plan {
     const hone_checkpoint *src;
     const hone_target *target;
     hone_arena arena;
-    hone_gguf_header *header; /* metadata in GGUF's terms */
+    hone_gguf_header *header; /* of a GGUF file; else NULL */
     hone_planned_tensor *tensors;
     size_t n_tensors, cap_tensors;
     hone_mix_model model; /* filled by the family */
