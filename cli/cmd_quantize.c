@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hone quantize: any source to quantized GGUF, without an intermediate file. */
+/* hone quantize: any source to quantized GGUF or safetensors, without an intermediate file. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -43,6 +43,42 @@ static void free_rules(hone_type_rule *rules, size_t n)
     free(rules);
 }
 
+/* How --to other than gguf was asked for. */
+struct grid_words {
+    const char *to, *group, *scale;
+    size_t bits;
+    bool symmetric;
+};
+
+/* Fills in the grid of a directory of quantized safetensors. Returns 0 or an exit code. */
+static int parse_grid(const struct grid_words *w, hone_convert_options *convert)
+{
+    static const char *const targets[] = {"compressed-tensors", "gptq", "awq", "mlx"};
+    enum { N_TARGETS = sizeof targets / sizeof targets[0], MLX = 3 };
+    size_t t = 0;
+    while (t < N_TARGETS && strcasecmp(w->to, targets[t]) != 0)
+        t++;
+    if (t == N_TARGETS)
+        return hone_cli_usage_error("quantize", "unknown format \"%s\": gguf, compressed-tensors, gptq, awq or mlx",
+                                    w->to);
+    hone_grid_options *grid = &convert->grid;
+    char *end = NULL;
+    const unsigned long group = w->group ? strtoul(w->group, &end, 10) : t == MLX ? 64 : 128;
+    if (w->group && strcasecmp(w->group, "row") == 0)
+        grid->group = 0;
+    else if ((w->group && (*end || end == w->group)) || group == 0 || group > 1 << 20)
+        return hone_cli_usage_error("quantize", "--group \"%s\": 16, 32, 64, 128, 256 or row", w->group);
+    else
+        grid->group = (uint32_t)group;
+    grid->bits = w->bits ? (unsigned)(w->bits < 99 ? w->bits : 99) : 4;
+    grid->symmetric = w->symmetric;
+    grid->scale = w->scale ? hone_dtype_from_name(w->scale) : HONE_INVALID;
+    if (w->scale && grid->scale != HONE_F16 && grid->scale != HONE_BF16 && grid->scale != HONE_F32)
+        return hone_cli_usage_error("quantize", "--scale-type \"%s\": f16, bf16 or f32", w->scale);
+    convert->to = targets[t];
+    return 0;
+}
+
 static int run(const hone_cli_globals *globals, hone_cli_job *job, const hone_cli_list *rule_texts)
 {
     hone_type_rule *rules = hone_cli_alloc(rule_texts->n, sizeof *rules);
@@ -63,8 +99,13 @@ int hone_cmd_quantize(int argc, char **argv)
     const char *out = NULL, *type = NULL, *search = "reference", *output_type = NULL, *embedding_type = NULL;
     bool dry_run = false, restart = false, pure = false;
     hone_cli_list rules = {.n = 0};
+    struct grid_words grid = {.to = "gguf"};
+    uint64_t shard_nbytes = 0;
     const hone_cli_option options[] = {
-        {'o', "output", "OUT", "the file to write", HONE_CLI_TEXT, &out},
+        {'o', "output", "OUT", "the file to write, or the directory", HONE_CLI_TEXT, &out},
+        {0, "to", "FORMAT",
+         "gguf (default): one file, with --type; compressed-tensors, gptq, awq,\nmlx: a directory, with --bits",
+         HONE_CLI_TEXT, &grid.to},
         {0, "type", "TYPE",
          "q2_k_s, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s,\nq5_k_m, q6_k, q4_0, q4_1, q5_0, q5_1, q8_0, "
          "iq4_nl, iq4_xs,\ntq1_0, tq2_0, mxfp4_moe, nvfp4, q1_0, q2_0",
@@ -76,15 +117,29 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "output-type", "TYPE", "store the output matrix as TYPE", HONE_CLI_TEXT, &output_type},
         {0, "embedding-type", "TYPE", "store the token embedding as TYPE", HONE_CLI_TEXT, &embedding_type},
         {0, "search", "HOW", "reference (default): the codes llama.cpp's quantizer chooses", HONE_CLI_TEXT, &search},
+        {0, "bits", "N", "bits of a code: 2, 3, 4 (default), 5, 6, 8; gptq 2, 3, 4, 8; awq 4", HONE_CLI_COUNT,
+         &grid.bits},
+        {0, "group", "N", "columns that share a scale: 16, 32, 64, 128 (default; mlx 64), 256,\nor row", HONE_CLI_TEXT,
+         &grid.group},
+        {0, "symmetric", NULL, "no zeros: the middle code is 0 (compressed-tensors, gptq)", HONE_CLI_FLAG,
+         &grid.symmetric},
+        {0, "scale-type", "TYPE",
+         "type of scales and of what is not quantized: f16, bf16, f32\n(default: bf16 if the weights are, else f16)",
+         HONE_CLI_TEXT, &grid.scale},
+        {0, "shard-size", "SIZE", "start a new safetensors file before one grows beyond SIZE\n(default 5GB)",
+         HONE_CLI_SIZE, &shard_nbytes},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG, &restart},
         {0, "dry-run", NULL, "print the plan, write nothing", HONE_CLI_FLAG, &dry_run},
     };
     const hone_cli_spec spec = {
         .command = "quantize",
-        .synopsis = "SRC -o OUT --type TYPE [--pure] [--tensor-type REGEX=TYPE]...",
-        .about = "Writes any source as a quantized GGUF file in one pass. SRC is a Hugging Face directory, a\n"
-                 ".safetensors file with --config, or a .gguf file. Under a type that ends in _s, _m or _l some\n"
-                 "tensors are stored wider, as llama.cpp does; --dry-run shows which.\n",
+        .synopsis = "SRC -o OUT (--type TYPE [--pure] [--tensor-type REGEX=TYPE]... | --to FORMAT --bits N --group N)",
+        .about =
+            "Writes any source as a quantized GGUF file in one pass. SRC is a Hugging Face directory, a\n"
+            ".safetensors file with --config, or a .gguf file. Under a type that ends in _s, _m or _l some\n"
+            "tensors are stored wider, as llama.cpp does; --dry-run shows which.\n"
+            "With --to, a directory of safetensors whose linear layers are codes with a scale, and mostly a zero,\n"
+            "for each group of columns, as the tool of that name writes it.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .positionals = {"SRC"},
@@ -97,8 +152,15 @@ int hone_cmd_quantize(int argc, char **argv)
         return code;
     if (!out && !dry_run)
         return hone_cli_usage_error("quantize", "-o OUT is missing");
-    if (!type)
+    const bool gguf = strcasecmp(grid.to, "gguf") == 0;
+    if (gguf && !type)
         return hone_cli_usage_error("quantize", "--type TYPE is missing");
+    if (gguf && (grid.bits || grid.group || grid.symmetric || grid.scale || shard_nbytes))
+        return hone_cli_usage_error("quantize",
+                                    "--bits, --group, --symmetric, --scale-type and --shard-size go with --to");
+    if (!gguf && (type || pure || rules.n))
+        return hone_cli_usage_error("quantize", "--type, --pure and --tensor-type are for gguf; %s takes --bits",
+                                    grid.to);
     if (strcasecmp(search, "reference") != 0)
         return hone_cli_usage_error("quantize", "unknown search \"%s\": this version has reference", search);
     job.out = out;
@@ -108,5 +170,8 @@ int hone_cmd_quantize(int argc, char **argv)
     code = parse_type("output-type", output_type, &job.convert.output_dtype);
     if (code == 0)
         code = parse_type("embedding-type", embedding_type, &job.convert.embedding_dtype);
+    if (code == 0 && !gguf)
+        code = parse_grid(&grid, &job.convert);
+    job.convert.shard_nbytes = shard_nbytes;
     return code ? code : run(&globals, &job, &rules);
 }

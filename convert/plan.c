@@ -9,13 +9,14 @@
 #include "base/arith.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "convert/grid_parts.h"
 #include "convert/plan_impl.h"
 #include "convert/target.h"
 #include "formats/decode.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
-enum { TARGET_CHUNK_NELEMS = 1 << 18 };
+enum { TARGET_CHUNK_NELEMS = 1 << 18, TARGET_GRID_CHUNK_NELEMS = 1 << 20 };
 
 HONE_PRINTF(2, 0)
 static hone_status format_name(hone_plan *plan, const char *format, va_list args, const char **out, hone_error *err)
@@ -131,17 +132,33 @@ hone_status hone_plan_settle_rows(hone_planned_tensor *t, hone_error *err)
     return HONE_OK;
 }
 
+/* A part of a weight: its size is that of its shape; the source is read once, for the codes. */
+static hone_status settle_part(hone_plan *plan, hone_planned_tensor *t, hone_error *err)
+{
+    hone_tensor stored = {.dtype = t->dtype, .n_dims = t->n_dims};
+    memcpy(stored.shape, t->shape, sizeof stored.shape);
+    if (hone_tensor_measure(&stored))
+        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "too large");
+    t->nbytes = stored.nbytes;
+    plan->input_nbytes += t->part == HONE_PART_CODES ? t->source->nbytes : 0;
+    return HONE_OK;
+}
+
 static hone_status settle_tensors(const hone_context *ctx, hone_plan *plan, const hone_type_choice *choice,
                                   hone_error *err)
 {
     for (size_t i = 0; i < plan->n_tensors; i++) {
         hone_planned_tensor *t = &plan->tensors[i];
         HONE_TRY(plan->target->settle(ctx, plan, choice, t, err));
+        if (t->weight) {
+            HONE_TRY(settle_part(plan, t, err));
+            continue;
+        }
         hone_status status = hone_dtype_row_nbytes(t->dtype, t->row_nelems, &t->row_nbytes);
         if (status != HONE_OK || !hone_mul_u64(t->row_nbytes, t->n_rows, &t->nbytes))
             return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "too large");
         plan->input_nbytes += t->source ? t->source->nbytes : 0;
-        if (t->any_value && t->dtype == t->source->dtype)
+        if (t->bytes || (t->any_value && t->dtype == t->source->dtype))
             continue; /* copied, never decoded */
         if (!hone_encoder(t->dtype, plan->search, ctx->cpu))
             return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name, "nothing encodes %s",
@@ -169,6 +186,11 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
     if (recipe && opts->embedding_dtype != HONE_INVALID)
         (void)json_object_set_new(recipe, "embedding_type",
                                   json_string(hone_dtype_describe(opts->embedding_dtype)->name));
+    if (recipe && plan->n_weights) {
+        json_t *grid = json_pack("{s:s, s:i, s:i, s:b}", "to", plan->target->name, "bits", (int)plan->grid.bits,
+                                 "group", (int)plan->grid_group, "symmetric", (int)plan->grid.symmetric);
+        (void)json_object_set_new(recipe, "grid", grid);
+    }
     char *text = recipe ? json_dumps(recipe, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     *out = text ? hone_arena_copy(&plan->arena, text, strlen(text)) : NULL;
     free(text);
@@ -182,16 +204,20 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     uint64_t widest = 0;
     const hone_planned_tensor *widest_tensor = NULL;
     for (size_t i = 0; i < plan->n_tensors; i++) {
-        if (plan->tensors[i].row_nelems <= widest)
+        const hone_planned_tensor *t = &plan->tensors[i];
+        const uint64_t nelems = t->row_nelems * (t->weight ? HONE_GRID_ROWS_UNIT : 1); /* the least chunk */
+        if (nelems <= widest)
             continue;
-        widest = plan->tensors[i].row_nelems;
-        widest_tensor = &plan->tensors[i];
+        widest = nelems;
+        widest_tensor = t;
     }
     enum {
         BYTES_PER_ELEMENT = 8 + 4 + 4 + 4
     }; /* the widest source, f32 before and after a transpose, the widest target */
     const uint64_t per_thread = ctx->memory_nbytes / (unsigned)ctx->n_threads / BYTES_PER_ELEMENT;
-    uint64_t nelems = per_thread < TARGET_CHUNK_NELEMS ? per_thread : TARGET_CHUNK_NELEMS;
+    /* Chunks that are written in short runs want to be large. */
+    const uint64_t target = plan->n_weights ? TARGET_GRID_CHUNK_NELEMS : TARGET_CHUNK_NELEMS;
+    uint64_t nelems = per_thread < target ? per_thread : target;
     plan->n_threads = ctx->n_threads;
     if (nelems < widest) { /* a chunk is at least a row; fewer threads if that is what it takes */
         const uint64_t fits = ctx->memory_nbytes / (widest * BYTES_PER_ELEMENT);
@@ -208,8 +234,12 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     return HONE_OK;
 }
 
-static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts, hone_error *err)
+static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_convert_options *given, hone_error *err)
 {
+    hone_convert_options complete = *given;
+    const hone_convert_options *opts = &complete;
+    if (plan->target->prepare)
+        HONE_TRY(plan->target->prepare(plan, &complete, err));
     hone_type_choice *choice = NULL;
     HONE_TRY(hone_type_choice_new(opts, &choice, err));
     hone_status status = plan->target->plan(ctx, plan, err);
@@ -239,7 +269,6 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
     plan->target = target;
     plan->search = opts->search;
     plan->saturate = opts->saturate;
-    plan->header = hone_gguf_new();
     hone_status status = build(ctx, plan, opts, err);
     if (status != HONE_OK) {
         hone_plan_free(plan);
@@ -258,6 +287,7 @@ void hone_plan_free(hone_plan *plan)
         hone_release(plan->files[i].header);
     hone_release(plan->files);
     hone_release(plan->sidecars);
+    hone_release(plan->weights);
     hone_release(plan->tensors);
     hone_arena_deinit(&plan->arena);
     hone_release(plan);
@@ -269,7 +299,7 @@ hone_plan_totals hone_plan_describe(const hone_plan *plan)
     for (size_t i = 0; i < plan->n_files; i++)
         output_nbytes += plan->files[i].nbytes;
     for (size_t i = 0; i < plan->n_tensors; i++) {
-        nelems += plan->tensors[i].n_rows * plan->tensors[i].row_nelems;
+        nelems += plan->tensors[i].bytes ? 0 : plan->tensors[i].n_rows * plan->tensors[i].row_nelems;
         nbytes += plan->tensors[i].nbytes;
     }
     return (hone_plan_totals){
@@ -297,7 +327,9 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
         .offset = t->offset,
         .nbytes = t->nbytes,
         .source = t->source ? t->source->name : "",
-        .transform = t->source ? order_names[t->order] : "computed",
+        .transform = !t->source  ? "computed"
+                     : t->weight ? "quantize"
+                                 : order_names[t->order],
         .why = t->why,
     };
     memcpy(out.shape, t->shape, sizeof out.shape);

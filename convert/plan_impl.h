@@ -13,6 +13,7 @@
 #include "base/run_context.h"
 #include "formats/gguf_writer.h"
 #include "hone/convert.h"
+#include "quantize/group_grid.h"
 #include "quantize/mix.h"
 
 /* In which order the rows of the source appear in the output. */
@@ -31,6 +32,9 @@ typedef struct hone_planned_tensor {
     const char *name;          /* in the output; arena */
     const hone_tensor *source; /* NULL: the values are in constant */
     const float *constant;     /* arena */
+    const void *bytes;         /* not NULL: its elements as they are stored, and there is no source; arena */
+    size_t weight;             /* not 0: a part of plan->weights[weight - 1], whose codes stand for all parts */
+    unsigned part;             /* hone_grid_part */
     hone_row_order order;
     uint32_t n_heads; /* of INTERLEAVE_HALVES */
     bool keep_f32;    /* always stored as F32 */
@@ -63,7 +67,7 @@ struct hone_plan {
     const hone_checkpoint *src;
     const hone_target *target;
     hone_arena arena;
-    hone_gguf_header *header; /* metadata in GGUF's terms */
+    hone_gguf_header *header; /* of a GGUF file; else NULL */
     hone_planned_tensor *tensors;
     size_t n_tensors, cap_tensors;
     hone_mix_model model; /* filled by the family */
@@ -74,6 +78,10 @@ struct hone_plan {
     size_t n_files, cap_files;
     struct hone_sidecar *sidecars; /* of a directory */
     size_t n_sidecars, cap_sidecars;
+    struct hone_grid_weight *weights; /* group-quantized ones */
+    size_t n_weights, cap_weights;
+    hone_grid grid;
+    uint32_t grid_group; /* 0: a whole row */
     uint64_t input_nbytes;
     size_t chunk_nelems; /* rows are worked on in chunks of about this many elements */
     int n_threads;

@@ -12,12 +12,14 @@
 
 static uint64_t source_row_nbytes(const hone_planned_tensor *t)
 {
+    if (t->bytes)
+        return hone_dtype_describe(t->dtype)->block_nbytes;
     return t->source && t->n_rows ? t->source->nbytes / t->n_rows : 0;
 }
 
 bool hone_rows_are_raw(const hone_planned_tensor *t)
 {
-    return t->source && t->order != HONE_ROWS_TRANSPOSE;
+    return t->bytes || (t->source && t->order != HONE_ROWS_TRANSPOSE);
 }
 
 size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows)
@@ -91,6 +93,11 @@ static hone_status read_columns(const hone_context *ctx, const hone_plan *plan, 
 hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, uint64_t row,
                            uint64_t nrows, void *raw, float *dst, hone_error *err)
 {
+    if (t->bytes) {
+        const size_t size = (size_t)source_row_nbytes(t);
+        memcpy(raw, (const char *)t->bytes + row * size, (size_t)nrows * size);
+        return HONE_OK;
+    }
     if (!t->source) {
         memcpy(dst, t->constant + row * t->row_nelems, (size_t)(nrows * t->row_nelems) * sizeof *dst);
         return HONE_OK;

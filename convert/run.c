@@ -11,6 +11,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/parallel.h"
+#include "convert/grid_parts.h"
 #include "convert/journal.h"
 #include "convert/output.h"
 #include "convert/output_guard.h"
@@ -47,8 +48,9 @@ struct job {
 
 static uint64_t chunk_rows(const hone_plan *plan, const hone_planned_tensor *t)
 {
-    const uint64_t rows = plan->chunk_nelems / t->row_nelems;
-    return rows ? rows : 1;
+    const uint64_t unit = t->weight ? HONE_GRID_ROWS_UNIT : 1;
+    const uint64_t rows = plan->chunk_nelems / t->row_nelems / unit * unit;
+    return rows ? rows : unit;
 }
 
 static hone_status cut_chunks(struct job *job, hone_error *err)
@@ -57,8 +59,8 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
     size_t n = 0;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const uint64_t rows = chunk_rows(plan, &plan->tensors[i]);
-        n += (size_t)((plan->tensors[i].n_rows + rows - 1) / rows); /* none for an empty tensor */
-        job->total_nbytes += plan->tensors[i].nbytes;
+        n += (size_t)((plan->tensors[i].n_rows + rows - 1) / rows); /* none for an empty tensor, or scales and zeros */
+        job->total_nbytes += plan->tensors[i].nbytes; /* parts of weights included: chunks hold all of them */
     }
     job->chunks = hone_alloc(n, sizeof *job->chunks);
     if (!job->chunks)
@@ -85,7 +87,9 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
         const size_t need_raw = hone_row_reader_nbytes(t, rows);
         raw = need_raw > raw ? need_raw : raw;
         values = rows * t->row_nelems > values ? (size_t)(rows * t->row_nelems) : values;
-        encoded = rows * t->row_nbytes > encoded ? (size_t)(rows * t->row_nbytes) : encoded;
+        const size_t need_encoded =
+            t->weight ? hone_grid_chunk_nbytes(&plan->weights[t->weight - 1], rows) : (size_t)(rows * t->row_nbytes);
+        encoded = need_encoded > encoded ? need_encoded : encoded;
     }
     job->workspaces = hone_calloc((size_t)plan->n_threads, sizeof *job->workspaces);
     if (!job->workspaces)
@@ -107,22 +111,54 @@ static void clamp_to_f16(float *x, size_t n)
         x[i] = x[i] > 65504.0f ? 65504.0f : x[i] < -65504.0f ? -65504.0f : x[i];
 }
 
-/* Where a chunk lies in the output. */
-static uint64_t chunk_offset(const struct job *job, const struct chunk *chunk)
+/* Where a chunk lies in the output; returns the number of pieces. */
+static unsigned chunk_pieces(const struct job *job, const struct chunk *chunk, hone_piece pieces[HONE_N_PARTS])
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    return t->offset + chunk->row * t->row_nbytes;
+    if (t->weight)
+        return hone_grid_pieces(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, pieces);
+    pieces[0] = (hone_piece){.offset = t->offset + chunk->row * t->row_nbytes,
+                             .n_runs = 1,
+                             .run_nbytes = (size_t)(chunk->nrows * t->row_nbytes)};
+    return 1;
 }
 
 static size_t chunk_nbytes(const struct job *job, const struct chunk *chunk)
 {
-    return (size_t)(chunk->nrows * job->plan->tensors[chunk->tensor].row_nbytes);
+    hone_piece pieces[HONE_N_PARTS];
+    const unsigned n = chunk_pieces(job, chunk, pieces);
+    return pieces[n - 1].at + pieces[n - 1].n_runs * pieces[n - 1].run_nbytes;
+}
+
+static hone_status write_chunk(const struct job *job, const struct chunk *chunk, const void *bytes, hone_error *err)
+{
+    hone_piece pieces[HONE_N_PARTS];
+    const unsigned n = chunk_pieces(job, chunk, pieces);
+    for (unsigned p = 0; p < n; p++)
+        for (size_t i = 0; i < pieces[p].n_runs; i++)
+            HONE_TRY(hone_writer_write(job->writer, pieces[p].offset + i * pieces[p].stride,
+                                       (const char *)bytes + pieces[p].at + i * pieces[p].run_nbytes,
+                                       pieces[p].run_nbytes, err));
+    return HONE_OK;
+}
+
+static hone_status read_chunk(const struct job *job, const struct chunk *chunk, void *bytes, hone_error *err)
+{
+    hone_piece pieces[HONE_N_PARTS];
+    const unsigned n = chunk_pieces(job, chunk, pieces);
+    for (unsigned p = 0; p < n; p++)
+        for (size_t i = 0; i < pieces[p].n_runs; i++)
+            HONE_TRY(hone_writer_read(job->writer, pieces[p].offset + i * pieces[p].stride,
+                                      (char *)bytes + pieces[p].at + i * pieces[p].run_nbytes, pieces[p].run_nbytes,
+                                      err));
+    return HONE_OK;
 }
 
 /* Nothing is encoded when rows keep their type: copying keeps every bit as it is. */
 static const void *chunk_bytes(const struct workspace *w, const hone_planned_tensor *t)
 {
-    return hone_rows_are_raw(t) && t->source->dtype == t->dtype ? w->raw : w->encoded;
+    const bool kept = t->bytes || (t->source && t->source->dtype == t->dtype && !t->weight);
+    return kept && hone_rows_are_raw(t) ? w->raw : w->encoded;
 }
 
 static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
@@ -135,7 +171,10 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
 
     const size_t row_nelems = (size_t)t->row_nelems;
     const void *bytes = chunk_bytes(w, t);
-    if (bytes == w->encoded) {
+    if (t->weight) {
+        hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL,
+                              w->encoded);
+    } else if (bytes == w->encoded) {
         if (t->dtype == HONE_F16 && job->plan->saturate)
             clamp_to_f16(w->values, (size_t)chunk->nrows * row_nelems);
         const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
@@ -145,16 +184,18 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
             for (uint64_t r = 0; r < chunk->nrows; r++)
                 encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
     }
-    return hone_writer_write(job->writer, chunk_offset(job, chunk), bytes, chunk_nbytes(job, chunk), err);
+    return write_chunk(job, chunk, bytes, err);
 }
 
-/* A chunk is done: its tensor's checksum takes it in. */
+/* A chunk is done: its tensor's checksum takes it in. The parts of a weight are not written from end to end; see
+ * hash_parts(). */
 static void account_chunk(struct job *job, const struct chunk *chunk, const void *bytes)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     if (chunk->row == 0)
         (void)XXH3_64bits_reset(job->hash);
-    (void)XXH3_64bits_update(job->hash, bytes, chunk_nbytes(job, chunk));
+    if (!t->weight)
+        (void)XXH3_64bits_update(job->hash, bytes, chunk_nbytes(job, chunk));
     if (chunk->row + chunk->nrows == t->n_rows)
         job->checksums[chunk->tensor] = XXH3_64bits_digest(job->hash);
     job->done_nbytes += chunk_nbytes(job, chunk);
@@ -179,7 +220,7 @@ static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_err
         const struct chunk *chunk = &job->chunks[job->first_chunk];
         uint64_t checksum;
         HONE_TRY(hone_journal_chunk(&job->journal, job->first_chunk, &checksum, err));
-        HONE_TRY(hone_writer_read(job->writer, chunk_offset(job, chunk), w->encoded, chunk_nbytes(job, chunk), err));
+        HONE_TRY(read_chunk(job, chunk, w->encoded, err));
         if (XXH3_64bits(w->encoded, chunk_nbytes(job, chunk)) != checksum)
             break;
         account_chunk(job, chunk, w->encoded);
@@ -250,6 +291,30 @@ static hone_status sync_file(struct job *job, hone_error *err)
     return status;
 }
 
+/* The checksums of the parts of weights, read back once the file's chunks are all there. */
+static hone_status hash_parts(struct job *job, const hone_output_file *file, hone_error *err)
+{
+    enum { BLOCK_NBYTES = 1 << 20 };
+    uint8_t *block = NULL;
+    hone_status status = HONE_OK;
+    for (size_t i = file->first_tensor; i < file->first_tensor + file->n_tensors && status == HONE_OK; i++) {
+        const hone_planned_tensor *t = &job->plan->tensors[i];
+        if (!t->weight)
+            continue;
+        if (!block && !(block = hone_alloc(BLOCK_NBYTES, 1)))
+            return hone_fail_nomem(err, BLOCK_NBYTES);
+        (void)XXH3_64bits_reset(job->hash);
+        for (uint64_t at = 0; at < t->nbytes && status == HONE_OK; at += BLOCK_NBYTES) {
+            const size_t n = t->nbytes - at < BLOCK_NBYTES ? (size_t)(t->nbytes - at) : BLOCK_NBYTES;
+            status = hone_writer_read(job->writer, t->offset + at, block, n, err);
+            (void)XXH3_64bits_update(job->hash, block, n);
+        }
+        job->checksums[i] = XXH3_64bits_digest(job->hash);
+    }
+    hone_release(block);
+    return status;
+}
+
 /* Chunks [job->first_chunk, end) are all those of the file. */
 static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_resumable, hone_error *err)
 {
@@ -259,6 +324,7 @@ static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_
         job->journal.n_done = job->first_chunk;
     HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
     job->first_chunk = end;
+    HONE_TRY(hash_parts(job, &job->plan->files[i], err));
     HONE_TRY(write_header(job, &job->plan->files[i], err));
     HONE_TRY(sync_file(job, err));
     hone_output_end(&job->output);

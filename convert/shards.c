@@ -19,19 +19,24 @@
 enum { MAX_SHARDS = 99999 };                             /* their numbers have five digits */
 static const uint64_t DEFAULT_SHARD_NBYTES = 5000000000; /* transformers' own */
 
-/* Numbers the shards; returns how many there are. */
+/* Numbers the shards; returns how many there are. The parts of a weight are neighbours and stay together. */
 static size_t assign(hone_plan *plan, uint64_t limit)
 {
     size_t shard = 0;
     uint64_t filled = 0;
-    for (size_t i = 0; i < plan->n_tensors; i++) {
-        hone_planned_tensor *t = &plan->tensors[i];
-        if (filled > 0 && (t->nbytes > limit || filled > limit - t->nbytes)) {
+    for (size_t i = 0, end; i < plan->n_tensors; i = end) {
+        uint64_t nbytes = 0;
+        for (end = i; end == i || (end < plan->n_tensors && plan->tensors[i].weight &&
+                                   plan->tensors[end].weight == plan->tensors[i].weight);
+             end++)
+            nbytes += plan->tensors[end].nbytes;
+        if (filled > 0 && (nbytes > limit || filled > limit - nbytes)) {
             shard++;
             filled = 0;
         }
-        t->file = shard;
-        filled += t->nbytes;
+        for (size_t j = i; j < end; j++)
+            plan->tensors[j].file = shard;
+        filled += nbytes;
     }
     return shard + 1;
 }

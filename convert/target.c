@@ -6,7 +6,9 @@
 
 #include "base/mem.h"
 
-static const hone_target *const targets[] = {&hone_target_gguf, &hone_target_safetensors};
+static const hone_target *const targets[] = {
+    &hone_target_gguf, &hone_target_safetensors, &hone_target_compressed_tensors,
+    &hone_target_gptq, &hone_target_awq,         &hone_target_mlx};
 
 const hone_target *hone_target_find(const char *name)
 {

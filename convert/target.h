@@ -14,6 +14,9 @@ struct hone_target {
     const char *name; /* as --to names it */
     bool is_directory;
 
+    /* Checks the options that are the target's own and completes them. NULL: it has none. */
+    hone_status (*prepare)(hone_plan *plan, hone_convert_options *opts, hone_error *err);
+
     /* Adds the output's tensors: names, sources, orders of rows. */
     hone_status (*plan)(const hone_context *ctx, hone_plan *plan, hone_error *err);
 
@@ -34,6 +37,10 @@ struct hone_target {
 
 extern const hone_target hone_target_gguf;
 extern const hone_target hone_target_safetensors;
+extern const hone_target hone_target_compressed_tensors;
+extern const hone_target hone_target_gptq;
+extern const hone_target hone_target_awq;
+extern const hone_target hone_target_mlx;
 
 /* hone_target_find() returns the target of that name, NULL standing for "gguf"; NULL if there is none. */
 const hone_target *hone_target_find(const char *name);

@@ -21,6 +21,7 @@ static void put_name(hone_plan *plan)
 
 static hone_status plan_tensors(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
+    plan->header = hone_gguf_new(); /* NULL is reported when it is finished */
     if (strcmp(hone_checkpoint_format(plan->src), "gguf") == 0)
         return hone_plan_from_gguf(ctx, plan, err);
     const char *model_class = hone_checkpoint_architecture(plan->src);

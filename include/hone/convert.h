@@ -24,6 +24,14 @@ typedef struct hone_type_rule {
     hone_dtype dtype;
 } hone_type_rule;
 
+/* The grid of a group-quantized output. */
+typedef struct hone_grid_options {
+    unsigned bits;    /* 2, 3, 4, 5, 6, 8; GPTQ 2, 3, 4, 8; AWQ 4 */
+    uint32_t group;   /* columns that share a scale: 16, 32, 64, 128, 256, or 0: a whole row; MLX 32, 64, 128 */
+    bool symmetric;   /* the zero is the middle code; AWQ and MLX: no */
+    hone_dtype scale; /* F16, BF16, F32; INVALID: BF16 if the weights are, else F16; GPTQ and AWQ: F16 */
+} hone_grid_options;
+
 /* All zero but `type` is a good default. */
 typedef struct hone_convert_options {
     /* "auto" (f16; bf16 for a tensor that f16 cannot hold), "f32", "f16", "bf16", a block type such as "q8_0", or
@@ -39,9 +47,11 @@ typedef struct hone_convert_options {
     /*
      * What to write: "gguf" (also when NULL), one file; "safetensors", a directory in the layout of Hugging Face: the
      * source's tensors under their own names, config.json and tokenizer files beside them. Its types are "f32", "f16",
-     * "bf16", "auto", or NULL: as stored (blocks of a GGUF file become f32).
+     * "bf16", "auto", or NULL: as stored (blocks of a GGUF file become f32). "compressed-tensors", "gptq", "awq",
+     * "mlx": such a directory with linear layers quantized on `grid`, in the layout of these tools; type is not used.
      */
     const char *to;
+    hone_grid_options grid;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
 } hone_convert_options;
 

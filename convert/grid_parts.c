@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+#include "convert/grid_parts.h"
+
+#include <string.h>
+
+#include "base/cursor.h"
+#include "base/fail.h"
+#include "base/half.h"
+
+static uint64_t n_groups(const hone_grid_weight *w)
+{
+    return (w->in + w->group - 1) / w->group;
+}
+
+static uint64_t n_words(uint64_t n_codes, unsigned bits)
+{
+    return (n_codes * bits + 31) / 32;
+}
+
+static size_t scale_nbytes(const hone_grid_weight *w)
+{
+    return hone_dtype_describe(w->grid.stored)->block_nbytes;
+}
+
+static bool by_column(const hone_grid_weight *w)
+{
+    return w->grid.rule == HONE_GRID_GPTQ || w->grid.rule == HONE_GRID_AWQ;
+}
+
+bool hone_grid_fits(const hone_grid *grid, uint64_t out, uint64_t in, uint64_t group, const char **why)
+{
+    *why = "";
+    if (in % group != 0)
+        *why = "columns are no whole groups";
+    else if (grid->rule == HONE_GRID_GPTQ && (in * grid->bits % 32 != 0 || out * grid->bits % 32 != 0))
+        *why = "codes do not fill whole words";
+    else if (grid->rule == HONE_GRID_GPTQ && grid->bits == 3 && (in % 32 != 0 || out % 32 != 0))
+        *why = "codes do not fill whole words";
+    else if (grid->rule == HONE_GRID_AWQ && out % 8 != 0)
+        *why = "codes do not fill whole words";
+    else if (grid->rule == HONE_GRID_MLX && in * grid->bits % 32 != 0)
+        *why = "codes do not fill whole words";
+    return !**why;
+}
+
+/* --- the parts ------------------------------------------------------------------------------------------------------
+ */
+
+static hone_status add_part(hone_plan *plan, size_t weight, hone_grid_part part, hone_dtype dtype, uint64_t rows,
+                            uint64_t cols, const char *stem, const char *suffix, hone_error *err)
+{
+    const hone_planned_tensor t = {
+        .source = plan->weights[weight].source, .weight = weight + 1, .part = (unsigned)part, .dtype = dtype};
+    HONE_TRY(hone_plan_add(plan, t, err, "%s%s", stem, suffix));
+    hone_planned_tensor *added = &plan->tensors[plan->n_tensors - 1];
+    added->n_dims = 2;
+    added->shape[0] = rows;
+    added->shape[1] = cols;
+    return HONE_OK;
+}
+
+/* A vector of whole numbers that no source holds; shared by all weights that have the same one. */
+static hone_status add_constant(hone_plan *plan, hone_dtype dtype, uint64_t n, const void *bytes, const char *stem,
+                                const char *suffix, hone_error *err)
+{
+    HONE_TRY(hone_plan_add(plan, (hone_planned_tensor){.bytes = bytes, .dtype = dtype, .any_value = true}, err, "%s%s",
+                           stem, suffix));
+    hone_planned_tensor *added = &plan->tensors[plan->n_tensors - 1];
+    added->n_dims = 1;
+    added->shape[0] = n;
+    return HONE_OK;
+}
+
+static hone_status add_shape(hone_plan *plan, const hone_grid_weight *w, const char *stem, hone_error *err)
+{
+    uint8_t *bytes = hone_arena_alloc(&plan->arena, 2, 8);
+    if (!bytes)
+        return hone_fail_nomem(err, 16);
+    hone_store_u64(bytes, w->out);
+    hone_store_u64(bytes + 8, w->in);
+    return add_constant(plan, HONE_I64, 2, bytes, stem, "weight_shape", err);
+}
+
+/* The group of each input. */
+static hone_status add_order(hone_plan *plan, const hone_grid_weight *w, const char *stem, hone_error *err)
+{
+    for (size_t i = plan->n_tensors; i-- > 0;) {
+        const hone_planned_tensor *t = &plan->tensors[i];
+        if (t->bytes && t->shape[0] == w->in && hone_load_u32((const uint8_t *)t->bytes + (w->group - 1) * 4) == 0 &&
+            (w->group == w->in || hone_load_u32((const uint8_t *)t->bytes + w->group * 4) == 1))
+            return add_constant(plan, HONE_I32, w->in, t->bytes, stem, "g_idx", err);
+    }
+    uint8_t *bytes = hone_arena_alloc(&plan->arena, (size_t)w->in, 4);
+    if (!bytes)
+        return hone_fail_nomem(err, w->in * 4);
+    for (uint64_t i = 0; i < w->in; i++)
+        hone_store_u32(bytes + 4 * i, (uint32_t)(i / w->group));
+    return add_constant(plan, HONE_I32, w->in, bytes, stem, "g_idx", err);
+}
+
+hone_status hone_grid_add_parts(hone_plan *plan, size_t weight, const char *stem, hone_error *err)
+{
+    const hone_grid_weight *w = &plan->weights[weight];
+    const uint64_t out = w->out, in = w->in, groups = n_groups(w);
+    const unsigned bits = w->grid.bits;
+    const hone_dtype stored = w->grid.stored;
+    const hone_grid_part c = HONE_PART_CODES, s = HONE_PART_SCALES, z = HONE_PART_ZEROS;
+    switch (w->grid.rule) {
+    case HONE_GRID_COMPRESSED:
+        HONE_TRY(add_part(plan, weight, c, HONE_I32, out, n_words(in, bits), stem, "weight_packed", err));
+        HONE_TRY(add_part(plan, weight, s, stored, out, groups, stem, "weight_scale", err));
+        if (!w->grid.symmetric)
+            HONE_TRY(add_part(plan, weight, z, HONE_I32, n_words(out, bits), groups, stem, "weight_zero_point", err));
+        return add_shape(plan, w, stem, err);
+    case HONE_GRID_GPTQ:
+        HONE_TRY(add_part(plan, weight, c, HONE_I32, n_words(in, bits), out, stem, "qweight", err));
+        HONE_TRY(add_part(plan, weight, s, stored, groups, out, stem, "scales", err));
+        HONE_TRY(add_part(plan, weight, z, HONE_I32, groups, n_words(out, bits), stem, "qzeros", err));
+        return add_order(plan, w, stem, err);
+    case HONE_GRID_AWQ:
+        HONE_TRY(add_part(plan, weight, c, HONE_I32, in, out / 8, stem, "qweight", err));
+        HONE_TRY(add_part(plan, weight, s, stored, groups, out, stem, "scales", err));
+        return add_part(plan, weight, z, HONE_I32, groups, out / 8, stem, "qzeros", err);
+    case HONE_GRID_MLX:
+        HONE_TRY(add_part(plan, weight, c, HONE_U32, out, n_words(in, bits), stem, "weight", err));
+        HONE_TRY(add_part(plan, weight, s, stored, out, groups, stem, "scales", err));
+        return add_part(plan, weight, z, stored, out, groups, stem, "biases", err);
+    }
+    return HONE_OK;
+}
+
+/* --- where rows lie -------------------------------------------------------------------------------------------------
+ */
+
+/* Runs of the columns [first, end) of a matrix of n_rows rows of n_cols units of unit bytes. */
+static hone_piece columns(uint64_t offset, uint64_t n_rows, uint64_t n_cols, uint64_t first, uint64_t end, size_t unit)
+{
+    return (hone_piece){.offset = offset + first * unit,
+                        .stride = n_cols * unit,
+                        .n_runs = (size_t)n_rows,
+                        .run_nbytes = (size_t)(end - first) * unit};
+}
+
+static hone_piece rows(uint64_t offset, uint64_t n_cols, uint64_t first, uint64_t end, size_t unit)
+{
+    return (hone_piece){
+        .offset = offset + first * n_cols * unit, .n_runs = 1, .run_nbytes = (size_t)((end - first) * n_cols) * unit};
+}
+
+static hone_piece codes_piece(const hone_grid_weight *w, uint64_t at, uint64_t row, uint64_t end)
+{
+    if (w->grid.rule == HONE_GRID_GPTQ)
+        return columns(at, n_words(w->in, w->grid.bits), w->out, row, end, 4);
+    if (w->grid.rule == HONE_GRID_AWQ)
+        return columns(at, w->in, w->out / 8, row / 8, end / 8, 4);
+    return rows(at, n_words(w->in, w->grid.bits), row, end, 4);
+}
+
+/* Words of zeros along out: row is a multiple of HONE_GRID_ROWS_UNIT, so none is shared by two chunks. */
+static hone_piece zeros_piece(const hone_grid_weight *w, uint64_t at, uint64_t row, uint64_t end)
+{
+    const unsigned bits = w->grid.bits;
+    const uint64_t first = row * bits / 32, last = n_words(end, bits), groups = n_groups(w);
+    if (w->grid.rule == HONE_GRID_MLX)
+        return rows(at, groups, row, end, scale_nbytes(w));
+    if (w->grid.rule == HONE_GRID_COMPRESSED)
+        return rows(at, groups, first, last, 4);
+    return columns(at, groups, n_words(w->out, bits), first, last, 4);
+}
+
+unsigned hone_grid_pieces(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
+                          hone_piece pieces[HONE_N_PARTS])
+{
+    const uint64_t end = row + nrows, groups = n_groups(w);
+    uint64_t at[HONE_N_PARTS] = {0};
+    unsigned n = 0;
+    for (unsigned part = 0; part < HONE_N_PARTS; part++)
+        at[part] = w->parts[part] == SIZE_MAX ? 0 : plan->tensors[w->parts[part]].offset;
+    pieces[n++] = codes_piece(w, at[HONE_PART_CODES], row, end);
+    pieces[n++] = by_column(w) ? columns(at[HONE_PART_SCALES], groups, w->out, row, end, scale_nbytes(w))
+                               : rows(at[HONE_PART_SCALES], groups, row, end, scale_nbytes(w));
+    if (w->parts[HONE_PART_ZEROS] != SIZE_MAX)
+        pieces[n++] = zeros_piece(w, at[HONE_PART_ZEROS], row, end);
+    size_t total = 0;
+    for (unsigned i = 0; i < n; i++) {
+        pieces[i].at = total;
+        total += pieces[i].n_runs * pieces[i].run_nbytes;
+    }
+    return n;
+}
+
+/* --- encoding and packing -------------------------------------------------------------------------------------------
+ */
+
+/* Scratch behind the pieces: scales and zeros (nrows, groups) as floats, codes (nrows, in) as bytes. */
+static size_t scratch_nbytes(const hone_grid_weight *w, uint64_t nrows)
+{
+    return (size_t)(nrows * n_groups(w) * 2 * sizeof(float) + nrows * w->in);
+}
+
+static size_t pieces_nbytes(const hone_grid_weight *w, uint64_t nrows)
+{
+    const uint64_t groups = n_groups(w), codes = n_words(w->in, w->grid.bits) * 4 * nrows;
+    const uint64_t by_byte = w->in * (nrows / 8 + 1) * 4; /* AWQ's words, when there are fewer than rows fill */
+    const uint64_t zeros = (n_words(nrows, w->grid.bits) + nrows) * 4 * groups;
+    return (size_t)((w->grid.rule == HONE_GRID_AWQ ? by_byte : codes) + nrows * groups * scale_nbytes(w) + zeros);
+}
+
+size_t hone_grid_chunk_nbytes(const hone_grid_weight *w, uint64_t nrows)
+{
+    return (pieces_nbytes(w, nrows) + 7) / 8 * 8 + scratch_nbytes(w, nrows);
+}
+
+/* Adds a code of so many bits to a stream of zeros. Words are little-endian, so a stream of words is one of bytes. */
+static void put_bits(uint8_t *stream, size_t at, unsigned bits, unsigned code)
+{
+    stream[at / 8] |= (uint8_t)(code << at % 8);
+    if (at % 8 + bits > 8)
+        stream[at / 8 + 1] |= (uint8_t)(code >> (8 - at % 8));
+}
+
+static void store_float(hone_dtype dtype, float v, uint8_t *dst)
+{
+    if (dtype == HONE_F32)
+        hone_store_u32(dst, hone_f32_bits(v));
+    else
+        hone_store_u16(dst, dtype == HONE_F16 ? hone_f32_to_f16(v) : hone_f32_to_bf16(v));
+}
+
+/* What is to be packed: rows of codes, scales and zeros of one chunk. */
+struct chunk {
+    const hone_grid_weight *w;
+    uint64_t nrows, groups;
+    const uint8_t *codes;
+    const float *scales, *zeros;
+};
+
+/* nrows streams of `in` codes, each in words of its own. */
+static void pack_rows(const struct chunk *c, uint8_t *dst)
+{
+    const size_t in = (size_t)c->w->in, row_nbytes = (size_t)n_words(in, c->w->grid.bits) * 4;
+    const unsigned bits = c->w->grid.bits;
+    for (size_t r = 0; r < c->nrows; r++)
+        for (size_t i = 0; i < in; i++)
+            put_bits(dst + r * row_nbytes, i * bits, bits, c->codes[r * in + i]);
+}
+
+/* Word k of a row's stream goes to dst[k][row]. */
+static void pack_columns(const struct chunk *c, uint8_t *dst)
+{
+    const size_t in = (size_t)c->w->in, nrows = (size_t)c->nrows;
+    const unsigned bits = c->w->grid.bits, unit_codes = bits == 3 ? 32 : 32 / bits, unit_words = unit_codes * bits / 32;
+    for (size_t r = 0; r < nrows; r++)
+        for (size_t i = 0; i < in; i += unit_codes) {
+            uint8_t words[12] = {0};
+            for (unsigned j = 0; j < unit_codes; j++)
+                put_bits(words, j * bits, bits, c->codes[r * in + i + j]);
+            for (unsigned k = 0; k < unit_words; k++)
+                memcpy(dst + ((i / unit_codes * unit_words + k) * nrows + r) * 4, words + 4 * k, 4);
+        }
+}
+
+/* Eight neighbouring outputs share a word; output 8k + j sits in nibble place[j]. */
+static const unsigned awq_place[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+
+static void pack_awq(const struct chunk *c, uint8_t *dst)
+{
+    const size_t in = (size_t)c->w->in, n = (size_t)c->nrows / 8;
+    for (size_t i = 0; i < in; i++)
+        for (size_t k = 0; k < n; k++) {
+            uint32_t word = 0;
+            for (unsigned j = 0; j < 8; j++)
+                word |= (uint32_t)c->codes[(8 * k + j) * in + i] << 4 * awq_place[j];
+            hone_store_u32(dst + (i * n + k) * 4, word);
+        }
+}
+
+static void pack_scales(const struct chunk *c, const float *values, bool columns_of, uint8_t *dst)
+{
+    const size_t size = scale_nbytes(c->w), nrows = (size_t)c->nrows, groups = (size_t)c->groups;
+    for (size_t r = 0; r < nrows; r++)
+        for (size_t g = 0; g < groups; g++)
+            store_float(c->w->grid.stored, values[r * groups + g],
+                        dst + (columns_of ? g * nrows + r : r * groups + g) * size);
+}
+
+/* Zeros of a group along the rows: a stream of words, words strided by word_stride words, groups by group_stride. */
+static void pack_zeros(const struct chunk *c, unsigned subtract, size_t word_stride, size_t group_stride, uint8_t *dst)
+{
+    const unsigned bits = c->w->grid.bits, mask = (1u << bits) - 1;
+    for (size_t g = 0; g < c->groups; g++)
+        for (size_t r = 0; r < c->nrows; r++) {
+            const unsigned zero = ((unsigned)c->zeros[r * c->groups + g] - subtract) & mask;
+            for (unsigned b = 0; b < bits; b++) {
+                const size_t at = r * bits + b;
+                const size_t word = at / 32 * word_stride + g * group_stride;
+                dst[word * 4 + at % 32 / 8] |= (uint8_t)((zero >> b & 1u) << at % 8);
+            }
+        }
+}
+
+static void pack_awq_zeros(const struct chunk *c, uint8_t *dst)
+{
+    const size_t n = (size_t)c->nrows / 8, groups = (size_t)c->groups;
+    for (size_t g = 0; g < groups; g++)
+        for (size_t k = 0; k < n; k++) {
+            uint32_t word = 0;
+            for (unsigned j = 0; j < 8; j++)
+                word |= (uint32_t)c->zeros[(8 * k + j) * groups + g] << 4 * awq_place[j];
+            hone_store_u32(dst + (g * n + k) * 4, word);
+        }
+}
+
+static void pack(const struct chunk *c, const hone_piece pieces[HONE_N_PARTS], unsigned n_pieces, uint8_t *dst)
+{
+    uint8_t *scales = dst + pieces[HONE_PART_SCALES].at, *zeros = dst + pieces[n_pieces - 1].at;
+    const size_t nrows = (size_t)c->nrows, groups = (size_t)c->groups;
+    pack_scales(c, c->scales, by_column(c->w), scales);
+    switch (c->w->grid.rule) {
+    case HONE_GRID_COMPRESSED:
+        pack_rows(c, dst);
+        if (n_pieces > HONE_PART_ZEROS)
+            pack_zeros(c, 0, groups, 1, zeros);
+        break;
+    case HONE_GRID_GPTQ: /* version 1: zero - 1 modulo 2^bits */
+        pack_columns(c, dst);
+        pack_zeros(c, 1, 1, (size_t)n_words(nrows, c->w->grid.bits), zeros);
+        break;
+    case HONE_GRID_AWQ:
+        pack_awq(c, dst);
+        pack_awq_zeros(c, zeros);
+        break;
+    case HONE_GRID_MLX:
+        pack_rows(c, dst);
+        pack_scales(c, c->zeros, false, zeros);
+        break;
+    }
+}
+
+void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
+                           const float *values, const float *importance, void *dst)
+{
+    hone_piece pieces[HONE_N_PARTS];
+    const unsigned n_pieces = hone_grid_pieces(plan, w, row, nrows, pieces);
+    const size_t packed = (pieces_nbytes(w, nrows) + 7) / 8 * 8, groups = (size_t)n_groups(w), in = (size_t)w->in;
+    float *scales = (float *)(void *)((uint8_t *)dst + packed), *zeros = scales + nrows * groups;
+    uint8_t *codes = (uint8_t *)(zeros + nrows * groups);
+    for (size_t r = 0; r < nrows; r++)
+        for (size_t g = 0; g < groups; g++) {
+            const size_t first = g * (size_t)w->group, n = in - first < w->group ? in - first : (size_t)w->group;
+            hone_grid_encode(&w->grid, values + r * in + first, n, importance ? importance + first : NULL,
+                             codes + r * in + first, &scales[r * groups + g], &zeros[r * groups + g]);
+        }
+    memset(dst, 0, packed);
+    const struct chunk c = {w, nrows, groups, codes, scales, zeros};
+    pack(&c, pieces, n_pieces, dst);
+}

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"$HONE" convert "$MODELS/tiny-llama" -o out --to onnx
