@@ -10,6 +10,9 @@ CC ?= cc
 AR ?= ar
 PYTHON ?= python3
 PKG_CONFIG ?= pkg-config
+# For another machine: CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig
+PKG_CONFIG_LIBDIR ?=
+pkg = $(shell $(if $(PKG_CONFIG_LIBDIR),PKG_CONFIG_LIBDIR='$(PKG_CONFIG_LIBDIR)') $(PKG_CONFIG) $(1) 2>/dev/null)
 
 PACKAGES := zlib libxxhash jansson libpcre2-8 libutf8proc openblas
 ROOMS := base formats verify quantize convert
@@ -32,9 +35,9 @@ endif
 CPPFLAGS_ALL = -I. -Iinclude -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DHONE_VERSION='"$(VERSION)"' $(CPPFLAGS)
 # -ffp-contract=off: the bytes we write must not depend on whether a compiler fuses a*b+c.
 CFLAGS_ALL = -std=c11 -ffp-contract=off -fopenmp -fPIC -fvisibility=hidden -g $(CFLAGS_$(MODE)) $(WARNINGS) \
-  $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
+  $(call pkg,--cflags $(PACKAGES)) $(CFLAGS)
 LDFLAGS_ALL = -fopenmp $(LDFLAGS_$(MODE)) $(LDFLAGS) -Wl,--as-needed
-LDLIBS_ALL = $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm $(LDLIBS)
+LDLIBS_ALL = $(call pkg,--libs $(PACKAGES)) -lm $(LDLIBS)
 
 CFLAGS_release := -O2
 CFLAGS_debug := -O0
@@ -50,12 +53,15 @@ ifeq ($(filter $(MODE),release debug asan ubsan tsan cov),)
 $(error MODE=$(MODE): use release, debug, asan, ubsan, tsan or cov)
 endif
 
-# Instruction sets beyond the baseline, by file name; a file is entered only after base/cpu.c saw the CPU.
+# Instruction sets beyond the baseline, by file name; a file is entered only after base/cpu.c saw the CPU. Which files
+# there are is a matter of the compiler's target, not of the machine that builds.
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 ISA_avx2 := -mavx2 -mfma -mf16c -mbmi2
 ISA_avx512 := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
-ifeq ($(filter x86_64 amd64,$(shell uname -m)),)
+ifeq ($(filter x86_64 amd64,$(MACHINE)),)
 SOURCES := $(filter-out %_avx2.c %_avx512.c,$(SOURCES))
-else
+endif
+ifeq ($(filter aarch64 arm64,$(MACHINE)),)
 SOURCES := $(filter-out %_neon.c,$(SOURCES))
 endif
 
@@ -94,9 +100,9 @@ $(O)/hone.pc: docs/hone.pc.in
 
 # Check's float macros promote to double; its headers are not ours to mend.
 $(O)/tests/%.o: WARNINGS += -Wno-double-promotion
-$(O)/tests/%.o: CPPFLAGS_ALL += $(shell $(PKG_CONFIG) --cflags check 2>/dev/null)
+$(O)/tests/%.o: CPPFLAGS_ALL += $(call pkg,--cflags check)
 $(O)/hone-tests: $(call objects,$(TEST_SOURCES)) $(O)/libhone.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL) $(shell $(PKG_CONFIG) --libs check)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL) $(call pkg,--libs check)
 
 $(O)/hone-bench: $(call objects,$(BENCH_SOURCES)) $(O)/libhone.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL) -ldl
