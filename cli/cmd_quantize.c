@@ -2,7 +2,6 @@
 /* hone quantize: any source to quantized GGUF, without an intermediate file. */
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "cli/commands.h"
 #include "cli/plan_out.h"
@@ -51,7 +50,7 @@ static int run(const hone_cli_globals *globals, hone_cli_job *job, const hone_cl
 
 int hone_cmd_quantize(int argc, char **argv)
 {
-    const char *out = NULL, *type = NULL, *search = "reference";
+    const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_REFERENCE);
     bool dry_run = false, restart = false, pure = false;
     hone_cli_list rules = {.n = 0};
     const hone_cli_option options[] = {
@@ -63,7 +62,10 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "tensor-type", "REGEX=TYPE",
          "store output tensors whose name matches as TYPE; may be\nrepeated, the first match wins", HONE_CLI_LIST,
          &rules},
-        {0, "search", "HOW", "reference (default): the codes llama.cpp's quantizer chooses", HONE_CLI_TEXT, &search},
+        {0, "search", "HOW",
+         "reference (default): the codes llama.cpp's quantizer chooses;\nbest: less error in the same format; fast: no "
+         "search",
+         HONE_CLI_TEXT, &search},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG, &restart},
         {0, "dry-run", NULL, "print the plan, write nothing", HONE_CLI_FLAG, &dry_run},
     };
@@ -87,11 +89,12 @@ int hone_cmd_quantize(int argc, char **argv)
         return hone_cli_usage_error("quantize", "-o OUT is missing");
     if (!type)
         return hone_cli_usage_error("quantize", "--type TYPE is missing");
-    if (strcasecmp(search, "reference") != 0)
-        return hone_cli_usage_error("quantize", "unknown search \"%s\": this version has reference", search);
+    const hone_search how = hone_search_from_name(search);
+    if (how == HONE_N_SEARCHES)
+        return hone_cli_usage_error("quantize", "unknown search \"%s\" (reference, best, fast)", search);
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
-    job.convert = (hone_convert_options){.type = type, .search = HONE_SEARCH_REFERENCE, .pure = pure};
+    job.convert = (hone_convert_options){.type = type, .search = how, .pure = pure};
     return run(&globals, &job, &rules);
 }

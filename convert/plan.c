@@ -175,9 +175,10 @@ static hone_status put_recipe(hone_plan *plan, const hone_convert_options *opts,
         (void)json_array_append_new(
             rules, json_pack("[s,s]", opts->rules[i].pattern, hone_dtype_describe(opts->rules[i].dtype)->name));
     const char *architecture = hone_checkpoint_architecture(plan->src);
-    json_t *recipe = json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", opts->type, "search", "reference", "pure",
-                               (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
-                               "architecture", architecture ? architecture : "");
+    json_t *recipe =
+        json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", opts->type, "search", hone_search_name(opts->search),
+                  "pure", (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
+                  "architecture", architecture ? architecture : "");
     char *text = recipe ? json_dumps(recipe, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     const hone_status status = text ? HONE_OK : hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL, "out of memory");
     if (text)

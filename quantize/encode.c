@@ -6,6 +6,7 @@
 
 #include "base/cursor.h"
 #include "base/half.h"
+#include "quantize/best_kernels.h"
 
 static void encode_f32(const float *src, size_t ncols, const float *importance, void *dst)
 {
@@ -87,15 +88,29 @@ static const hone_encode_fn encoders_ref[HONE_N_DTYPES] = {
     [HONE_Q6_K] = encode_q6_k,
 };
 
+/* NULL where a search has nothing of its own: the reference search's will do. */
+static hone_encode_fn find(const hone_encode_fn *ref, const hone_encode_fn *avx2, const hone_encode_fn *avx512,
+                           hone_dtype dtype, hone_cpu_level cpu)
+{
+    if (cpu == HONE_CPU_AVX512 && avx512 && avx512[dtype])
+        return avx512[dtype];
+    if ((cpu == HONE_CPU_AVX2 || cpu == HONE_CPU_AVX512) && avx2 && avx2[dtype])
+        return avx2[dtype];
+    return ref[dtype];
+}
+
 hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level cpu)
 {
-    if ((unsigned)dtype >= HONE_N_DTYPES || search != HONE_SEARCH_REFERENCE)
+    if ((unsigned)dtype >= HONE_N_DTYPES || (unsigned)search >= HONE_N_SEARCHES)
         return NULL;
+    hone_encode_fn own = NULL;
 #if defined(__x86_64__)
-    if ((cpu == HONE_CPU_AVX2 || cpu == HONE_CPU_AVX512) && hone_encoders_avx2[dtype])
-        return hone_encoders_avx2[dtype];
+    if (search == HONE_SEARCH_BEST)
+        own = find(hone_best_encoders_ref, hone_best_encoders_avx2, hone_best_encoders_avx512, dtype, cpu);
+    return own ? own : find(encoders_ref, hone_encoders_avx2, NULL, dtype, cpu);
 #else
-    (void)cpu;
+    if (search == HONE_SEARCH_BEST)
+        own = find(hone_best_encoders_ref, NULL, NULL, dtype, cpu);
+    return own ? own : find(encoders_ref, NULL, NULL, dtype, cpu);
 #endif
-    return encoders_ref[dtype];
 }
