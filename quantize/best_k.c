@@ -14,7 +14,6 @@
 
 #include "base/half.h"
 #include "formats/blocks.h"
-#include "formats/decode.h"
 #include "quantize/pack_k.h"
 
 enum { SUPERS_MAX = 2 }; /* super-blocks in a tile */
@@ -29,40 +28,6 @@ struct k_type {
     int n_refits;
     void (*pack)(const hone_super_block *s, uint8_t *dst);
 };
-
-float hone_best_factor(float largest)
-{
-    int exponent;
-    if (!(largest > 0.0f) || (largest > 0x1p-40f && largest < 0x1p40f))
-        return 1.0f;
-    (void)frexpf(largest, &exponent);
-    return ldexpf(1.0f, exponent < -126 ? 126 : -exponent);
-}
-
-void hone_best_keep(const hone_best_kernels *k, hone_dtype dtype, const float *x, const float *importance, float factor,
-                    const uint8_t *candidate, uint8_t *kept)
-{
-    const hone_decode_fn decode = hone_decoder(dtype, k->level);
-    const hone_dtype_info *info = hone_dtype_describe(dtype);
-    const size_t n = info->block_nelems;
-    float y[HONE_QK_K];
-    decode(candidate, y, n);
-    const float error = k->error(x, y, importance, n, factor);
-    decode(kept, y, n);
-    /* The margin is wider than what rounding can do to the sums. Written so that a reference that overflowed loses. */
-    if (error < INFINITY && !(error >= k->error(x, y, importance, n, factor) * (1.0f - 0x1p-16f)))
-        memcpy(kept, candidate, info->block_nbytes);
-}
-
-/* A scale as its f16, and that as a float in the units of the tile. */
-static uint16_t to_half(float d, float factor, float *rounded)
-{
-    const double real = (double)d / (double)factor;
-    const float limited = real > 65504.0 ? 65504.0f : real < -65504.0 ? -65504.0f : (float)real;
-    const uint16_t half = hone_f32_to_f16(limited);
-    *rounded = hone_f16_to_f32(half) * factor;
-    return half;
-}
 
 /* A tile's worth of super-blocks. */
 struct k_tile {
@@ -86,10 +51,7 @@ static void load_tile(const hone_best_kernels *k, const struct k_type *t, const 
             continue;
         }
         out->factor[super] = factor[g] = hone_best_factor(k->largest(x + super * HONE_QK_K, HONE_QK_K));
-        const float most = importance ? k->largest(importance + super * HONE_QK_K, HONE_QK_K) : 1.0f;
-        /* Columns without importance are coded sensibly still: they count for 2^-30 of the largest. */
-        w_plus[g] = most > 0.0f ? most * 0x1p-30f : 1.0f;
-        w_factor[g] = hone_best_factor(most);
+        hone_best_weigh(k, importance ? importance + super * HONE_QK_K : NULL, HONE_QK_K, &w_factor[g], &w_plus[g]);
     }
     k->load(x, importance, n_supers * out->n_subs, t->sub_size, factor, w_factor, w_plus, &out->tile);
 }
@@ -127,8 +89,8 @@ static void try_affine(struct affine_search *s, const float *d, const float *dmi
     struct affine_best trial[SUPERS_MAX];
     const size_t n = s->in.n_subs;
     for (size_t b = 0; b < s->in.n_supers; b++) {
-        trial[b].half_d = to_half(d[b], s->in.factor[b], &trial[b].d);
-        trial[b].half_dmin = to_half(dmin[b], s->in.factor[b], &trial[b].dmin);
+        trial[b].half_d = hone_best_half(d[b], s->in.factor[b], &trial[b].d);
+        trial[b].half_dmin = hone_best_half(dmin[b], s->in.factor[b], &trial[b].dmin);
         for (size_t g = b * n; g < (b + 1) * n; g++) {
             unit.of[g] = trial[b].d;
             unit_min.of[g] = trial[b].dmin;
@@ -332,7 +294,7 @@ static void try_symmetric(struct symmetric_search *s, float d)
     hone_tile_floats unit;
     hone_symmetric_steps found;
     float rounded, error = 0.0f;
-    const uint16_t half = to_half(d, s->in.factor[0], &rounded);
+    const uint16_t half = hone_best_half(d, s->in.factor[0], &rounded);
     for (size_t g = 0; g < HONE_TILE; g++)
         unit.of[g] = rounded;
     s->k->symmetric_step(&s->range, &s->in.tile, &unit, &s->scale, &found);

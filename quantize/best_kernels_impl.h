@@ -430,6 +430,26 @@ const hone_best_kernels HONE_BEST_KERNELS = {
     .error = error,
 };
 
+static void best_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_q4_0(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_q4_1(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_q4_1(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_q5_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_q5_0(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_q5_1(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_q5_1(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
 static void best_q2_k(const float *src, size_t ncols, const float *importance, void *dst)
 {
     hone_best_q2_k(&HONE_BEST_KERNELS, src, ncols, importance, dst);
@@ -456,6 +476,7 @@ static void best_q5_k(const float *src, size_t ncols, const float *importance, v
 }
 
 const hone_encode_fn HONE_BEST_ENCODERS[HONE_N_DTYPES] = {
-    [HONE_Q2_K] = best_q2_k, [HONE_Q3_K] = best_q3_k, [HONE_Q6_K] = best_q6_k,
-    [HONE_Q4_K] = best_q4_k, [HONE_Q5_K] = best_q5_k,
+    [HONE_Q4_0] = best_q4_0, [HONE_Q4_1] = best_q4_1, [HONE_Q5_0] = best_q5_0,
+    [HONE_Q5_1] = best_q5_1, [HONE_Q2_K] = best_q2_k, [HONE_Q3_K] = best_q3_k,
+    [HONE_Q6_K] = best_q6_k, [HONE_Q4_K] = best_q4_k, [HONE_Q5_K] = best_q5_k,
 };

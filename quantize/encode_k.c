@@ -107,10 +107,14 @@ static void sum_weights(const hone_groups *g, float *sums)
 }
 
 static void search_affine(const struct affine_type *t, const hone_search_kernels *k, const float *x,
-                          const float *importance, size_t nblocks, struct affine_search *found)
+                          const float *importance, bool fast, size_t nblocks, struct affine_search *found)
 {
     hone_minmax_grid grid = t->plain;
-    if (importance) {
+    if (fast) {
+        grid.n_steps = -1; /* the scale that spans the sub-block, and no trial after it */
+        for (size_t i = 0; i < nblocks * HONE_QK_K; i++)
+            found->w[i] = 1.0f;
+    } else if (importance) {
         grid = (hone_minmax_grid){.nmax = t->plain.nmax, .offset = -0.9f, .step = 0.05f, .n_steps = 36};
         for (size_t at = 0; at < nblocks * HONE_QK_K; at += HONE_QK_K) {
             const float sigma2 = t->sigma2_factor * hone_sum_squares(x + at, HONE_QK_K) / (float)HONE_QK_K;
@@ -149,13 +153,13 @@ static void finish_affine(const struct affine_type *t, const hone_search_kernels
 }
 
 static void encode_affine(const struct affine_type *t, const hone_search_kernels *k, const float *src, size_t ncols,
-                          const float *importance, void *dst)
+                          const float *importance, bool fast, void *dst)
 {
     uint8_t *out = dst;
     struct affine_search found;
     for (size_t i = 0; i < ncols; i += BATCH * HONE_QK_K) {
         const size_t left = (ncols - i) / HONE_QK_K, nblocks = left < BATCH ? left : BATCH;
-        search_affine(t, k, src + i, importance ? importance + i : NULL, nblocks, &found);
+        search_affine(t, k, src + i, importance ? importance + i : NULL, fast, nblocks, &found);
         for (size_t b = 0; b < nblocks; b++, out += t->nbytes)
             finish_affine(t, k, src + i + b * HONE_QK_K, importance != NULL, b, &found, out);
     }
@@ -163,17 +167,32 @@ static void encode_affine(const struct affine_type *t, const hone_search_kernels
 
 void hone_encode_q2_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode_affine(&q2_k, k, src, ncols, importance, dst);
+    encode_affine(&q2_k, k, src, ncols, importance, false, dst);
+}
+
+void hone_encode_fast_q2_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst)
+{
+    encode_affine(&q2_k, k, src, ncols, NULL, true, dst);
 }
 
 void hone_encode_q4_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode_affine(&q4_k, k, src, ncols, importance, dst);
+    encode_affine(&q4_k, k, src, ncols, importance, false, dst);
+}
+
+void hone_encode_fast_q4_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst)
+{
+    encode_affine(&q4_k, k, src, ncols, NULL, true, dst);
 }
 
 void hone_encode_q5_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode_affine(&q5_k, k, src, ncols, importance, dst);
+    encode_affine(&q5_k, k, src, ncols, importance, false, dst);
+}
+
+void hone_encode_fast_q5_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst)
+{
+    encode_affine(&q5_k, k, src, ncols, NULL, true, dst);
 }
 
 /* w = d * scale * code: q3_k and q6_k, sixteen sub-blocks of 16. */
