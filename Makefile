@@ -18,8 +18,10 @@ CLI_SOURCES := $(sort $(wildcard cli/*.c))
 TEST_SOURCES := $(sort $(wildcard tests/*.c tests/support/*.c))
 BENCH_SOURCES := $(sort $(wildcard bench/*.c))
 PUBLIC_HEADERS := $(sort $(wildcard include/hone/*.h))
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/*.c))
 ALL_C := $(SOURCES) $(CLI_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) \
-         $(sort $(wildcard $(ROOMS:%=%/*.h) include/hone/*.h cli/*.h tests/*.h tests/support/*.h bench/*.h))
+         $(sort $(wildcard $(ROOMS:%=%/*.h) include/hone/*.h cli/*.h tests/*.h tests/support/*.h tests/fuzz/*.h bench/*.h)) \
+         $(FUZZ_SOURCES)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wdouble-promotion -Wstrict-prototypes \
   -Wmissing-prototypes -Wundef -Wvla -Wcast-qual -Wcast-align -Wpointer-arith -Wwrite-strings \
@@ -84,7 +86,9 @@ $(O)/libhone.so: $(LIB_OBJECTS)
 $(O)/hone: $(call objects,$(CLI_SOURCES)) $(O)/libhone.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
-$(O)/hone.pc: docs/hone.pc.in Makefile
+# Made anew each time: PREFIX may have changed.
+.PHONY: $(O)/hone.pc
+$(O)/hone.pc: docs/hone.pc.in
 	@mkdir -p $(@D)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@PACKAGES@|$(PACKAGES)|' $< > $@
 
@@ -107,7 +111,7 @@ test: deps
 	@$(MAKE) --no-print-directory MODE=$(MODE) run-tests
 
 .PHONY: run-tests
-run-tests: $(O)/hone-tests $(O)/hone
+run-tests: $(O)/hone-tests $(O)/hone fuzz-replay
 	HONE_BUILD=$(O) $(O)/hone-tests
 	sh tests/cli/run.sh $(O)/hone
 
@@ -118,6 +122,15 @@ oracle: all
 ## bench: time the hot paths against their limits
 bench: $(O)/hone-bench
 	$(O)/hone-bench
+
+## fuzz-replay: run the fuzz targets on their seeds and simple damage to them; part of test
+FUZZ_SHARED := $(call objects,tests/fuzz/fuzz_open.c tests/fuzz/replay.c tests/support/byte_builder.c tests/support/zip_builder.c)
+FUZZ_TARGETS := $(patsubst %.c,$(O)/%,$(filter-out tests/fuzz/fuzz_open.c,$(wildcard tests/fuzz/fuzz_*.c)))
+$(FUZZ_TARGETS): $(O)/%: $(O)/%.o $(FUZZ_SHARED) $(O)/libhone.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+.PHONY: fuzz-replay
+fuzz-replay: $(FUZZ_TARGETS)
+	sh tests/fuzz/replay.sh $(O)
 
 ## fuzz: build the libFuzzer targets of tests/fuzz with clang into o/fuzz
 fuzz:
@@ -179,4 +192,4 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile
 
--include $(patsubst %.o,%.d,$(call objects,$(SOURCES) $(CLI_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES)))
+-include $(patsubst %.o,%.d,$(call objects,$(SOURCES) $(CLI_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) $(FUZZ_SOURCES)))

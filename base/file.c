@@ -23,6 +23,11 @@ static hone_status open_failed(hone_error *err, const char *path)
     return hone_fail_in_file(err, hone_fail_errno(err, e, HONE_NO_OFFSET, NULL, "cannot open"), path);
 }
 
+static int64_t mtime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
 hone_status hone_file_open(const char *path, hone_file *out, hone_error *err)
 {
     *out = (hone_file){.fd = -1};
@@ -51,7 +56,7 @@ hone_status hone_file_open(const char *path, hone_file *out, hone_error *err)
     out->nbytes = (uint64_t)st.st_size;
     out->device = (uint64_t)st.st_dev;
     out->inode = (uint64_t)st.st_ino;
-    out->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    out->mtime_ns = mtime_ns(&st);
     return HONE_OK;
 }
 
@@ -83,6 +88,51 @@ hone_status hone_file_read(const hone_file *file, uint64_t offset, void *dst, si
         p += got;
         offset += (uint64_t)got;
         nbytes -= (size_t)got;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_file_check_unchanged(const hone_file *file, hone_error *err)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) != 0)
+        return hone_fail_in_file(err, hone_fail_errno(err, errno, HONE_NO_OFFSET, NULL, "cannot stat"), file->path);
+    if ((uint64_t)st.st_size == file->nbytes && mtime_ns(&st) == file->mtime_ns)
+        return HONE_OK;
+    (void)hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL, "was changed while it was read");
+    return hone_fail_in_file(err, HONE_ERROR_DATA, file->path);
+}
+
+hone_status hone_fd_read(int fd, const char *path, uint64_t offset, void *dst, size_t nbytes, hone_error *err)
+{
+    unsigned char *p = dst;
+    while (nbytes > 0) {
+        errno = EIO; /* for an end of file where there was none */
+        const ssize_t got = pread(fd, p, nbytes < MAX_TRANSFER ? nbytes : MAX_TRANSFER, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return hone_fail_in_file(err, hone_fail_errno(err, errno, offset, NULL, "cannot read back"), path);
+        p += got;
+        offset += (uint64_t)got;
+        nbytes -= (size_t)got;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_fd_write(int fd, const char *path, uint64_t offset, const void *src, size_t nbytes, hone_error *err)
+{
+    const unsigned char *p = src;
+    while (nbytes > 0) {
+        errno = EIO; /* for a write of nothing */
+        const ssize_t put = pwrite(fd, p, nbytes < MAX_TRANSFER ? nbytes : MAX_TRANSFER, (off_t)offset);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return hone_fail_in_file(err, hone_fail_errno(err, errno, offset, NULL, "cannot write"), path);
+        p += put;
+        offset += (uint64_t)put;
+        nbytes -= (size_t)put;
     }
     return HONE_OK;
 }

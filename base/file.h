@@ -28,6 +28,17 @@ void hone_file_close(hone_file *file);
 /* hone_file_read() reads exactly nbytes at offset. DATA: the file ends earlier. IO. Thread-safe. */
 hone_status hone_file_read(const hone_file *file, uint64_t offset, void *dst, size_t nbytes, hone_error *err);
 
+/*
+ * hone_file_check_unchanged() compares size and time of last change with those found when it was opened. DATA: another
+ * process wrote to the file meanwhile, and what was read may be a mixture. IO.
+ */
+hone_status hone_file_check_unchanged(const hone_file *file, hone_error *err);
+
+/* hone_fd_read() reads back exactly nbytes at offset of an output that is open as fd, hone_fd_write() writes them; path
+ * is for the error. IO. Thread-safe. */
+hone_status hone_fd_read(int fd, const char *path, uint64_t offset, void *dst, size_t nbytes, hone_error *err);
+hone_status hone_fd_write(int fd, const char *path, uint64_t offset, const void *src, size_t nbytes, hone_error *err);
+
 /* hone_file_slurp() reads a whole file of at most max_nbytes into *out (NUL-terminated, hone_release). LIMIT: larger.
  */
 hone_status hone_file_slurp(const char *path, uint64_t max_nbytes, char **out, size_t *len, hone_error *err);

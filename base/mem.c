@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arith.h"
 
@@ -80,4 +82,31 @@ char *hone_memdup(const void *src, size_t len)
 char *hone_strdup(const char *s)
 {
     return hone_memdup(s, strlen(s));
+}
+
+/* The number behind prefix in a small text file of the kernel's, or UINT64_MAX. */
+static uint64_t read_number(const char *path, const char *prefix)
+{
+    char text[4096];
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return UINT64_MAX;
+    const ssize_t n = read(fd, text, sizeof text - 1);
+    (void)close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *at = strstr(text, prefix);
+    if (!at)
+        return UINT64_MAX;
+    char *end;
+    at += strlen(prefix);
+    const unsigned long long value = strtoull(at, &end, 10);
+    return end == at ? UINT64_MAX : value; /* "max" is no number */
+}
+
+uint64_t hone_memory_available(void)
+{
+    const uint64_t kib = read_number("/proc/meminfo", "MemAvailable:");
+    const uint64_t available = kib > UINT64_MAX / 1024 ? UINT64_MAX : kib * 1024;
+    const uint64_t limit = read_number("/sys/fs/cgroup/memory.max", "");
+    return limit < available ? limit : available;
 }

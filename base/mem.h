@@ -28,6 +28,10 @@ char *hone_strdup(const char *s);
 /* hone_memdup() copies len bytes and appends a NUL. */
 char *hone_memdup(const void *src, size_t len);
 
+/* hone_memory_available() returns the bytes that can be had without swapping, as far as the system tells: the least of
+ * MemAvailable and the control group's limit; UINT64_MAX if it tells nothing. */
+uint64_t hone_memory_available(void);
+
 /* Tests only: let the n-th allocation from now fail (0: the next); negative: never. */
 void hone_mem_fail_after(long n);
 

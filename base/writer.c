@@ -7,29 +7,52 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "base/arith.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
 
 static const char PARTIAL_SUFFIX[] = ".hone-partial";
 
-enum { MAX_TRANSFER = 1 << 30 };
+/* Why something that is there cannot become an output, or NULL. The output is written out of order and renamed into
+ * place: no pipe or device can take that, and a link would be replaced, not followed. */
+static const char *unfit(const struct stat *st)
+{
+    switch (st->st_mode & S_IFMT) {
+    case S_IFREG:
+        return NULL;
+    case S_IFDIR:
+        return "output is a directory";
+    case S_IFIFO:
+        return "output is a pipe; outputs are written out of order, to a regular file";
+    case S_IFSOCK:
+        return "output is a socket; outputs are written out of order, to a regular file";
+    case S_IFCHR:
+    case S_IFBLK:
+        return "output is a device; outputs are written out of order, to a regular file";
+    case S_IFLNK:
+        return "output is a symbolic link, which would be replaced; name the file it points to";
+    }
+    return "output is not a regular file";
+}
+
+static hone_status refuse(const char *path, const char *why, hone_error *err)
+{
+    (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s", why);
+    return hone_fail_in_file(err, HONE_ERROR_ARG, path);
+}
 
 hone_status hone_writer_check_target(const char *path, bool overwrite, hone_error *err)
 {
     struct stat st;
-    if (stat(path, &st) == 0) {
-        if (!S_ISREG(st.st_mode)) {
-            (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "output is not a regular file");
-            return hone_fail_in_file(err, HONE_ERROR_ARG, path);
-        }
-        if (!overwrite) {
-            (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "output exists (use --force to overwrite)");
-            return hone_fail_in_file(err, HONE_ERROR_ARG, path);
-        }
+    if (lstat(path, &st) == 0) {
+        const char *why = unfit(&st);
+        if (!why && !overwrite)
+            why = "output exists (use --force to overwrite)";
+        if (why)
+            return refuse(path, why, err);
     } else if (errno != ENOENT) {
         return hone_fail_in_file(err, hone_fail_errno(err, errno, HONE_NO_OFFSET, NULL, "cannot create"), path);
     }
@@ -38,8 +61,7 @@ hone_status hone_writer_check_target(const char *path, bool overwrite, hone_erro
         return hone_fail_nomem(err, strlen(path));
     hone_status status = HONE_OK;
     if (!hone_file_is_directory(dir)) {
-        (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "output directory does not exist");
-        status = hone_fail_in_file(err, HONE_ERROR_ARG, path);
+        status = refuse(path, "output directory does not exist", err);
     } else if (access(dir, W_OK | X_OK) != 0) {
         (void)hone_fail_errno(err, errno, HONE_NO_OFFSET, NULL, "cannot create");
         status = hone_fail_in_file(err, HONE_ERROR_IO, path);
@@ -48,122 +70,140 @@ hone_status hone_writer_check_target(const char *path, bool overwrite, hone_erro
     return status;
 }
 
+char *hone_writer_partial_path(const char *path)
+{
+    const size_t len = strlen(path);
+    char *partial = hone_alloc(len + sizeof PARTIAL_SUFFIX, 1);
+    if (!partial)
+        return NULL;
+    memcpy(partial, path, len);
+    memcpy(partial + len, PARTIAL_SUFFIX, sizeof PARTIAL_SUFFIX);
+    return partial;
+}
+
 static hone_status fail_io(const hone_writer *w, uint64_t offset, const char *what, hone_error *err)
 {
     return hone_fail_in_file(err, hone_fail_errno(err, errno, offset, NULL, "%s", what), w->path);
 }
 
-/* Give the open partial file its size; keep the bytes of one that has it already. */
-static hone_status size_partial(hone_writer *w, uint64_t total_nbytes, bool restart, hone_error *err)
+/* A full disk should be found before hours of work. What a partial file has already been given counts as free. */
+static hone_status check_disk(const hone_writer *w, hone_error *err)
 {
-    struct stat st;
-    if (fstat(w->fd, &st) != 0)
-        return fail_io(w, HONE_NO_OFFSET, "cannot stat", err);
-    if (!restart && st.st_size > 0) {
-        w->resumed = (uint64_t)st.st_size == total_nbytes;
-        if (w->resumed)
-            return HONE_OK;
-        (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
-                        "a partial file of another command is in the way (--restart discards it)");
-        (void)hone_fail_in_file(err, HONE_ERROR_ARG, w->partial_path);
-        (void)close(w->fd);
-        w->fd = -1; /* it may be hours of work: leave it */
-        return HONE_ERROR_ARG;
-    }
-    if (ftruncate(w->fd, 0) != 0 || ftruncate(w->fd, (off_t)total_nbytes) != 0)
-        return fail_io(w, HONE_NO_OFFSET, "cannot resize", err);
-    /* Claim the space now: a full disk should be found before hours of work. Not every file system can. */
-    const int e = total_nbytes ? posix_fallocate(w->fd, 0, (off_t)total_nbytes) : 0;
-    if (e != ENOSPC && e != EFBIG && e != EDQUOT)
+    char *dir = hone_path_dir(w->path);
+    if (!dir)
+        return hone_fail_nomem(err, strlen(w->path));
+    struct statvfs fs;
+    const int failed = statvfs(dir, &fs);
+    hone_release(dir);
+    if (failed || fs.f_blocks == 0) /* not every file system tells */
         return HONE_OK;
-    errno = e;
-    return fail_io(w, HONE_NO_OFFSET, "cannot reserve space", err);
+    struct stat st;
+    const uint64_t have = lstat(w->partial_path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+    const uint64_t need = w->nbytes > have ? w->nbytes - have : 0, unit = fs.f_frsize ? fs.f_frsize : 1;
+    if (need / unit <= fs.f_bavail)
+        return HONE_OK;
+    (void)hone_fail_errno(err, ENOSPC, HONE_NO_OFFSET, NULL, "needs %llu more bytes of disk, %llu are free",
+                          (unsigned long long)need, (unsigned long long)fs.f_bavail * unit);
+    return hone_fail_in_file(err, HONE_ERROR_IO, w->path);
 }
 
-static hone_status open_partial(hone_writer *w, uint64_t total_nbytes, bool restart, hone_error *err)
+/* Leave a partial file that is not ours, and fail. */
+static hone_status leave(hone_writer *w, hone_status status, const char *file, const char *why, hone_error *err)
 {
-    w->fd = open(w->partial_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    (void)hone_fail(err, status, HONE_NO_OFFSET, NULL, "%s", why);
+    (void)hone_fail_in_file(err, status, file);
+    (void)close(w->fd);
+    w->fd = -1;
+    return status;
+}
+
+static hone_status open_partial(hone_writer *w, bool restart, hone_error *err)
+{
+    w->fd = open(w->partial_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
     if (w->fd < 0)
         return fail_io(w, HONE_NO_OFFSET, "cannot create", err);
     /* The lock, not the file's presence, tells a run in progress from one that was killed. */
     if (flock(w->fd, LOCK_EX | LOCK_NB) != 0) {
-        (void)hone_fail(err, HONE_ERROR_IO, HONE_NO_OFFSET, NULL, "another run is writing this output");
-        (void)hone_fail_in_file(err, HONE_ERROR_IO, w->path);
-        (void)close(w->fd);
-        w->fd = -1; /* the partial file is theirs: leave it */
-        return HONE_ERROR_IO;
+        if (errno == EWOULDBLOCK)
+            return leave(w, HONE_ERROR_IO, w->path, "another run is writing this output", err);
+        if (errno != EOPNOTSUPP && errno != ENOLCK && errno != ENOSYS) /* a file system without locks */
+            return fail_io(w, HONE_NO_OFFSET, "cannot lock", err);
     }
     /* The other run may have finished, and renamed the file away, between our open and our lock. */
     struct stat ours, named;
-    if (fstat(w->fd, &ours) != 0 || stat(w->partial_path, &named) != 0 || ours.st_ino != named.st_ino) {
-        (void)hone_fail(err, HONE_ERROR_IO, HONE_NO_OFFSET, NULL, "another run has just written this output");
-        (void)hone_fail_in_file(err, HONE_ERROR_IO, w->path);
-        (void)close(w->fd);
-        w->fd = -1;
-        return HONE_ERROR_IO;
-    }
-    return size_partial(w, total_nbytes, restart, err);
+    if (fstat(w->fd, &ours) != 0)
+        return fail_io(w, HONE_NO_OFFSET, "cannot stat", err);
+    if (stat(w->partial_path, &named) != 0 || ours.st_ino != named.st_ino || ours.st_dev != named.st_dev)
+        return leave(w, HONE_ERROR_IO, w->path, "another run has just written this output", err);
+    if (!S_ISREG(ours.st_mode))
+        return leave(w, HONE_ERROR_ARG, w->partial_path, "is not a regular file", err);
+    w->resumed = !restart && ours.st_size > 0;
+    if (w->resumed && (uint64_t)ours.st_size != w->nbytes) /* it may be hours of work: leave it */
+        return leave(w, HONE_ERROR_ARG, w->partial_path,
+                     "a partial file of another command is in the way (--restart discards it)", err);
+    if (!w->resumed && ours.st_size > 0 && ftruncate(w->fd, 0) != 0)
+        return fail_io(w, HONE_NO_OFFSET, "cannot resize", err);
+    return HONE_OK;
 }
 
-hone_status hone_writer_open(const char *path, uint64_t nbytes, uint64_t tail_nbytes, hone_writer_options opts,
-                             hone_writer *out, hone_error *err)
+hone_status hone_writer_open(const char *path, uint64_t nbytes, hone_writer_options opts, hone_writer *out,
+                             hone_error *err)
 {
     *out = (hone_writer){.fd = -1};
     HONE_TRY(hone_writer_check_target(path, opts.overwrite, err));
-    uint64_t total;
-    if (!hone_add_u64(nbytes, tail_nbytes, &total) || total > INT64_MAX)
+    if (nbytes > INT64_MAX)
         return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, NULL, "output is too large");
 
-    hone_writer w = {.fd = -1, .nbytes = nbytes};
-    const size_t len = strlen(path);
+    hone_writer w = {.fd = -1, .nbytes = nbytes, .overwrite = opts.overwrite};
     w.path = hone_strdup(path);
-    w.partial_path = hone_alloc(len + sizeof PARTIAL_SUFFIX, 1);
-    hone_status status = w.path && w.partial_path ? HONE_OK : hone_fail_nomem(err, len);
-    if (status == HONE_OK) {
-        memcpy(w.partial_path, path, len);
-        memcpy(w.partial_path + len, PARTIAL_SUFFIX, sizeof PARTIAL_SUFFIX);
-        status = open_partial(&w, total, opts.restart, err);
-    }
+    w.partial_path = hone_writer_partial_path(path);
+    hone_status status = w.path && w.partial_path ? HONE_OK : hone_fail_nomem(err, strlen(path));
+    if (status == HONE_OK)
+        status = check_disk(&w, err);
+    if (status == HONE_OK)
+        status = open_partial(&w, opts.restart, err);
     if (status != HONE_OK) {
-        hone_writer_abort(&w);
+        hone_writer_suspend(&w);
         return status;
     }
     *out = w;
     return HONE_OK;
 }
 
+hone_status hone_writer_reserve(const hone_writer *w, hone_error *err)
+{
+    int failed = w->resumed ? 0 : ftruncate(w->fd, (off_t)w->nbytes);
+    const char *what = "cannot resize";
+    /* fallocate() and not posix_fallocate(): where blocks cannot be claimed, that one writes to each of them. */
+    if (!failed && w->nbytes > 0) {
+        what = "cannot reserve space";
+        do
+            failed = fallocate(w->fd, 0, 0, (off_t)w->nbytes);
+        while (failed && errno == EINTR);
+        if (failed && errno != ENOSPC && errno != EFBIG && errno != EDQUOT && errno != EIO)
+            failed = 0;
+    }
+    if (!failed)
+        return HONE_OK;
+    const hone_status status = fail_io(w, HONE_NO_OFFSET, what, err);
+    if (!w->resumed && ftruncate(w->fd, 0) != 0)
+        return status; /* nothing else can be done about it */
+    return status;
+}
+
 hone_status hone_writer_read(const hone_writer *w, uint64_t offset, void *dst, size_t nbytes, hone_error *err)
 {
-    unsigned char *p = dst;
-    while (nbytes > 0) {
-        const ssize_t got = pread(w->fd, p, nbytes < MAX_TRANSFER ? nbytes : MAX_TRANSFER, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return fail_io(w, offset, "cannot read back", err);
-        p += got;
-        offset += (uint64_t)got;
-        nbytes -= (size_t)got;
-    }
-    return HONE_OK;
+    return hone_fd_read(w->fd, w->path, offset, dst, nbytes, err);
 }
 
 hone_status hone_writer_write(const hone_writer *w, uint64_t offset, const void *src, size_t nbytes, hone_error *err)
 {
-    const unsigned char *p = src;
-    while (nbytes > 0) {
-        const size_t want = nbytes < MAX_TRANSFER ? nbytes : MAX_TRANSFER;
-        const ssize_t put = pwrite(w->fd, p, want, (off_t)offset);
-        if (put < 0) {
-            if (errno == EINTR)
-                continue;
-            return fail_io(w, offset, "cannot write", err);
-        }
-        p += put;
-        offset += (uint64_t)put;
-        nbytes -= (size_t)put;
-    }
-    return HONE_OK;
+    return hone_fd_write(w->fd, w->path, offset, src, nbytes, err);
+}
+
+hone_status hone_writer_sync(const hone_writer *w, hone_error *err)
+{
+    return fsync(w->fd) == 0 ? HONE_OK : fail_io(w, HONE_NO_OFFSET, "cannot sync", err);
 }
 
 static hone_status open_directory_of(const hone_writer *w, int *fd, hone_error *err)
@@ -176,18 +216,32 @@ static hone_status open_directory_of(const hone_writer *w, int *fd, hone_error *
     return *fd >= 0 ? HONE_OK : fail_io(w, HONE_NO_OFFSET, "cannot open the output directory", err);
 }
 
+/* Another run may have finished since our first check: the file system refuses in one step, where it can. */
+static int rename_partial(const hone_writer *w)
+{
+    if (w->overwrite)
+        return rename(w->partial_path, w->path);
+    if (renameat2(AT_FDCWD, w->partial_path, AT_FDCWD, w->path, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    struct stat st;
+    if (lstat(w->path, &st) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return rename(w->partial_path, w->path);
+}
+
 hone_status hone_writer_commit(hone_writer *w, hone_error *err)
 {
     int dir = -1; /* opened first: once the file has its name, only the disk itself may still fail */
     hone_status status = open_directory_of(w, &dir, err);
     if (status != HONE_OK)
         goto out;
-    if (ftruncate(w->fd, (off_t)w->nbytes) != 0)
-        status = fail_io(w, HONE_NO_OFFSET, "cannot resize", err);
-    else if (fsync(w->fd) != 0)
-        status = fail_io(w, HONE_NO_OFFSET, "cannot sync", err);
-    else if (rename(w->partial_path, w->path) != 0)
-        status = fail_io(w, HONE_NO_OFFSET, "cannot rename", err);
+    if (rename_partial(w) != 0)
+        status = errno == EEXIST ? refuse(w->path, "output exists (use --force to overwrite)", err)
+                                 : fail_io(w, HONE_NO_OFFSET, "cannot rename", err);
     /* EINVAL: this file system has no directory fsync, so there is nothing to wait for. */
     else if (fsync(dir) != 0 && errno != EINVAL)
         status = fail_io(w, HONE_NO_OFFSET, "cannot sync the output directory", err);
@@ -218,9 +272,12 @@ void hone_writer_abort(hone_writer *w)
 hone_status hone_write_file(const char *path, const void *data, size_t nbytes, bool overwrite, hone_error *err)
 {
     hone_writer w;
-    HONE_TRY(
-        hone_writer_open(path, nbytes, 0, (hone_writer_options){.overwrite = overwrite, .restart = true}, &w, err));
-    const hone_status status = hone_writer_write(&w, 0, data, nbytes, err);
+    HONE_TRY(hone_writer_open(path, nbytes, (hone_writer_options){.overwrite = overwrite, .restart = true}, &w, err));
+    hone_status status = hone_writer_reserve(&w, err);
+    if (status == HONE_OK)
+        status = hone_writer_write(&w, 0, data, nbytes, err);
+    if (status == HONE_OK)
+        status = hone_writer_sync(&w, err);
     if (status != HONE_OK) {
         hone_writer_abort(&w);
         return status;

@@ -22,7 +22,8 @@ static hone_status check(hone_cli_session *s, const char *path, hone_error *err)
 {
     hone_checkpoint *ckpt = NULL;
     size_t n = 0;
-    hone_status status = hone_cli_open(s, path, &ckpt, err);
+    const hone_open_options opts = {.config = s->globals->config, .parts = true};
+    hone_status status = hone_checkpoint_open(path, &opts, &ckpt, err);
     if (status == HONE_OK)
         status = hone_checkpoint_check(s->ctx, ckpt, &n, err);
     hone_checkpoint_close(ckpt);
@@ -45,8 +46,9 @@ int hone_cmd_check(int argc, char **argv)
     const hone_cli_spec spec = {
         .command = "check",
         .synopsis = "FILE",
-        .about = "Hashes every tensor of a GGUF file written by hone and compares with the checksums in its header.\n"
-                 "Exit 1 names the first tensor that differs; a file without checksums is exit 2.\n",
+        .about = "Hashes every tensor of a GGUF file or safetensors directory written by hone and compares with the\n"
+                 "checksums in the headers.\nExit 1 names the first tensor that differs; a file without checksums is "
+                 "exit 2.\n",
         .options = NULL,
         .n_options = 0,
         .positionals = {"FILE"},

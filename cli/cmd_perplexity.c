@@ -65,7 +65,8 @@ int hone_cmd_perplexity(int argc, char **argv)
     hone_eval_options eval = {0};
     const hone_cli_option options[] = {
         {0, "text", "FILE", "UTF-8 text; may be repeated; - is stdin", HONE_CLI_LIST, &texts},
-        {0, "ctx", "N", "tokens per chunk (default 512)", HONE_CLI_COUNT, &eval.n_ctx},
+        {0, "ctx", "N", "tokens per chunk (default 512, or as many as the model has positions)", HONE_CLI_COUNT,
+         &eval.n_ctx},
         {0, "chunks", "N", "stop after N chunks", HONE_CLI_COUNT, &eval.n_chunks},
     };
     const hone_cli_spec spec = {

@@ -102,7 +102,8 @@ int hone_cmd_verify(int argc, char **argv)
     struct request r = {.sources = {NULL, NULL}};
     const hone_cli_option options[] = {
         {0, "text", "FILE", "UTF-8 text; may be repeated; - is stdin", HONE_CLI_LIST, &r.texts},
-        {0, "ctx", "N", "tokens per chunk (default 512)", HONE_CLI_COUNT, &r.eval.n_ctx},
+        {0, "ctx", "N", "tokens per chunk (default 512, or as many as the model has positions)", HONE_CLI_COUNT,
+         &r.eval.n_ctx},
         {0, "chunks", "N", "stop after N chunks", HONE_CLI_COUNT, &r.eval.n_chunks},
         {0, "gate", "EXPR",
          "METRIC OP NUMBER, such as 'kld.mean<0.01'; may be repeated;\nexit 1 when one does not hold", HONE_CLI_LIST,

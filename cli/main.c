@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <jansson.h>
 
 #include "cli/args.h"
 #include "cli/commands.h"
@@ -99,10 +102,33 @@ static void let_idle_threads_sleep(char **argv)
         (void)execv("/proc/self/exe", argv);
 }
 
+/* Jansson takes a lack of memory in the middle of a string for a syntax error. */
+static void *alloc_for_json(size_t nbytes)
+{
+    void *p = malloc(nbytes);
+    if (!p)
+        hone_cli_out_of_memory();
+    return p;
+}
+
+/* OpenMP's runtime leaves with status 1 when it finds no memory or no threads, and to us 1 means that a gate failed. */
+static bool left_by_main;
+
+static void leave_for_resources(void)
+{
+    if (!left_by_main)
+        _exit(HONE_EXIT_RESOURCE);
+}
+
 int main(int argc, char **argv)
 {
     let_idle_threads_sleep(argv);
-    /* A closed pipe is a write error like any other, with our exit code. */
+    /* A closed pipe is a write error like any other, with our exit code; so is a limit on the size of files. */
     (void)signal(SIGPIPE, SIG_IGN);
-    return hone_cli_close_stdout(dispatch(argc, argv));
+    (void)signal(SIGXFSZ, SIG_IGN);
+    (void)atexit(leave_for_resources);
+    json_set_alloc_funcs(alloc_for_json, free);
+    const int code = hone_cli_close_stdout(dispatch(argc, argv));
+    left_by_main = true;
+    return code;
 }

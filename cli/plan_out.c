@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <strings.h>
 
 #include "cli/json_out.h"
 #include "cli/report.h"
@@ -13,7 +13,9 @@
 
 static void print_plan(const hone_plan *plan, const hone_plan_totals *totals)
 {
-    hone_cli_table *t = hone_cli_table_new("<tensor|<type|<shape|>bytes|>offset|<source|<transform|<why");
+    const bool files = totals->n_tensors > 0 && hone_plan_tensor_at(plan, 0).file[0];
+    hone_cli_table *t = hone_cli_table_new(files ? "<tensor|<type|<shape|>bytes|<file|>offset|<source|<transform|<why"
+                                                 : "<tensor|<type|<shape|>bytes|>offset|<source|<transform|<why");
     for (size_t i = 0; i < totals->n_tensors; i++) {
         const hone_plan_tensor p = hone_plan_tensor_at(plan, i);
         char shape[HONE_CLI_SHAPE_LEN];
@@ -21,6 +23,8 @@ static void print_plan(const hone_plan *plan, const hone_plan_totals *totals)
         hone_cli_table_cell(t, "%s", hone_dtype_describe(p.dtype)->name);
         hone_cli_table_cell(t, "%s", hone_cli_shape(p.shape, p.n_dims, shape));
         hone_cli_table_cell(t, "%" PRIu64, p.nbytes);
+        if (files)
+            hone_cli_table_cell(t, "%s", p.file);
         hone_cli_table_cell(t, "%" PRIu64, p.offset);
         hone_cli_table_cell(t, "%s", p.source[0] ? p.source : "(computed)");
         hone_cli_table_cell(t, "%s", p.transform);
@@ -78,6 +82,8 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
         hone_cli_json_put(o, "type", hone_cli_json_text(hone_dtype_describe(p.dtype)->name));
         hone_cli_json_put(o, "shape", hone_cli_json_shape(p.shape, p.n_dims));
         hone_cli_json_put(o, "bytes", hone_cli_json_uint(p.nbytes));
+        if (p.file[0])
+            hone_cli_json_put(o, "file", hone_cli_json_text(p.file));
         hone_cli_json_put(o, "offset", hone_cli_json_uint(p.offset));
         hone_cli_json_put(o, "source", hone_cli_json_text(p.source));
         hone_cli_json_put(o, "transform", hone_cli_json_text(p.transform));
@@ -103,9 +109,6 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
 
 int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
 {
-    /* The library checks this again when it writes; planning a large model only to refuse then would waste minutes. */
-    if (!job->dry_run && !globals->force && access(job->out, F_OK) == 0)
-        return hone_cli_file_error(HONE_ERROR_ARG, job->out, "output exists (use --force to overwrite)");
     hone_cli_session session;
     hone_checkpoint *src = NULL;
     hone_plan *plan = NULL;
@@ -113,6 +116,10 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
     hone_status status = hone_cli_session_open(&session, globals, &err);
     if (status == HONE_OK)
         status = hone_cli_json_check_target(globals, &err);
+    /* Planning a large model only to refuse then would waste minutes. */
+    const bool is_file = !job->convert.to || strcasecmp(job->convert.to, "gguf") == 0;
+    if (status == HONE_OK && is_file && !job->dry_run)
+        status = hone_output_check(job->out, globals->force, &err);
     if (status == HONE_OK)
         status = hone_cli_open(&session, job->src, &src, &err);
     const double started = hone_cli_seconds();

@@ -5,15 +5,17 @@
 
 #include "base/fail.h"
 #include "convert/plan_impl.h"
+#include "formats/checksum.h"
 #include "formats/sources.h"
 
 /* Keys that describe the file rather than the model: written anew, or void in a single file. */
 static bool is_about_the_file(const char *key)
 {
-    static const char *const keys[] = {
-        "general.file_type", "general.quantization_version", "general.alignment", "split.no",
-        "split.count",       "split.tensors.count",          "hone.version",      "hone.recipe",
-        "hone.tensor_xxh3"};
+    static const char *const keys[] = {"general.file_type",  "general.quantization_version",
+                                       "general.alignment",  "split.no",
+                                       "split.count",        "split.tensors.count",
+                                       "hone.version",       "hone.recipe",
+                                       HONE_TENSOR_SUMS_KEY, HONE_HEADER_SUM_KEY};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(key, keys[i]) == 0)
             return true;

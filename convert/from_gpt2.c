@@ -32,7 +32,7 @@ static hone_status read_config(const hone_context *ctx, const hone_plan *plan, s
     HONE_TRY(hone_config_f64(config, "layer_norm_epsilon", HONE_OPTIONAL, &c->eps, err));
     HONE_TRY(hone_config_bool(config, "tie_word_embeddings", HONE_OPTIONAL, &c->tied, err));
     HONE_TRY(hone_config_str(config, "activation_function", HONE_OPTIONAL, &act, err));
-    if (c->hidden > UINT32_MAX / 4 || c->n_heads == 0 || c->hidden % c->n_heads != 0)
+    if (c->hidden == 0 || c->hidden > UINT32_MAX / 4 || c->n_heads == 0 || c->hidden % c->n_heads != 0)
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "n_head", "%u heads cannot share %u columns", c->n_heads,
                          c->hidden);
     c->ffn = 4 * c->hidden;
@@ -43,8 +43,29 @@ static hone_status read_config(const hone_context *ctx, const hone_plan *plan, s
     else if (strcmp(act, "gelu_new") != 0 && strcmp(act, "gelu_pytorch_tanh") != 0 && strcmp(act, "gelu_fast") != 0)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "activation_function", "\"%s\" is not supported",
                          act);
-    if (!hone_checkpoint_find(plan->src, "transformer.wte.weight"))
+    if (!hone_checkpoint_find(plan->src, "transformer.wte.weight") && hone_checkpoint_find(plan->src, "wte.weight"))
         c->prefix = ""; /* exported from GPT2Model */
+    return HONE_OK;
+}
+
+/* What GGUF's "gpt2" has no key for: its graph would compute something else. */
+static hone_status check_attention(const json_t *config, hone_error *err)
+{
+    static const struct {
+        const char *key;
+        bool value; /* the one that can be expressed */
+        const char *reason;
+    } keys[] = {
+        {"scale_attn_weights", true, "GGUF's \"gpt2\" scales attention by the root of a head's length, always"},
+        {"scale_attn_by_inverse_layer_idx", false, "GGUF's \"gpt2\" does not scale attention by layer"},
+        {"add_cross_attention", false, "GGUF's \"gpt2\" attends to no other model"},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        bool value = keys[i].value;
+        HONE_TRY(hone_config_bool(config, keys[i].key, HONE_OPTIONAL, &value, err));
+        if (value != keys[i].value)
+            return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, keys[i].key, "%s", keys[i].reason);
+    }
     return HONE_OK;
 }
 
@@ -115,6 +136,7 @@ static hone_status plan_gpt2(const hone_context *ctx, hone_plan *plan, hone_erro
 {
     struct gpt2_config c;
     HONE_TRY(read_config(ctx, plan, &c, err));
+    HONE_TRY(check_attention(hone_checkpoint_config(plan->src), err));
     plan->model.n_layers = c.n_layers;
     plan->model.n_heads = plan->model.n_kv_heads = c.n_heads;
     plan->model.tied = c.tied;

@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The journal of a run: which chunks of the output are done, kept in the tail of the partial file.
+ * The journal of a run: which chunks of the output are done, in a file "OUTPUT.hone-journal" beside the partial file.
  *
- *   tail:  "HONEJRNL" | u64 identity of plan and sources | u64 n_chunks | u64 n_done | u64 xxh3 of chunk 0, 1, ...
+ *   "HONEJRNL" | u64 identity of plan and sources | u64 n_chunks | u64 xxh3 of chunk 0 | of chunk 1 | ...
  *
- * Chunks are committed in order, so a count says it all. Their checksums make a resumed run independent of the order in
- * which the kernel wrote pages back before a power cut: a chunk counts as done when its bytes hash to what the journal
- * says.
+ * Chunks are committed in order, so the length says how many are done; each thread has at most one chunk in hand, so a
+ * killed run leaves at most one per thread to be done again. The checksums make a resumed run independent of the order
+ * in which the kernel wrote pages back before a power cut: a chunk counts as done when its bytes hash to what the
+ * journal says.
  */
 #ifndef HONE_JOURNAL_H
 #define HONE_JOURNAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/writer.h"
+#include "hone/status.h"
 
 typedef struct hone_journal {
-    const hone_writer *writer;
-    uint64_t offset; /* of the tail */
+    char *path; /* NULL: closed */
+    int fd;
     uint64_t n_done;
 } hone_journal;
 
-/* hone_journal_nbytes() returns the size of the tail for n_chunks chunks. */
-uint64_t hone_journal_nbytes(uint64_t n_chunks);
-
 /*
- * hone_journal_open() starts a journal in a fresh partial file, or takes up the one of a resumed file.
- * ARG: the partial file belongs to another plan or other sources.
+ * hone_journal_open() takes up the journal of the output at path, or starts one: always when resume is false, and when
+ * there is none or one that was hardly begun. ARG: it belongs to another plan or other sources. IO, NOMEM. On failure
+ * *out is closed.
  */
-hone_status hone_journal_open(const hone_writer *writer, uint64_t identity, uint64_t n_chunks, hone_journal *out,
+hone_status hone_journal_open(const char *path, bool resume, uint64_t identity, uint64_t n_chunks, hone_journal *out,
                               hone_error *err);
 
 /* hone_journal_chunk() reads the checksum of a chunk that is done. */
@@ -37,5 +37,11 @@ hone_status hone_journal_chunk(const hone_journal *journal, uint64_t chunk, uint
 
 /* hone_journal_commit() records chunk n_done, whose bytes are written, and counts it. */
 hone_status hone_journal_commit(hone_journal *journal, uint64_t checksum, hone_error *err);
+
+/* hone_journal_forget() drops all records: the bytes of the chunks are in doubt. */
+void hone_journal_forget(hone_journal *journal);
+
+/* hone_journal_close() closes the journal, and removes its file or leaves it. A closed journal is a no-op. */
+void hone_journal_close(hone_journal *journal, bool remove);
 
 #endif

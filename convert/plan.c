@@ -10,24 +10,25 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "convert/plan_impl.h"
-#include "convert/type_choice.h"
+#include "convert/target.h"
 #include "formats/decode.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
 enum { TARGET_CHUNK_NELEMS = 1 << 18 };
 
-static const char CHECKSUMS_KEY[] = "hone.tensor_xxh3";
-
 HONE_PRINTF(2, 0)
 static hone_status format_name(hone_plan *plan, const char *format, va_list args, const char **out, hone_error *err)
 {
-    char name[128];
-    const int len = vsnprintf(name, sizeof name, format, args);
-    if (len < 0 || (size_t)len >= sizeof name)
-        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "name is too long");
-    *out = hone_arena_copy(&plan->arena, name, (size_t)len);
-    return *out ? HONE_OK : hone_fail_nomem(err, (uint64_t)len);
+    va_list again;
+    va_copy(again, args);
+    const int len = vsnprintf(NULL, 0, format, args);
+    char *name = len < 0 ? NULL : hone_arena_alloc(&plan->arena, (size_t)len + 1, 1);
+    if (name)
+        (void)vsnprintf(name, (size_t)len + 1, format, again);
+    va_end(again);
+    *out = name;
+    return name ? HONE_OK : hone_fail_nomem(err, (uint64_t)len);
 }
 
 hone_status hone_plan_add(hone_plan *plan, hone_planned_tensor t, hone_error *err, const char *name, ...)
@@ -111,7 +112,7 @@ uint64_t hone_source_row(const hone_planned_tensor *t, uint64_t r)
 }
 
 /* Rows and row length. A vector is one row unless its elements move: then each element is a row of its own. */
-static hone_status settle_geometry(hone_planned_tensor *t, hone_error *err)
+hone_status hone_plan_settle_rows(hone_planned_tensor *t, hone_error *err)
 {
     t->n_rows = 1;
     t->row_nelems = t->n_dims ? t->shape[t->n_dims - 1] : 1;
@@ -127,12 +128,6 @@ static hone_status settle_geometry(hone_planned_tensor *t, hone_error *err)
     if (t->order == HONE_ROWS_INTERLEAVE_HALVES && t->n_rows % (2 * (uint64_t)t->n_heads) != 0)
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "%llu rows are no %u heads of even size",
                          (unsigned long long)t->n_rows, t->n_heads);
-    if (t->n_dims == 0 || t->n_dims > 4 || t->n_rows == 0 || t->row_nelems == 0)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name,
-                         "GGUF holds tensors of 1 to 4 non-empty axes");
-    if (t->source && !hone_dtype_describe(t->source->dtype)->is_float)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->source->offset, t->source->name, "%s is not a type of weights",
-                         hone_dtype_describe(t->source->dtype)->name);
     return HONE_OK;
 }
 
@@ -141,63 +136,40 @@ static hone_status settle_tensors(const hone_context *ctx, hone_plan *plan, cons
 {
     for (size_t i = 0; i < plan->n_tensors; i++) {
         hone_planned_tensor *t = &plan->tensors[i];
-        t->role = hone_role_of(t->name, &t->layer);
-        HONE_TRY(settle_geometry(t, err));
-        HONE_TRY(hone_type_choose(ctx, plan, choice, t, err));
+        HONE_TRY(plan->target->settle(ctx, plan, choice, t, err));
         hone_status status = hone_dtype_row_nbytes(t->dtype, t->row_nelems, &t->row_nbytes);
         if (status != HONE_OK || !hone_mul_u64(t->row_nbytes, t->n_rows, &t->nbytes))
             return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "too large");
+        plan->input_nbytes += t->source ? t->source->nbytes : 0;
+        if (t->any_value && t->dtype == t->source->dtype)
+            continue; /* copied, never decoded */
         if (!hone_encoder(t->dtype, plan->search, ctx->cpu))
             return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name, "nothing encodes %s",
                              hone_dtype_describe(t->dtype)->name);
         if (t->source && !hone_decoder(t->source->dtype, ctx->cpu))
             return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->source->offset, t->source->name, "nothing decodes %s",
                              hone_dtype_describe(t->source->dtype)->name);
-        plan->input_nbytes += t->source ? t->source->nbytes : 0;
-        hone_gguf_add_tensor(plan->header, t->name, t->dtype, t->n_dims, t->shape);
     }
     return HONE_OK;
 }
 
-static bool any_quantized(const hone_plan *plan)
-{
-    for (size_t i = 0; i < plan->n_tensors; i++)
-        if (hone_dtype_describe(plan->tensors[i].dtype)->is_quantized)
-            return true;
-    return false;
-}
-
-/* hone.recipe: what was done, as JSON with sorted keys; nothing in it depends on when or where it was done. */
-static hone_status put_recipe(hone_plan *plan, const hone_convert_options *opts, hone_error *err)
+hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, const char **out, hone_error *err)
 {
     json_t *rules = json_array();
     for (size_t i = 0; rules && i < opts->n_rules; i++)
         (void)json_array_append_new(
             rules, json_pack("[s,s]", opts->rules[i].pattern, hone_dtype_describe(opts->rules[i].dtype)->name));
     const char *architecture = hone_checkpoint_architecture(plan->src);
+    const char *type = opts->type ? opts->type : "as stored";
     json_t *recipe =
-        json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", opts->type, "search", hone_search_name(opts->search),
-                  "pure", (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
+        json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", type, "search", hone_search_name(opts->search), "pure",
+                  (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
                   "architecture", architecture ? architecture : "");
     char *text = recipe ? json_dumps(recipe, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-    const hone_status status = text ? HONE_OK : hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL, "out of memory");
-    if (text)
-        hone_gguf_put_str(plan->header, "hone.recipe", text);
+    *out = text ? hone_arena_copy(&plan->arena, text, strlen(text)) : NULL;
     free(text);
     json_decref(recipe);
-    return status;
-}
-
-static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, const hone_convert_options *opts,
-                              hone_error *err)
-{
-    hone_gguf_put_u32(plan->header, "general.file_type", hone_type_file_type(choice));
-    if (any_quantized(plan))
-        hone_gguf_put_u32(plan->header, "general.quantization_version", 2); /* ggml.h: GGML_QNT_VERSION */
-    hone_gguf_put_str(plan->header, "hone.version", hone_version());
-    HONE_TRY(put_recipe(plan, opts, err));
-    hone_gguf_put_u64_array(plan->header, CHECKSUMS_KEY, NULL, plan->n_tensors);
-    return HONE_OK;
+    return *out ? HONE_OK : hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL, "out of memory");
 }
 
 /* Working memory: for each thread one chunk as stored, as f32, and as encoded. */
@@ -232,64 +204,35 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     return HONE_OK;
 }
 
-/* general.name: what the checkpoint's folder is called. */
-static void put_name(hone_plan *plan)
-{
-    char *dir = realpath(plan->src->dir, NULL);
-    const char *slash = dir ? strrchr(dir, '/') : NULL;
-    if (slash && slash[1])
-        hone_gguf_put_str(plan->header, "general.name", slash + 1);
-    free(dir);
-}
-
-static hone_status plan_source(const hone_context *ctx, hone_plan *plan, hone_error *err)
-{
-    if (strcmp(hone_checkpoint_format(plan->src), "gguf") == 0)
-        return hone_plan_from_gguf(ctx, plan, err);
-    const char *model_class = hone_checkpoint_architecture(plan->src);
-    if (!model_class)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
-                         "no configuration names the model's architecture (--config FILE)");
-    const hone_conversion *family = hone_conversion_find(model_class);
-    if (!family)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures", "unknown architecture \"%s\"",
-                         model_class);
-    hone_gguf_put_str(plan->header, "general.architecture", family->gguf_architecture);
-    hone_gguf_put_str(plan->header, "general.type", "model");
-    put_name(plan);
-    HONE_TRY(family->plan(ctx, plan, err));
-    return hone_import_tokenizer(ctx, plan, err);
-}
-
 static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts, hone_error *err)
 {
     hone_type_choice *choice = NULL;
     HONE_TRY(hone_type_choice_new(opts, &choice, err));
-    hone_status status = plan_source(ctx, plan, err);
+    hone_status status = plan->target->plan(ctx, plan, err);
     if (status == HONE_OK)
         status = settle_tensors(ctx, plan, choice, err);
     if (status == HONE_OK)
-        status = put_common(plan, choice, opts, err);
+        status = plan->target->lay_out(plan, choice, opts, err);
     if (status == HONE_OK)
         status = settle_memory(ctx, plan, err);
     hone_type_choice_free(choice);
-    HONE_TRY(status);
-
-    HONE_TRY(hone_gguf_finish(plan->header, HONE_GGUF_ALIGNMENT, &plan->layout, err));
-    plan->checksums_at = (size_t)hone_gguf_payload_offset(plan->header, CHECKSUMS_KEY);
-    for (size_t i = 0; i < plan->n_tensors; i++)
-        plan->tensors[i].offset = plan->layout.offsets[i];
-    return HONE_OK;
+    return status;
 }
 
 hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, const hone_convert_options *opts,
                           hone_plan **out, hone_error *err)
 {
     *out = NULL;
+    const hone_target *target = hone_target_find(opts->to);
+    if (!target)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "nothing writes \"%s\"", opts->to);
+    if (!opts->type && !target->is_directory)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no type is named");
     hone_plan *plan = hone_calloc(1, sizeof *plan);
     if (!plan)
         return hone_fail_nomem(err, sizeof *plan);
     plan->src = src;
+    plan->target = target;
     plan->search = opts->search;
     plan->saturate = opts->saturate;
     plan->header = hone_gguf_new();
@@ -307,7 +250,10 @@ void hone_plan_free(hone_plan *plan)
     if (!plan)
         return;
     hone_gguf_free(plan->header);
-    hone_gguf_layout_deinit(&plan->layout);
+    for (size_t i = 0; i < plan->n_files; i++)
+        hone_release(plan->files[i].header);
+    hone_release(plan->files);
+    hone_release(plan->sidecars);
     hone_release(plan->tensors);
     hone_arena_deinit(&plan->arena);
     hone_release(plan);
@@ -315,7 +261,9 @@ void hone_plan_free(hone_plan *plan)
 
 hone_plan_totals hone_plan_describe(const hone_plan *plan)
 {
-    uint64_t nelems = 0, nbytes = 0;
+    uint64_t nelems = 0, nbytes = 0, output_nbytes = 0;
+    for (size_t i = 0; i < plan->n_files; i++)
+        output_nbytes += plan->files[i].nbytes;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         nelems += plan->tensors[i].n_rows * plan->tensors[i].row_nelems;
         nbytes += plan->tensors[i].nbytes;
@@ -323,7 +271,7 @@ hone_plan_totals hone_plan_describe(const hone_plan *plan)
     return (hone_plan_totals){
         .n_tensors = plan->n_tensors,
         .input_nbytes = plan->input_nbytes,
-        .output_nbytes = plan->layout.file_nbytes,
+        .output_nbytes = output_nbytes,
         .memory_nbytes = plan->memory_nbytes,
         .bpw = nelems ? 8.0 * (double)nbytes / (double)nelems : 0,
     };
@@ -341,6 +289,7 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
         .name = t->name,
         .dtype = t->dtype,
         .n_dims = t->n_dims,
+        .file = plan->files[t->file].name ? plan->files[t->file].name : "",
         .offset = t->offset,
         .nbytes = t->nbytes,
         .source = t->source ? t->source->name : "",

@@ -34,6 +34,7 @@ typedef struct hone_planned_tensor {
     hone_row_order order;
     uint32_t n_heads; /* of INTERLEAVE_HALVES */
     bool keep_f32;    /* always stored as F32 */
+    bool any_value;   /* NaN and infinities are carried over, integers copied */
     /* settled by plan.c */
     hone_role role;
     unsigned layer;
@@ -41,22 +42,38 @@ typedef struct hone_planned_tensor {
     unsigned n_dims;
     uint64_t shape[HONE_MAX_DIMS];
     uint64_t n_rows, row_nelems, row_nbytes;
-    uint64_t offset, nbytes;
-    const char *why; /* static, "" if of the type asked for */
+    size_t file;             /* in plan->files */
+    uint64_t offset, nbytes; /* in that file */
+    const char *why;         /* static, "" if of the type asked for */
 } hone_planned_tensor;
+
+/* One file of the output. The last of a plan is the one whose presence says that the output is complete. */
+typedef struct hone_output_file {
+    const char *name; /* in the output directory; NULL: the output is this file; arena */
+    uint8_t *header;  /* its first bytes, complete but for the checksums; hone_release() */
+    size_t header_nbytes;
+    size_t checksums_at, header_sum_at; /* positions in header */
+    uint64_t nbytes;                    /* of the whole file */
+    size_t first_tensor, n_tensors;     /* in plan->tensors */
+} hone_output_file;
+
+typedef struct hone_target hone_target;
 
 struct hone_plan {
     const hone_checkpoint *src;
+    const hone_target *target;
     hone_arena arena;
-    hone_gguf_header *header;
+    hone_gguf_header *header; /* metadata in GGUF's terms */
     hone_planned_tensor *tensors;
     size_t n_tensors, cap_tensors;
     hone_mix_model model; /* filled by the family */
     uint32_t n_vocab;     /* rows of the embedding; filled by the family */
     hone_search search;
     /* settled by plan.c */
-    hone_gguf_layout layout; /* complete but for the checksums */
-    size_t checksums_at;     /* byte position in layout.bytes of the u64 array hone.tensor_xxh3 */
+    hone_output_file *files;
+    size_t n_files, cap_files;
+    struct hone_sidecar *sidecars; /* of a directory */
+    size_t n_sidecars, cap_sidecars;
     uint64_t input_nbytes;
     size_t chunk_nelems; /* rows are worked on in chunks of about this many elements */
     int n_threads;

@@ -12,7 +12,7 @@
 
 static uint64_t source_row_nbytes(const hone_planned_tensor *t)
 {
-    return t->source ? t->source->nbytes / t->n_rows : 0;
+    return t->source && t->n_rows ? t->source->nbytes / t->n_rows : 0;
 }
 
 bool hone_rows_are_raw(const hone_planned_tensor *t)
@@ -49,7 +49,7 @@ static hone_status check_finite(const hone_planned_tensor *t, uint64_t row, uint
                                 hone_error *err)
 {
     const size_t n = (size_t)(nrows * t->row_nelems);
-    const size_t i = first_not_finite(x, n);
+    const size_t i = t->any_value ? n : first_not_finite(x, n);
     if (i == n)
         return HONE_OK;
     const uint64_t source_row = hone_source_row(t, row + i / t->row_nelems);
@@ -101,6 +101,8 @@ hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const
             HONE_TRY(hone_checkpoint_read(plan->src, t->source, hone_source_row(t, row + r) * row_nbytes,
                                           (size_t)row_nbytes, (char *)raw + r * row_nbytes, err));
     }
+    if (t->any_value && t->dtype == t->source->dtype)
+        return HONE_OK; /* copied as it is, whatever it is */
     hone_decoder(t->source->dtype, ctx->cpu)(raw, dst, (size_t)(nrows * t->row_nelems));
     return check_finite(t, row, nrows, dst, err);
 }
@@ -126,7 +128,7 @@ static hone_status scan_chunk(void *user, size_t i, int thread, hone_error *err)
                             err));
     const size_t n = (size_t)(nrows * s->t->row_nelems);
     for (size_t j = 0; j < n; j++) /* 65520 = 65504 + half a step: the first value that rounds to infinity */
-        if (fabsf(values[j]) >= 65520.0f)
+        if (fabsf(values[j]) >= 65520.0f && !isinf(values[j]))
             return hone_fail(err, HONE_ERROR_MISMATCH,
                              hone_source_row(s->t, row + j / s->t->row_nelems) * s->t->row_nelems +
                                  j % s->t->row_nelems,
@@ -140,17 +142,30 @@ hone_status hone_find_f16_overflow(const hone_context *ctx, const hone_plan *pla
     enum { CHUNK_NELEMS = 1 << 16 };
     *found = false;
     *index = 0;
+    if (t->n_rows == 0)
+        return HONE_OK;
     struct overflow_scan s = {.ctx = ctx, .plan = plan, .t = t};
-    s.chunk_rows = t->row_nelems < CHUNK_NELEMS ? CHUNK_NELEMS / t->row_nelems : 1;
+    /* 16: a wide source element, its f32, and a transpose's. */
+    const uint64_t share = ctx->memory_nbytes / (unsigned)ctx->n_threads / 16;
+    const uint64_t chunk_nelems = share < CHUNK_NELEMS ? share : CHUNK_NELEMS;
+    s.chunk_rows = t->row_nelems < chunk_nelems ? chunk_nelems / t->row_nelems : 1;
+    s.chunk_rows = s.chunk_rows < t->n_rows ? s.chunk_rows : t->n_rows;
     s.raw_nbytes = hone_row_reader_nbytes(t, s.chunk_rows);
     s.n_values = (size_t)(s.chunk_rows * t->row_nelems);
-    s.raw = hone_alloc((size_t)ctx->n_threads, s.raw_nbytes);
-    s.values = hone_alloc((size_t)ctx->n_threads * s.n_values, sizeof *s.values);
+    /* Rows wider than a chunk are scanned by as many threads as there is memory for. */
+    const uint64_t per_thread = s.raw_nbytes + s.n_values * sizeof *s.values, fit = ctx->memory_nbytes / per_thread;
+    if (fit == 0)
+        return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, t->name,
+                         "one row needs %llu bytes of working memory, the budget is %llu (--memory)",
+                         (unsigned long long)per_thread, (unsigned long long)ctx->memory_nbytes);
+    const int n_threads = fit < (unsigned)ctx->n_threads ? (int)fit : ctx->n_threads;
+    s.raw = hone_alloc((size_t)n_threads, s.raw_nbytes);
+    s.values = hone_alloc((size_t)n_threads * s.n_values, sizeof *s.values);
     hone_error failure = {0};
     hone_status status = HONE_ERROR_NOMEM;
     if (s.raw && s.values)
-        status = hone_parallel_for((size_t)((t->n_rows + s.chunk_rows - 1) / s.chunk_rows), ctx->n_threads, scan_chunk,
-                                   &s, &failure);
+        status = hone_parallel_for((size_t)((t->n_rows + s.chunk_rows - 1) / s.chunk_rows), n_threads, scan_chunk, &s,
+                                   &failure);
     else
         (void)hone_fail_nomem(&failure, s.n_values * sizeof *s.values);
     hone_release(s.raw);

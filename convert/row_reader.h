@@ -13,7 +13,8 @@ size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows);
 
 /*
  * hone_read_rows() decodes output rows [row, row + nrows) of t to dst (nrows, t->row_nelems); raw is scratch. DATA: a
- * NaN or an infinity, err->item the source tensor, the element's index in the reason.
+ * NaN or an infinity, err->item the source tensor, the element's index in the reason. A tensor that may have any_value
+ * and keeps its type is only read to raw.
  */
 hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, uint64_t row,
                            uint64_t nrows, void *raw, float *dst, hone_error *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Running a plan: chunks of rows are read, transformed, encoded and written in parallel; checksums and the journal
- * advance in file order; the header goes in last, with the checksums, and only then does the file get its name.
+ * advance in file order; a file's header goes in last, with the checksums, and only when all files are whole do they
+ * get their names.
  */
 #include <string.h>
 
@@ -10,9 +11,11 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/parallel.h"
-#include "base/writer.h"
 #include "convert/journal.h"
+#include "convert/output.h"
+#include "convert/output_guard.h"
 #include "convert/row_reader.h"
+#include "convert/target.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
@@ -33,9 +36,10 @@ struct job {
     struct chunk *chunks;
     size_t n_chunks;
     struct workspace *workspaces;
-    hone_writer writer;
+    hone_output output;
+    const hone_writer *writer; /* of the file being written */
     hone_journal journal;
-    size_t first_chunk;  /* chunks before it were done by an earlier run */
+    size_t first_chunk;  /* chunks before it are done */
     XXH3_state_t *hash;  /* of the tensor being committed */
     uint64_t *checksums; /* one per tensor */
     uint64_t done_nbytes, total_nbytes;
@@ -53,7 +57,7 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
     size_t n = 0;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const uint64_t rows = chunk_rows(plan, &plan->tensors[i]);
-        n += (size_t)((plan->tensors[i].n_rows + rows - 1) / rows);
+        n += (size_t)((plan->tensors[i].n_rows + rows - 1) / rows); /* none for an empty tensor */
         job->total_nbytes += plan->tensors[i].nbytes;
     }
     job->chunks = hone_alloc(n, sizeof *job->chunks);
@@ -135,10 +139,13 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
         if (t->dtype == HONE_F16 && job->plan->saturate)
             clamp_to_f16(w->values, (size_t)chunk->nrows * row_nelems);
         const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
-        for (uint64_t r = 0; r < chunk->nrows; r++)
-            encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
+        if (t->row_nelems == 1) /* a long vector, cut anywhere */
+            encode(w->values, (size_t)chunk->nrows, NULL, w->encoded);
+        else
+            for (uint64_t r = 0; r < chunk->nrows; r++)
+                encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
     }
-    return hone_writer_write(&job->writer, chunk_offset(job, chunk), bytes, chunk_nbytes(job, chunk), err);
+    return hone_writer_write(job->writer, chunk_offset(job, chunk), bytes, chunk_nbytes(job, chunk), err);
 }
 
 /* A chunk is done: its tensor's checksum takes it in. */
@@ -164,61 +171,51 @@ static hone_status commit_chunk(void *user, size_t i, int thread, hone_error *er
     return HONE_OK;
 }
 
-/* Take over what an earlier run finished, as far as its bytes are still what it wrote. */
-static hone_status resume(struct job *job, hone_error *err)
+/* Take over what an earlier run finished of the chunks before end, as far as its bytes are still what it wrote. */
+static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_error *err)
 {
     const struct workspace *w = &job->workspaces[0];
-    const uint64_t n_done = job->journal.n_done;
-    for (job->journal.n_done = 0; job->journal.n_done < n_done; job->journal.n_done++) {
-        const struct chunk *chunk = &job->chunks[job->journal.n_done];
+    for (; job->first_chunk < end && job->first_chunk < n_done; job->first_chunk++) {
+        const struct chunk *chunk = &job->chunks[job->first_chunk];
         uint64_t checksum;
-        HONE_TRY(hone_journal_chunk(&job->journal, job->journal.n_done, &checksum, err));
-        HONE_TRY(hone_writer_read(&job->writer, chunk_offset(job, chunk), w->encoded, chunk_nbytes(job, chunk), err));
+        HONE_TRY(hone_journal_chunk(&job->journal, job->first_chunk, &checksum, err));
+        HONE_TRY(hone_writer_read(job->writer, chunk_offset(job, chunk), w->encoded, chunk_nbytes(job, chunk), err));
         if (XXH3_64bits(w->encoded, chunk_nbytes(job, chunk)) != checksum)
             break;
         account_chunk(job, chunk, w->encoded);
     }
-    job->first_chunk = (size_t)job->journal.n_done;
-    if (job->first_chunk)
-        hone_context_note(job->ctx, "resuming: %zu of %zu chunks were done", job->first_chunk, job->n_chunks);
     return HONE_OK;
 }
 
-/* What must be equal for two runs to be the same work: the header, how it is cut into chunks, and the sources as they
- * are now. */
+/* What must be equal for two runs to be the same work: the headers, how they are cut into chunks, and the sources as
+ * they are now. */
 static uint64_t identity(const struct job *job)
 {
     const hone_plan *plan = job->plan;
-    uint64_t id = XXH3_64bits_withSeed(plan->layout.bytes, plan->layout.nbytes, plan->chunk_nelems);
+    uint64_t id = plan->chunk_nelems;
+    for (size_t i = 0; i < plan->n_files; i++)
+        id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
     for (size_t i = 0; i < plan->src->n_files; i++) {
         const hone_file *f = &plan->src->files[i];
-        const uint64_t facts[] = {f->nbytes, f->device, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
+        /* No device number: mounted again after a crash, a file system may have another. */
+        const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
         id = XXH3_64bits_withSeed(facts, sizeof facts, id);
     }
     return id;
 }
 
-static hone_status refuse_own_input(const hone_plan *plan, const char *path, hone_error *err)
+/* The file's header with the checksums filled in; the plan itself stays as it was made. */
+static hone_status write_header(struct job *job, const hone_output_file *file, hone_error *err)
 {
-    hone_file out;
-    if (hone_file_open(path, &out, NULL) != HONE_OK)
-        return HONE_OK;
-    hone_status status = HONE_OK;
-    for (size_t i = 0; i < plan->src->n_files && status == HONE_OK; i++)
-        if (plan->src->files[i].device == out.device && plan->src->files[i].inode == out.inode)
-            status = hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "output is an input of this run");
-    hone_file_close(&out);
-    return hone_fail_in_file(err, status, path);
-}
-
-/* The plan's header with the checksums filled in; the plan itself stays as it was made. */
-static hone_status seal(struct job *job, hone_error *err)
-{
-    const hone_plan *plan = job->plan;
-    const size_t nbytes = plan->n_tensors * sizeof *job->checksums;
-    HONE_TRY(hone_writer_write(&job->writer, 0, plan->layout.bytes, plan->layout.nbytes, err));
-    HONE_TRY(hone_writer_write(&job->writer, plan->checksums_at, job->checksums, nbytes, err));
-    return hone_writer_commit(&job->writer, err);
+    uint8_t *header = hone_alloc(file->header_nbytes, 1);
+    if (!header)
+        return hone_fail_nomem(err, file->header_nbytes);
+    memcpy(header, file->header, file->header_nbytes);
+    if (file->n_tensors > 0)
+        job->plan->target->put_checksums(file, job->checksums + file->first_tensor, header);
+    const hone_status status = hone_writer_write(job->writer, 0, header, file->header_nbytes, err);
+    hone_release(header);
+    return status;
 }
 
 static void free_job(struct job *job)
@@ -235,50 +232,90 @@ static void free_job(struct job *job)
     hone_release(job->checksums);
 }
 
-static hone_status open_output(struct job *job, const char *path, hone_writer_options opts, hone_error *err)
+static hone_status open_output(struct job *job, const char *path, hone_writer_options how, hone_error *err)
 {
-    HONE_TRY(hone_writer_open(path, job->plan->layout.file_nbytes, hone_journal_nbytes(job->n_chunks), opts,
-                              &job->writer, err));
-    const hone_status status = hone_journal_open(&job->writer, identity(job), job->n_chunks, &job->journal, err);
+    hone_output *out = &job->output;
+    HONE_TRY(hone_output_open(job->plan, path, how, out, err));
+    /* The journal says whose the partial files are before there is anything in them. */
+    HONE_TRY(hone_journal_open(out->last.path, out->last.resumed, identity(job), job->n_chunks, &job->journal, err));
+    return hone_output_reserve(out, err);
+}
+
+/* What was written may not be on the disk after all, whatever the journal says. */
+static hone_status sync_file(struct job *job, hone_error *err)
+{
+    const hone_status status = hone_writer_sync(job->writer, err);
     if (status != HONE_OK)
-        hone_writer_suspend(&job->writer);
+        hone_journal_forget(&job->journal);
     return status;
+}
+
+/* Chunks [job->first_chunk, end) are all those of the file. */
+static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_resumable, hone_error *err)
+{
+    HONE_TRY(hone_output_begin(&job->output, i, &job->writer, err));
+    HONE_TRY(resume(job, end, n_resumable, err));
+    if (job->first_chunk < end)
+        job->journal.n_done = job->first_chunk;
+    HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
+    job->first_chunk = end;
+    HONE_TRY(write_header(job, &job->plan->files[i], err));
+    HONE_TRY(sync_file(job, err));
+    hone_output_end(&job->output);
+    return HONE_OK;
 }
 
 static hone_status run(struct job *job, hone_error *err)
 {
-    HONE_TRY(resume(job, err));
-    HONE_TRY(hone_parallel_ordered(job->n_chunks - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk,
-                                   job, err));
-    return seal(job, err);
+    const hone_plan *plan = job->plan;
+    uint64_t n_resumable = job->journal.n_done;
+    if (n_resumable)
+        hone_context_note(job->ctx, "resuming: %llu of %zu chunks were done", (unsigned long long)n_resumable,
+                          job->n_chunks);
+    for (size_t i = 0, end = 0; i < plan->n_files; i++) {
+        const size_t end_tensor = plan->files[i].first_tensor + plan->files[i].n_tensors;
+        while (end < job->n_chunks && job->chunks[end].tensor < end_tensor)
+            end++;
+        HONE_TRY(write_file(job, i, end, n_resumable, err));
+        /* What lies behind a chunk that had to be done again is done again as well. */
+        if (job->journal.n_done < n_resumable)
+            n_resumable = 0;
+    }
+    HONE_TRY(hone_check_unchanged(plan->src, err));
+    return hone_output_commit(&job->output, err);
 }
 
 static hone_status prepare(struct job *job, hone_error *err)
 {
+    HONE_TRY(hone_check_memory(job->plan->memory_nbytes, err));
     HONE_TRY(cut_chunks(job, err));
     HONE_TRY(alloc_workspaces(job, err));
     job->hash = XXH3_createState();
     job->checksums = hone_calloc(job->plan->n_tensors, sizeof *job->checksums);
-    return job->hash && job->checksums ? HONE_OK : hone_fail_nomem(err, job->plan->n_tensors * 8);
+    if (!job->hash || !job->checksums)
+        return hone_fail_nomem(err, job->plan->n_tensors * 8);
+    for (size_t i = 0; i < job->plan->n_tensors; i++)
+        job->checksums[i] = XXH3_64bits("", 0); /* an empty tensor has no chunk to account for */
+    return HONE_OK;
 }
 
 hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path,
                           const hone_run_options *opts, hone_error *err)
 {
     const hone_writer_options how = {.overwrite = opts && opts->overwrite, .restart = opts && opts->restart};
-    HONE_TRY(hone_writer_check_target(path, how.overwrite, err));
-    HONE_TRY(refuse_own_input(plan, path, err));
-    struct job job = {.ctx = ctx, .plan = plan, .writer = {.fd = -1}};
+    struct job job = {.ctx = ctx, .plan = plan, .output = {.last.fd = -1, .current.fd = -1}, .journal = {.fd = -1}};
     hone_status status = prepare(&job, err);
     if (status == HONE_OK)
         status = open_output(&job, path, how, err);
     if (status == HONE_OK)
         status = run(&job, err);
-    /* Work is kept when the machine failed us, not when the input did: that will fail again. */
-    if (status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM)
-        hone_writer_suspend(&job.writer);
+    /* Work is kept when the machine failed us or a file is in the way, not when the input did: that will fail again. */
+    const bool keep = status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM || status == HONE_ERROR_ARG;
+    hone_journal_close(&job.journal, !keep); /* first, while the lock is held */
+    if (keep)
+        hone_output_suspend(&job.output);
     else
-        hone_writer_abort(&job.writer);
+        hone_output_abort(&job.output);
     free_job(&job);
     /* An error that names no file is about the source. */
     return hone_fail_in_file(err, status, hone_checkpoint_path(plan->src));

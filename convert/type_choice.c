@@ -13,6 +13,7 @@ struct hone_type_choice {
     const hone_mix *mix; /* NULL: a float type */
     hone_dtype plain;    /* the float type */
     bool automatic;      /* f16 where it can, else bf16 */
+    bool keep;           /* as stored */
     bool pure;
     pcre2_code **patterns;
     hone_dtype *pattern_dtypes;
@@ -21,6 +22,10 @@ struct hone_type_choice {
 
 static hone_status resolve(const char *type, hone_type_choice *c, hone_error *err)
 {
+    if (!type) {
+        c->keep = true;
+        return HONE_OK;
+    }
     if (strcasecmp(type, "auto") == 0) {
         c->automatic = true;
         c->plain = HONE_F16;
@@ -170,4 +175,22 @@ hone_status hone_type_choose(const hone_context *ctx, const hone_plan *plan, con
     if (t->dtype == HONE_F16)
         return avoid_overflow(ctx, plan, c, t, err);
     return HONE_OK;
+}
+
+bool hone_type_keeps(const hone_type_choice *c)
+{
+    return c->keep;
+}
+
+hone_status hone_type_choose_float(const hone_context *ctx, const hone_plan *plan, const hone_type_choice *c,
+                                   hone_planned_tensor *t, hone_error *err)
+{
+    const bool blocks = hone_dtype_describe(t->source->dtype)->is_quantized;
+    if (c->keep) {
+        t->dtype = blocks ? HONE_F32 : t->source->dtype;
+        t->why = blocks ? "decoded" : "";
+        return HONE_OK;
+    }
+    t->dtype = c->plain;
+    return t->dtype == HONE_F16 ? avoid_overflow(ctx, plan, c, t, err) : HONE_OK;
 }

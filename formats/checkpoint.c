@@ -71,6 +71,18 @@ hone_status hone_checkpoint_add_metadata(hone_checkpoint *ckpt, const hone_metad
     return HONE_OK;
 }
 
+hone_status hone_checkpoint_set_sums(hone_checkpoint *ckpt, unsigned file, hone_string text, hone_error *err)
+{
+    hone_string *grown = hone_grow(ckpt->sums, &ckpt->cap_sums, (size_t)file + 1, sizeof *grown);
+    if (!grown)
+        return hone_fail_nomem(err, ((uint64_t)file + 1) * sizeof *grown);
+    ckpt->sums = grown;
+    while (ckpt->n_sums <= file)
+        ckpt->sums[ckpt->n_sums++] = (hone_string){0};
+    ckpt->sums[file] = text;
+    return HONE_OK;
+}
+
 struct name_entry {
     const char *name;
     size_t index;
@@ -125,6 +137,7 @@ void hone_checkpoint_close(hone_checkpoint *ckpt)
     hone_file_close(&ckpt->scratch);
     hone_release(ckpt->tensors);
     hone_release(ckpt->by_name);
+    hone_release(ckpt->sums);
     hone_release(ckpt->metadata);
     json_decref(ckpt->config);
     hone_release(ckpt->config_path);
@@ -203,8 +216,6 @@ hone_status hone_checkpoint_read(const hone_checkpoint *ckpt, const hone_tensor 
                          nbytes, (unsigned long long)tensor->nbytes);
     if (tensor->view)
         return hone_fail_for(err, tensor->view->read(ckpt, tensor, offset, nbytes, dst, err), tensor->name);
-    if (tensor->view)
-        return tensor->view->read(ckpt, tensor, offset, nbytes, dst, err);
     /* tensor may be a caller's copy: bound it by the file as well. */
     const hone_file *file = &ckpt->files[tensor->file];
     uint64_t at;

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/cursor.h"
 #include "base/half.h"
 #include "formats/blocks.h"
 #include "formats/k_scales.h"
@@ -115,5 +116,17 @@ void hone_decode_q6_k(const void *src, float *dst, size_t nelems)
             for (int l = 0; l < 16; l++)
                 dst[16 * s + l] = scale * (float)((ql[l] >> low_shift & 15) + (qh[l] >> high_shift & 3) * 16 - 32);
         }
+    }
+}
+
+void hone_decode_q8_k(const void *src, float *dst, size_t nelems)
+{
+    const uint8_t *p = src;
+    for (size_t i = 0; i < nelems; i += HONE_QK_K, dst += HONE_QK_K) {
+        hone_block_q8_k b;
+        memcpy(&b, p + i / HONE_QK_K * sizeof b, sizeof b);
+        const float d = hone_load_f32(b.d);
+        for (int j = 0; j < HONE_QK_K; j++)
+            dst[j] = d * (float)b.qs[j];
     }
 }

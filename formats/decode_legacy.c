@@ -97,3 +97,15 @@ void hone_decode_q8_0(const void *src, float *dst, size_t nelems)
             dst[j] = (float)b.qs[j] * d;
     }
 }
+
+void hone_decode_q8_1(const void *src, float *dst, size_t nelems)
+{
+    const uint8_t *p = src;
+    for (size_t i = 0; i < nelems; i += HONE_QK, dst += HONE_QK) {
+        hone_block_q8_1 b;
+        memcpy(&b, p + i / HONE_QK * sizeof b, sizeof b);
+        const float d = hone_f16_to_f32(b.d);
+        for (int j = 0; j < HONE_QK; j++)
+            dst[j] = (float)b.qs[j] * d;
+    }
+}

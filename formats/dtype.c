@@ -9,12 +9,12 @@
 
 #define PLAIN(name_, st, id, nbytes, is_float_)                                                                        \
     {                                                                                                                  \
-        .name = name_, .safetensors = st, .ggml_id = id, .block_nelems = 1, .block_nbytes = nbytes,                    \
-        .is_float = is_float_                                                                                          \
+        .name = (name_), .safetensors = (st), .ggml_id = (id), .block_nelems = 1, .block_nbytes = (nbytes),            \
+        .is_float = (is_float_)                                                                                        \
     }
 #define BLOCK(name_, id, nelems, type)                                                                                 \
     {                                                                                                                  \
-        .name = name_, .ggml_id = id, .block_nelems = nelems, .block_nbytes = sizeof(type), .is_float = true,          \
+        .name = (name_), .ggml_id = (id), .block_nelems = (nelems), .block_nbytes = sizeof(type), .is_float = true,    \
         .is_quantized = true                                                                                           \
     }
 
@@ -46,6 +46,23 @@ static const hone_dtype_info table[HONE_N_DTYPES] = {
     [HONE_Q4_K] = BLOCK("q4_k", 12, HONE_QK_K, hone_block_q4_k),
     [HONE_Q5_K] = BLOCK("q5_k", 13, HONE_QK_K, hone_block_q5_k),
     [HONE_Q6_K] = BLOCK("q6_k", 14, HONE_QK_K, hone_block_q6_k),
+    [HONE_Q1_0] = BLOCK("q1_0", 41, HONE_QK1, hone_block_q1_0),
+    [HONE_Q2_0] = BLOCK("q2_0", 42, HONE_QK2, hone_block_q2_0),
+    [HONE_Q8_1] = BLOCK("q8_1", 9, HONE_QK, hone_block_q8_1),
+    [HONE_Q8_K] = BLOCK("q8_k", 15, HONE_QK_K, hone_block_q8_k),
+    [HONE_IQ4_NL] = BLOCK("iq4_nl", 20, HONE_QK, hone_block_iq4_nl),
+    [HONE_IQ4_XS] = BLOCK("iq4_xs", 23, HONE_QK_K, hone_block_iq4_xs),
+    [HONE_MXFP4] = BLOCK("mxfp4", 39, HONE_QK, hone_block_mxfp4),
+    [HONE_NVFP4] = BLOCK("nvfp4", 40, HONE_QK_NVFP4, hone_block_nvfp4),
+    [HONE_TQ1_0] = BLOCK("tq1_0", 34, HONE_QK_K, hone_block_tq1_0),
+    [HONE_TQ2_0] = BLOCK("tq2_0", 35, HONE_QK_K, hone_block_tq2_0),
+    [HONE_IQ3_S] = BLOCK("iq3_s", 21, HONE_QK_K, hone_block_iq3_s),
+    [HONE_IQ3_XXS] = BLOCK("iq3_xxs", 18, HONE_QK_K, hone_block_iq3_xxs),
+    [HONE_IQ2_S] = BLOCK("iq2_s", 22, HONE_QK_K, hone_block_iq2_s),
+    [HONE_IQ2_XS] = BLOCK("iq2_xs", 17, HONE_QK_K, hone_block_iq2_xs),
+    [HONE_IQ2_XXS] = BLOCK("iq2_xxs", 16, HONE_QK_K, hone_block_iq2_xxs),
+    [HONE_IQ1_S] = BLOCK("iq1_s", 19, HONE_QK_K, hone_block_iq1_s),
+    [HONE_IQ1_M] = BLOCK("iq1_m", 29, HONE_QK_K, hone_block_iq1_m),
 };
 
 const hone_dtype_info *hone_dtype_describe(hone_dtype dtype)

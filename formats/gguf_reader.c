@@ -22,7 +22,9 @@
 #include "base/cursor.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "formats/checksum.h"
 #include "formats/ggml_types.h"
+#include "formats/gguf_split.h"
 #include "formats/sources.h"
 
 enum {
@@ -56,6 +58,8 @@ struct reader {
     struct met *met;
     size_t n_met, cap_met;
     const char *item; /* the key or tensor being read, or NULL */
+    bool keep_metadata;
+    hone_gguf_split split;
     hone_error *err;
 };
 
@@ -284,6 +288,25 @@ static hone_status read_array(struct reader *r, hone_metadata *entry)
     return size ? read_packed_array(r, count, size, entry) : read_string_array(r, count, entry);
 }
 
+/* What a split.* key says; other keys pass. */
+static hone_status note_split_key(struct reader *r, const hone_metadata *entry, uint64_t at)
+{
+    hone_split_number *const numbers[] = {&r->split.no, &r->split.count, &r->split.n_tensors};
+    static const char *const keys[] = {"split.no", "split.count", "split.tensors.count"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (strcmp(entry->key.data, keys[i]) != 0)
+            continue;
+        const bool is_signed = entry->type == HONE_VALUE_I8 || entry->type == HONE_VALUE_I16 ||
+                               entry->type == HONE_VALUE_I32 || entry->type == HONE_VALUE_I64;
+        const bool is_unsigned = entry->type == HONE_VALUE_U8 || entry->type == HONE_VALUE_U16 ||
+                                 entry->type == HONE_VALUE_U32 || entry->type == HONE_VALUE_U64;
+        if (!is_unsigned && !(is_signed && entry->v.i >= 0))
+            return fail_at(r, HONE_ERROR_DATA, at, "not a count");
+        *numbers[i] = (hone_split_number){.present = true, .value = entry->v.u, .at = at};
+    }
+    return HONE_OK;
+}
+
 static hone_status read_kv(struct reader *r)
 {
     hone_metadata entry = {0};
@@ -305,9 +328,11 @@ static hone_status read_kv(struct reader *r)
             return fail_at(r, HONE_ERROR_DATA, at, "not a power of two of type u32");
         r->alignment = entry.v.u;
     }
-    if (strcmp(entry.key.data, "split.count") == 0 && type != HONE_VALUE_STRING && type != HONE_VALUE_ARRAY &&
-        entry.v.u > 1)
-        return fail_at(r, HONE_ERROR_UNSUPPORTED, at, "one part of a split model; merge the parts first");
+    if (strcmp(entry.key.data, HONE_HEADER_SUM_KEY) == 0)
+        r->ckpt->header_sum_at = at + 4;
+    HONE_TRY(note_split_key(r, &entry, at));
+    if (!r->keep_metadata)
+        return HONE_OK;
     return hone_checkpoint_add_metadata(r->ckpt, &entry, r->err);
 }
 
@@ -375,6 +400,8 @@ static hone_status read_tensors(struct reader *r, uint64_t n_tensors)
         status = check_unique(r, "a second tensor of this name");
     /* An alignment is below 2^32 and a position below 2^63: no overflow. */
     const uint64_t data_start = hone_align_up(position(r), r->alignment);
+    r->ckpt->data_start = data_start;
+    r->ckpt->alignment = r->alignment;
     for (uint64_t i = 0; i < n_tensors && status == HONE_OK; i++) {
         tensors[i].offset += data_start;
         status = hone_checkpoint_add_tensor(r->ckpt, &tensors[i], tensors[i].offset, r->err);
@@ -414,7 +441,8 @@ static bool probe(const uint8_t *head, size_t head_nbytes, uint64_t file_nbytes)
     return head_nbytes >= 4 && memcmp(head, "GGUF", 4) == 0;
 }
 
-static hone_status read_file(hone_checkpoint *ckpt, unsigned file, hone_error *err)
+hone_status hone_gguf_read_part(hone_checkpoint *ckpt, unsigned file, bool keep_metadata, hone_gguf_split *split,
+                                hone_error *err)
 {
     static const uint8_t nothing;
     struct reader r = {.ckpt = ckpt,
@@ -422,11 +450,22 @@ static hone_status read_file(hone_checkpoint *ckpt, unsigned file, hone_error *e
                        .file_index = file,
                        .c = hone_cursor_init(&nothing, 0),
                        .alignment = DEFAULT_ALIGNMENT,
+                       .keep_metadata = keep_metadata,
                        .err = err};
     const hone_status status = read_header(&r);
     hone_release(r.window);
     hone_release(r.met);
+    *split = r.split;
     return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, ckpt->files[file].path);
+}
+
+static hone_status read_file(hone_checkpoint *ckpt, unsigned file, hone_error *err)
+{
+    hone_gguf_split split;
+    HONE_TRY(hone_gguf_read_part(ckpt, file, true, &split, err));
+    if (!split.count.present || split.count.value <= 1)
+        return HONE_OK;
+    return hone_gguf_read_set(ckpt, file, &split, err);
 }
 
 const hone_reader hone_gguf_reader = {.name = "gguf", .probe = probe, .read = read_file};

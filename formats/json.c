@@ -104,7 +104,8 @@ hone_status hone_json_parse(const char *text, size_t len, uint64_t base_offset, 
     }
     if (*out)
         return HONE_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
+    /* Jansson has a code for it, but mostly says nothing at all when it finds no memory. */
+    if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0')
         return hone_fail_nomem(err, len);
     const size_t at = error.position < 0 ? 0 : (size_t)error.position;
     return hone_fail(err, HONE_ERROR_DATA, base_offset + (at < len ? at : len), NULL, "invalid JSON: %s", error.text);

@@ -70,7 +70,8 @@ static hone_status push_value(struct pickle_vm *vm, const hone_pickle_value *lik
     return push(vm, value);
 }
 
-static hone_status append_items(struct pickle_vm *vm, hone_pickle_value *to, hone_pickle_value *const *src, size_t n)
+/* Append the topmost n values of the stack to a container; they stay on the stack. */
+static hone_status append_items(struct pickle_vm *vm, hone_pickle_value *to, size_t n)
 {
     struct hone_pickle_items *items = &to->u.items;
     if (n > items->cap - items->n) {
@@ -86,7 +87,7 @@ static hone_status append_items(struct pickle_vm *vm, hone_pickle_value *to, hon
         items->cap = (uint32_t)cap;
     }
     if (n > 0)
-        memcpy(items->at + items->n, src, n * sizeof *src);
+        memcpy(items->at + items->n, vm->stack + vm->n_stack - n, n * sizeof *items->at);
     items->n += (uint32_t)n;
     return HONE_OK;
 }
@@ -99,7 +100,7 @@ static hone_status gather(struct pickle_vm *vm, hone_pickle_type type, size_t n)
     hone_pickle_value *value = new_value(vm, type);
     if (!value)
         return hone_pickle_fail_memory(vm->p);
-    HONE_TRY(append_items(vm, value, vm->stack + vm->n_stack - n, n));
+    HONE_TRY(append_items(vm, value, n));
     vm->n_stack -= n;
     return push(vm, value);
 }
@@ -344,7 +345,7 @@ static hone_status extend(struct pickle_vm *vm, hone_pickle_type type, size_t n)
         return fail_data(vm, "items for something that is no container of them");
     if (type == HONE_PICKLE_DICT && n % 2 != 0)
         return fail_data(vm, "a key without a value");
-    HONE_TRY(append_items(vm, to, vm->stack + vm->n_stack - n, n));
+    HONE_TRY(append_items(vm, to, n));
     vm->n_stack -= n;
     return HONE_OK;
 }

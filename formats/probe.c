@@ -87,8 +87,6 @@ static hone_status find_config(hone_checkpoint *ckpt, bool is_directory, const h
     if (hone_file_exists(path))
         return load_config(ckpt, path, err);
     hone_release(path);
-    if (is_directory)
-        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no config.json in this directory");
     return HONE_OK;
 }
 
@@ -111,7 +109,11 @@ static hone_status read_source(hone_checkpoint *ckpt, const char *path, const ho
     if (is_directory) {
         ckpt->format = hone_safetensors_reader.name;
         HONE_TRY(find_config(ckpt, true, opts, err));
-        HONE_TRY(hone_checkpoint_read_directory(ckpt, err));
+        const hone_status status = hone_checkpoint_read_directory(ckpt, err);
+        if (status == HONE_ERROR_FORMAT && !ckpt->config)
+            return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                             "no config.json and no weights in this directory");
+        HONE_TRY(status);
     } else {
         HONE_TRY(hone_checkpoint_add_file(ckpt, path, err));
         HONE_TRY(hone_checkpoint_read_file(ckpt, 0, err));
@@ -119,7 +121,7 @@ static hone_status read_source(hone_checkpoint *ckpt, const char *path, const ho
     }
     if (!ckpt->by_name)
         HONE_TRY(hone_checkpoint_seal_tables(ckpt, err));
-    if (strcmp(ckpt->format, hone_gguf_reader.name) != 0)
+    if (strcmp(ckpt->format, hone_gguf_reader.name) != 0 && !(opts && opts->parts))
         HONE_TRY(hone_checkpoint_unquantize(ckpt, err));
     ckpt->architecture = find_architecture(ckpt);
     return HONE_OK;

@@ -15,6 +15,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "formats/json.h"
+#include "formats/safetensors_writer.h"
 #include "formats/sources.h"
 
 enum { LENGTH_NBYTES = 8, MAX_HEADER_NBYTES = 100000000 };
@@ -166,13 +167,18 @@ static hone_status parse_metadata(hone_checkpoint *ckpt, const struct header *h,
     {
         if (!json_is_string(value))
             return fail_key(h, err, HONE_ERROR_DATA, key, "__metadata__", "holds something that is no string");
-        if (file > 0)
+        const bool is_sums = strcmp(name, HONE_SAFETENSORS_TENSOR_SUMS) == 0;
+        if (file > 0 && !is_sums)
             continue;
         const size_t name_len = strlen(name), len = json_string_length(value);
         const char *name_copy = hone_arena_copy(&ckpt->arena, name, name_len);
         const char *copy = hone_arena_copy(&ckpt->arena, json_string_value(value), len);
         if (!name_copy || !copy)
             return hone_fail_nomem(err, name_len + len);
+        if (is_sums)
+            HONE_TRY(hone_checkpoint_set_sums(ckpt, file, (hone_string){copy, len}, err));
+        if (file > 0)
+            continue;
         const hone_metadata entry = {.key = {name_copy, name_len}, .type = HONE_VALUE_STRING, .v.string = {copy, len}};
         HONE_TRY(hone_checkpoint_add_metadata(ckpt, &entry, err));
     }
@@ -212,17 +218,19 @@ static hone_status check_tiling(const struct header *h, const struct entry *entr
 static hone_status parse_entries(hone_checkpoint *ckpt, const struct header *h, unsigned file, struct entry *entries,
                                  hone_error *err)
 {
-    size_t n = 0, key = 0;
+    size_t n = 0, n_keys = 0;
     const char *name;
     json_t *value;
     json_object_foreach(h->json, name, value)
     {
+        const size_t key = n_keys++;
         if (strcmp(name, "__metadata__") == 0) {
-            HONE_TRY(parse_metadata(ckpt, h, file, value, key++, err));
+            HONE_TRY(parse_metadata(ckpt, h, file, value, key, err));
             continue;
         }
-        entries[n] = (struct entry){.tensor = {.file = file}, .key = key++};
-        HONE_TRY(parse_entry(ckpt, h, name, value, &entries[n++], err));
+        entries[n] = (struct entry){.tensor = {.file = file}, .key = key};
+        HONE_TRY(parse_entry(ckpt, h, name, value, &entries[n], err));
+        n++;
     }
     qsort(entries, n, sizeof *entries, compare_entries);
     HONE_TRY(check_tiling(h, entries, n, err));

@@ -24,10 +24,15 @@ struct hone_checkpoint {
     hone_tensor *tensors; /* file order */
     size_t n_tensors, cap_tensors;
     size_t *by_name; /* indices into tensors, sorted by name; made by hone_checkpoint_seal_tables() */
+    hone_string
+        *sums; /* per file, as far as it goes: hex checksums of its tensors in the order of their data; or none */
+    size_t n_sums, cap_sums;
     hone_metadata *metadata;
     size_t n_metadata, cap_metadata;
     json_t *config; /* config.json, an object, or NULL */
     char *config_path;
+    /* GGUF, for hone_checkpoint_check(): byte positions of the header's end and of its checksum's value (0: none). */
+    uint64_t data_start, alignment, header_sum_at;
     const char *architecture; /* borrowed from config or metadata, or NULL */
     hone_arena arena;         /* names, strings, arrays */
 };
@@ -41,6 +46,9 @@ hone_status hone_checkpoint_add_tensor(hone_checkpoint *ckpt, const hone_tensor 
 hone_status hone_checkpoint_add_file(hone_checkpoint *ckpt, const char *path, hone_error *err);
 
 hone_status hone_checkpoint_add_metadata(hone_checkpoint *ckpt, const hone_metadata *entry, hone_error *err);
+
+/* hone_checkpoint_set_sums() remembers the checksums a file's header holds; text lives in the arena. NOMEM. */
+hone_status hone_checkpoint_set_sums(hone_checkpoint *ckpt, unsigned file, hone_string text, hone_error *err);
 
 /*
  * hone_tensor_measure() sets tensor->nelems and nbytes from its dtype and shape. Returns NULL, or why they contradict

@@ -188,8 +188,10 @@ static hone_status read_box(struct gathering *g, struct axis *axes, unsigned n_a
             axes[at] = axes[at - 1];
         axes[at] = axis;
     }
-    if (n == 0)
-        axes[n++] = (struct axis){.n = 1, .src = 1, .dst = 1};
+    if (n == 0) {
+        axes[0] = (struct axis){.n = 1, .src = 1, .dst = 1};
+        n = 1;
+    }
     return read_sorted_box(g, axes, n, first_src, first_dst);
 }
 
@@ -350,7 +352,7 @@ static hone_status add_view(hone_checkpoint *ckpt, hone_tensor *tensor, const ho
     };
     simplify(&v, tensor, layout->strides);
     const bool is_plain = !v.in_scratch && !v.swap_bytes && (v.n_dims == 0 || (v.n_dims == 1 && v.strides[0] == 1));
-    tensor->offset = v.at;
+    tensor->offset = v.in_scratch ? at : v.at;
     if (!is_plain) {
         struct strided_view *copy = hone_arena_alloc(&ckpt->arena, 1, sizeof *copy);
         if (!copy)

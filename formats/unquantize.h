@@ -76,7 +76,7 @@ hone_status hone_quant_config_int(const hone_unquantize_pass *pass, const json_t
 /* --- parts: what recognises them --------------------------------------------------------------------------------- */
 
 /* Sets of dtypes, one bit each. */
-#define HONE_DTYPE_BIT(dtype) (1u << (unsigned)(dtype))
+#define HONE_DTYPE_BIT(dtype) ((uint64_t)1 << (unsigned)(dtype))
 #define HONE_DTYPES_WORD (HONE_DTYPE_BIT(HONE_I32) | HONE_DTYPE_BIT(HONE_U32))
 #define HONE_DTYPES_FLOAT (HONE_DTYPE_BIT(HONE_F32) | HONE_DTYPE_BIT(HONE_F16) | HONE_DTYPE_BIT(HONE_BF16))
 #define HONE_DTYPES_F8 (HONE_DTYPE_BIT(HONE_F8_E4M3) | HONE_DTYPE_BIT(HONE_F8_E5M2))
@@ -106,11 +106,11 @@ hone_status hone_part_fail(const hone_checkpoint *ckpt, const hone_tensor *part,
  * hone_part_matrix() sets the rows and columns of a tensor of one of dtypes: [n] is n x 1 and a scalar 1 x 1. DATA:
  * another dtype, more axes, empty. LIMIT: more rows or columns than fit 40 bits.
  */
-hone_status hone_part_matrix(const hone_checkpoint *ckpt, const hone_tensor *part, uint32_t dtypes, uint64_t *rows,
+hone_status hone_part_matrix(const hone_checkpoint *ckpt, const hone_tensor *part, uint64_t dtypes, uint64_t *rows,
                              uint64_t *cols, hone_error *err);
 
 /* hone_part_expect() is hone_part_matrix() that asks for a shape. */
-hone_status hone_part_expect(const hone_checkpoint *ckpt, const hone_tensor *part, uint32_t dtypes, uint64_t rows,
+hone_status hone_part_expect(const hone_checkpoint *ckpt, const hone_tensor *part, uint64_t dtypes, uint64_t rows,
                              uint64_t cols, hone_error *err);
 
 /*

@@ -303,7 +303,7 @@ static hone_status choose_block(const hone_unquantize_pass *pass, hone_scaled_we
 {
     const struct settings *settings = pass->settings;
     uint64_t rows, cols;
-    const uint32_t dtypes = HONE_DTYPES_FLOAT | HONE_DTYPE_BIT(HONE_U8) | HONE_DTYPE_BIT(HONE_F8_E8M0);
+    const uint64_t dtypes = HONE_DTYPES_FLOAT | HONE_DTYPE_BIT(HONE_U8) | HONE_DTYPE_BIT(HONE_F8_E8M0);
     HONE_TRY(hone_part_matrix(pass->ckpt, &w->scales, dtypes, &rows, &cols, err));
     for (size_t i = 0; i < settings->n; i++) {
         const struct scheme *s = &settings->schemes[i];

@@ -62,7 +62,7 @@ hone_status hone_part_fail(const hone_checkpoint *ckpt, const hone_tensor *part,
     return hone_fail_in_file(err, status, ckpt->files[part->file].path);
 }
 
-hone_status hone_part_matrix(const hone_checkpoint *ckpt, const hone_tensor *part, uint32_t dtypes, uint64_t *rows,
+hone_status hone_part_matrix(const hone_checkpoint *ckpt, const hone_tensor *part, uint64_t dtypes, uint64_t *rows,
                              uint64_t *cols, hone_error *err)
 {
     static const uint64_t MAX_AXIS = 1ull << 40;
@@ -80,7 +80,7 @@ hone_status hone_part_matrix(const hone_checkpoint *ckpt, const hone_tensor *par
     return HONE_OK;
 }
 
-hone_status hone_part_expect(const hone_checkpoint *ckpt, const hone_tensor *part, uint32_t dtypes, uint64_t rows,
+hone_status hone_part_expect(const hone_checkpoint *ckpt, const hone_tensor *part, uint64_t dtypes, uint64_t rows,
                              uint64_t cols, hone_error *err)
 {
     uint64_t have_rows, have_cols;

@@ -112,7 +112,7 @@ hone_status hone_unquantize_scaled(hone_unquantize_pass *pass, const hone_tensor
     const uint64_t rows = (w->out + s->w.block_rows - 1) / s->w.block_rows;
     const uint64_t cols = (w->in + s->w.block_cols - 1) / s->w.block_cols;
     const bool retyped = w->scale != w->scales.dtype; /* 8-bit floats stored as bytes */
-    const uint32_t dtypes =
+    const uint64_t dtypes =
         retyped ? HONE_DTYPE_BIT(HONE_U8) : HONE_DTYPES_FLOAT | HONE_DTYPES_F8 | HONE_DTYPE_BIT(HONE_F8_E8M0);
     HONE_TRY(hone_part_expect(ckpt, &w->scales, dtypes, rows, cols, err));
     if (w->zeros.name)

@@ -75,8 +75,10 @@ static hone_status read_end64(const hone_file *file, uint64_t locator_at, const 
     (void)hone_cursor_u32(&c); /* versions */
     const uint32_t this_disk = hone_cursor_u32(&c), first_disk = hone_cursor_u32(&c);
     const uint64_t n_here = hone_cursor_u64(&c);
-    const struct extent wide = {
-        .n_entries = hone_cursor_u64(&c), .nbytes = hone_cursor_u64(&c), .at = hone_cursor_u64(&c)};
+    struct extent wide;
+    wide.n_entries = hone_cursor_u64(&c);
+    wide.nbytes = hone_cursor_u64(&c);
+    wide.at = hone_cursor_u64(&c);
     if (this_disk != 0 || first_disk != 0 || n_here != wide.n_entries)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, at, NULL, "a zip file in several parts");
     if ((extent->n_entries != 0xffff && extent->n_entries != wide.n_entries) ||

@@ -7,6 +7,7 @@
 #include "base/cursor.h"
 #include "base/half.h"
 #include "quantize/best_kernels.h"
+#include "quantize/table_encoders.h"
 
 static void encode_f32(const float *src, size_t ncols, const float *importance, void *dst)
 {
@@ -82,10 +83,27 @@ static void encode_q6_k(const float *src, size_t ncols, const float *importance,
 }
 
 static const hone_encode_fn encoders_ref[HONE_N_DTYPES] = {
-    [HONE_F32] = encode_f32,   [HONE_F16] = encode_f16,   [HONE_BF16] = encode_bf16, [HONE_Q4_0] = encode_q4_0,
-    [HONE_Q4_1] = encode_q4_1, [HONE_Q5_0] = encode_q5_0, [HONE_Q5_1] = encode_q5_1, [HONE_Q8_0] = encode_q8_0,
-    [HONE_Q2_K] = encode_q2_k, [HONE_Q3_K] = encode_q3_k, [HONE_Q4_K] = encode_q4_k, [HONE_Q5_K] = encode_q5_k,
+    [HONE_F32] = encode_f32,
+    [HONE_F16] = encode_f16,
+    [HONE_BF16] = encode_bf16,
+    [HONE_Q4_0] = encode_q4_0,
+    [HONE_Q4_1] = encode_q4_1,
+    [HONE_Q5_0] = encode_q5_0,
+    [HONE_Q5_1] = encode_q5_1,
+    [HONE_Q8_0] = encode_q8_0,
+    [HONE_Q2_K] = encode_q2_k,
+    [HONE_Q3_K] = encode_q3_k,
+    [HONE_Q4_K] = encode_q4_k,
+    [HONE_Q5_K] = encode_q5_k,
     [HONE_Q6_K] = encode_q6_k,
+    [HONE_IQ4_NL] = hone_encode_iq4_nl,
+    [HONE_IQ4_XS] = hone_encode_iq4_xs,
+    [HONE_MXFP4] = hone_encode_mxfp4,
+    [HONE_NVFP4] = hone_encode_nvfp4,
+    [HONE_Q1_0] = hone_encode_q1_0,
+    [HONE_Q2_0] = hone_encode_q2_0,
+    [HONE_TQ1_0] = hone_encode_tq1_0,
+    [HONE_TQ2_0] = hone_encode_tq2_0,
 };
 
 static void fast_q4_0(const float *src, size_t ncols, const float *importance, void *dst)

@@ -15,6 +15,7 @@
 #include "base/half.h"
 #include "formats/blocks.h"
 #include "quantize/rounding.h"
+#include "quantize/table_encoders.h"
 
 static void encode_f16(const float *src, size_t ncols, const float *importance, void *dst)
 {
@@ -325,9 +326,22 @@ static void fast_q6_k(const float *src, size_t ncols, const float *importance, v
 }
 
 const hone_encode_fn hone_encoders_avx2[HONE_N_DTYPES] = {
-    [HONE_F16] = encode_f16,   [HONE_BF16] = encode_bf16, [HONE_Q4_0] = encode_q4_0, [HONE_Q4_1] = encode_q4_1,
-    [HONE_Q5_0] = encode_q5_0, [HONE_Q5_1] = encode_q5_1, [HONE_Q8_0] = encode_q8_0, [HONE_Q2_K] = encode_q2_k,
-    [HONE_Q3_K] = encode_q3_k, [HONE_Q4_K] = encode_q4_k, [HONE_Q5_K] = encode_q5_k, [HONE_Q6_K] = encode_q6_k,
+    [HONE_F16] = encode_f16,
+    [HONE_BF16] = encode_bf16,
+    [HONE_Q4_0] = encode_q4_0,
+    [HONE_Q4_1] = encode_q4_1,
+    [HONE_Q5_0] = encode_q5_0,
+    [HONE_Q5_1] = encode_q5_1,
+    [HONE_Q8_0] = encode_q8_0,
+    [HONE_Q2_K] = encode_q2_k,
+    [HONE_Q3_K] = encode_q3_k,
+    [HONE_Q4_K] = encode_q4_k,
+    [HONE_Q5_K] = encode_q5_k,
+    [HONE_Q6_K] = encode_q6_k,
+    [HONE_IQ4_NL] = hone_encode_iq4_nl_avx2,
+    [HONE_IQ4_XS] = hone_encode_iq4_xs_avx2,
+    [HONE_MXFP4] = hone_encode_mxfp4_avx2,
+    [HONE_NVFP4] = hone_encode_nvfp4_avx2,
 };
 
 const hone_encode_fn hone_fast_encoders_avx2[HONE_N_DTYPES] = {

@@ -20,7 +20,7 @@ fi
 if command -v cppcheck >/dev/null 2>&1; then
     # shellcheck disable=SC2086
     cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
-        --suppress=missingIncludeSystem -I. -Iinclude $defines $sources || failed=1
+        --suppress=missingIncludeSystem -D__BYTE_ORDER__=1234 -D__ORDER_LITTLE_ENDIAN__=1234 -I. -Iinclude $defines $sources || failed=1
 else
     echo "lint: SKIP cppcheck is not installed"
 fi

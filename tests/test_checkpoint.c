@@ -111,11 +111,18 @@ START_TEST(opens_a_directory_with_one_file_of_any_name)
 }
 END_TEST
 
-START_TEST(rejects_a_directory_without_config)
+START_TEST(opens_weights_without_config)
 {
     write_shard("model.safetensors", "a");
+    expect_success(dir.path, NULL);
+    ck_assert_ptr_null(hone_checkpoint_config(ckpt));
+}
+END_TEST
+
+START_TEST(rejects_a_directory_without_config_and_weights)
+{
     expect_failure(dir.path, HONE_ERROR_ARG, dir.path, "");
-    ck_assert_str_eq(err.reason, "no config.json in this directory");
+    ck_assert_str_eq(err.reason, "no config.json and no weights in this directory");
     ck_assert_uint_eq(err.offset, HONE_NO_OFFSET);
 }
 END_TEST
@@ -412,6 +419,7 @@ static const char *write_summed(uint64_t n_sums)
 {
     hone_gguf_header *h = hone_gguf_new();
     hone_gguf_put_u64_array(h, "hone.tensor_xxh3", NULL, n_sums);
+    hone_gguf_put_u64(h, "hone.header_xxh3", 0);
     hone_gguf_add_tensor(h, "big", HONE_F32, 1, (const uint64_t[]){BIG / 4});
     hone_gguf_add_tensor(h, "empty", HONE_F32, 1, (const uint64_t[]){0});
     hone_gguf_add_tensor(h, "small", HONE_I8, 1, (const uint64_t[]){5});
@@ -428,6 +436,8 @@ static const char *write_summed(uint64_t n_sums)
         const uint64_t sum = XXH3_64bits(b.data + layout.offsets[i], layout.sizes[i]);
         memcpy(b.data + at + 8 * i, &sum, sizeof sum);
     }
+    const uint64_t header_sum = XXH3_64bits(b.data, layout.nbytes);
+    memcpy(b.data + hone_gguf_payload_offset(h, "hone.header_xxh3"), &header_sum, sizeof header_sum);
     const char *path = hone_temp_file(&dir, "summed.gguf", b.data, b.n);
     hone_bytes_free(&b);
     hone_gguf_layout_deinit(&layout);
@@ -467,15 +477,20 @@ START_TEST(checksums_that_agree_pass)
 }
 END_TEST
 
-static void flip_byte(const char *path, uint64_t at)
+static void flip_bit(const char *path, uint64_t at, unsigned bit)
 {
     FILE *f = fopen(path, "r+b");
     ck_assert_ptr_nonnull(f);
     ck_assert_int_eq(fseek(f, (long)at, SEEK_SET), 0);
     const int c = fgetc(f);
     ck_assert_int_eq(fseek(f, (long)at, SEEK_SET), 0);
-    ck_assert_int_eq(fputc(c ^ 1, f), c ^ 1);
+    ck_assert_int_eq(fputc(c ^ 1 << bit, f), c ^ 1 << bit);
     ck_assert_int_eq(fclose(f), 0);
+}
+
+static void flip_byte(const char *path, uint64_t at)
+{
+    flip_bit(path, at, 0);
 }
 
 START_TEST(one_flipped_bit_is_found)
@@ -499,6 +514,60 @@ START_TEST(one_flipped_bit_is_found)
         ck_assert_uint_eq(err.offset, t->offset);
         ck_assert_uint_eq(n_checked, cases[i].n_checked);
         flip_byte(path, t->offset + cases[i].at);
+    }
+    hone_context_free(ctx);
+}
+END_TEST
+
+/* One bit at a time, in every byte of the header and of the padding: the reader or the check takes offence, says where,
+ * and both at least name the file. */
+START_TEST(a_flipped_bit_outside_the_tensors_is_found)
+{
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s", write_summed(N_SUMMED));
+    expect_success(path, NULL);
+    const uint64_t data_start = hone_checkpoint_tensor(ckpt, 0)->offset;
+    const uint64_t padding = hone_checkpoint_tensor(ckpt, 2)->offset + 5, end = padding + 32 - 5;
+    hone_checkpoint_close(ckpt);
+    ckpt = NULL;
+    hone_context *ctx = make_context(1, NULL, NULL);
+    for (uint64_t at = 0; at < end; at = at + 1 == data_start ? padding : at + 1) {
+        const unsigned bit = (unsigned)(at * 5 % 8);
+        flip_bit(path, at, bit);
+        hone_checkpoint *damaged = NULL;
+        size_t n_checked = 0;
+        hone_status status = hone_checkpoint_open(path, NULL, &damaged, &err);
+        if (status == HONE_OK)
+            status = hone_checkpoint_check(ctx, damaged, &n_checked, &err);
+        ck_assert_msg(status != HONE_OK && status != HONE_ERROR_NOMEM, "bit %u of byte %u", bit, (unsigned)at);
+        ck_assert_str_eq(err.file, path);
+        if (status == HONE_ERROR_MISMATCH)
+            ck_assert_str_eq(err.item, at < data_start ? "hone.header_xxh3" : "small");
+        if (at >= data_start)
+            ck_assert_uint_eq(err.offset, at);
+        hone_checkpoint_close(damaged);
+        flip_bit(path, at, bit);
+    }
+    hone_context_free(ctx);
+}
+END_TEST
+
+START_TEST(a_tail_too_many_or_too_few_is_found)
+{
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s", write_summed(N_SUMMED));
+    hone_context *ctx = make_context(1, NULL, NULL);
+    expect_success(path, NULL);
+    const uint64_t nbytes = hone_checkpoint_nbytes(ckpt);
+    hone_checkpoint_close(ckpt);
+    for (int longer = 0; longer <= 1; longer++) {
+        ck_assert_int_eq(truncate(path, (off_t)(longer ? nbytes + 1 : nbytes - 1)), 0);
+        size_t n_checked;
+        expect_success(path, NULL);
+        ck_assert_int_eq(hone_checkpoint_check(ctx, ckpt, &n_checked, &err), HONE_ERROR_MISMATCH);
+        ck_assert_uint_eq(err.offset, longer ? nbytes : nbytes - 1);
+        hone_checkpoint_close(ckpt);
+        ckpt = NULL;
     }
     hone_context_free(ctx);
 }
@@ -580,7 +649,8 @@ Suite *hone_suite_checkpoint(void)
     suite_add_tcase(suite, core);
     TCase *bad = tcase_create("malformed");
     tcase_add_checked_fixture(bad, set_up, tear_down);
-    tcase_add_test(bad, rejects_a_directory_without_config);
+    tcase_add_test(bad, opens_weights_without_config);
+    tcase_add_test(bad, rejects_a_directory_without_config_and_weights);
     tcase_add_test(bad, rejects_a_directory_without_weights);
     tcase_add_test(bad, rejects_two_files_without_index);
     tcase_add_test(bad, rejects_bad_config);
@@ -595,6 +665,8 @@ Suite *hone_suite_checkpoint(void)
     tcase_add_checked_fixture(sums, set_up, tear_down);
     tcase_add_loop_test(sums, checksums_that_agree_pass, 1, 4);
     tcase_add_test(sums, one_flipped_bit_is_found);
+    tcase_add_test(sums, a_flipped_bit_outside_the_tensors_is_found);
+    tcase_add_test(sums, a_tail_too_many_or_too_few_is_found);
     tcase_add_test(sums, the_first_of_two_damaged_tensors_is_named);
     tcase_add_test(sums, a_file_without_sums_cannot_be_checked);
     suite_add_tcase(suite, sums);

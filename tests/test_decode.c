@@ -4,10 +4,13 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+#include <zlib.h>
 
+#include "base/cursor.h"
 #include "base/half.h"
 #include "formats/blocks.h"
 #include "formats/decode.h"
+#include "formats/value_tables.h"
 #include "hone/context.h"
 #include "hone/quantize.h"
 #include "tests/support/seeded_weights.h"
@@ -280,6 +283,73 @@ START_TEST(q6_k_decodes_as_drawn)
 }
 END_TEST
 
+/*
+ * CRC-32 of the floats that libggml-base of llama-cpp-python 0.3.36 makes of seeded bytes, with every NaN written as
+ * 0x7fc00000. Made by tests/oracle/check_blocks.py --golden-decode.
+ */
+static const struct {
+    hone_dtype dtype;
+    uint32_t crc;
+} golden[] = {
+    {HONE_Q4_0, 0x28933986},    {HONE_Q4_1, 0xd4f37d16},   {HONE_Q5_0, 0xac6a9625},   {HONE_Q5_1, 0x5fa86ed5},
+    {HONE_Q8_0, 0xf0a29adf},    {HONE_Q2_K, 0x232a7b53},   {HONE_Q3_K, 0x8ab1bd52},   {HONE_Q4_K, 0x3499540e},
+    {HONE_Q5_K, 0x8d8c2067},    {HONE_Q6_K, 0x2ba12a51},   {HONE_Q1_0, 0x2222fbf5},   {HONE_Q2_0, 0x01e92de0},
+    {HONE_Q8_K, 0xabd4497c},    {HONE_IQ4_NL, 0xca35ff75}, {HONE_IQ4_XS, 0x8fa82d6d}, {HONE_MXFP4, 0x991e81f5},
+    {HONE_NVFP4, 0x1085cef9},   {HONE_TQ1_0, 0xc716e75d},  {HONE_TQ2_0, 0x6dc88bcd},  {HONE_IQ3_S, 0x94ffc860},
+    {HONE_IQ3_XXS, 0x4b00ef37}, {HONE_IQ2_S, 0x8ca7737d},  {HONE_IQ2_XS, 0x4188fefe}, {HONE_IQ2_XXS, 0xc1bad63a},
+    {HONE_IQ1_S, 0x3d8c9483},   {HONE_IQ1_M, 0xa3e62d83},
+};
+enum { GOLDEN_BLOCKS = 64 };
+
+START_TEST(floats_are_those_of_ggml)
+{
+    static uint8_t data[GOLDEN_BLOCKS * 512];
+    static float out[GOLDEN_BLOCKS * HONE_QK_K];
+    const hone_dtype_info *info = hone_dtype_describe(golden[_i].dtype);
+    const size_t n = (size_t)GOLDEN_BLOCKS * info->block_nelems;
+    random_bytes(data, (size_t)GOLDEN_BLOCKS * info->block_nbytes);
+    hone_decoder(golden[_i].dtype, HONE_CPU_REF)(data, out, n);
+    for (size_t i = 0; i < n; i++)
+        if (out[i] != out[i])
+            out[i] = hone_f32_from_bits(0x7fc00000u);
+    const uint32_t crc = (uint32_t)crc32(0, (const uint8_t *)out, (uInt)(n * sizeof *out));
+    ck_assert_msg(crc == golden[_i].crc, "%s: %08x", info->name, crc);
+}
+END_TEST
+
+/* The two types for activations, which ggml decodes nowhere or hides. */
+START_TEST(activation_types_decode_as_drawn)
+{
+    hone_block_q8_1 q8_1;
+    hone_block_q8_k q8_k;
+    random_bytes(&q8_1, sizeof q8_1);
+    random_bytes(&q8_k, sizeof q8_k);
+    q8_1.d = half_025;
+    hone_store_u32(q8_k.d, hone_f32_bits(-2.0f));
+    float want[2][HONE_QK_K];
+    for (int e = 0; e < 32; e++)
+        want[0][e] = 0.25f * (float)q8_1.qs[e];
+    for (int e = 0; e < 256; e++)
+        want[1][e] = -2.0f * (float)q8_k.qs[e];
+    check_block(HONE_Q8_1, &q8_1, want[0]);
+    check_block(HONE_Q8_K, &q8_k, want[1]);
+}
+END_TEST
+
+/* What ggml makes of scales that E4M3 has no number for. */
+START_TEST(scales_of_fp4_types_decode_as_drawn)
+{
+    for (unsigned e = 0; e < 256; e++)
+        ck_assert_double_eq((double)hone_e8m0_half((uint8_t)e), ldexp(1, (int)e - 128));
+    for (unsigned b = 0; b < 128; b++) {
+        const int exponent = (int)(b >> 3), mantissa = (int)(b & 7);
+        const double want = exponent ? ldexp(8 + mantissa, exponent - 11) : ldexp(mantissa, -10);
+        ck_assert_double_eq((double)hone_ue4m3_half((uint8_t)b), b == 0x7f ? 0 : want);
+        ck_assert_double_eq((double)hone_ue4m3_half((uint8_t)(b | 128)), b == 0x7f ? 240.0 : want);
+    }
+}
+END_TEST
+
 static hone_context *new_context(void)
 {
     hone_context *ctx;
@@ -340,6 +410,9 @@ Suite *hone_suite_decode(void)
     tcase_add_test(blocks, q4_k_decodes_as_drawn);
     tcase_add_test(blocks, q5_k_decodes_as_drawn);
     tcase_add_test(blocks, q6_k_decodes_as_drawn);
+    tcase_add_test(blocks, activation_types_decode_as_drawn);
+    tcase_add_test(blocks, scales_of_fp4_types_decode_as_drawn);
+    tcase_add_loop_test(blocks, floats_are_those_of_ggml, 0, (int)(sizeof golden / sizeof golden[0]));
     suite_add_tcase(suite, blocks);
     TCase *api = tcase_create("api");
     tcase_add_test(api, dequantize_refuses_parts_of_a_block);

@@ -14,6 +14,7 @@
 #include "hone/quantize.h"
 #include "quantize/encode.h"
 #include "quantize/rounding.h"
+#include "quantize/table_encoders.h"
 #include "tests/support/seeded_weights.h"
 
 Suite *hone_suite_encode(void);
@@ -57,11 +58,13 @@ static const struct {
     hone_dtype dtype;
     uint32_t plain, weighted;
 } golden[] = {
-    {HONE_F32, 0xb2878f21, 0xb2878f21},  {HONE_F16, 0x4b8c1e46, 0x4b8c1e46},  {HONE_BF16, 0x93418c41, 0x93418c41},
-    {HONE_Q4_0, 0x59fc0f26, 0x8254feb8}, {HONE_Q4_1, 0xe258832d, 0x794758b1}, {HONE_Q5_0, 0x32acf08b, 0x26215b61},
-    {HONE_Q5_1, 0x942e90f5, 0xb520b74f}, {HONE_Q8_0, 0xdc3af882, 0xdc3af882}, {HONE_Q2_K, 0xb833ca06, 0x10c740cb},
-    {HONE_Q3_K, 0x159cf1fe, 0x4d697f26}, {HONE_Q4_K, 0x9b52c0af, 0xb2f9d1fa}, {HONE_Q5_K, 0x8ce05f0d, 0x3369f93d},
-    {HONE_Q6_K, 0xb42f81cd, 0x341dd6bd},
+    {HONE_F32, 0xb2878f21, 0xb2878f21},    {HONE_F16, 0x4b8c1e46, 0x4b8c1e46},    {HONE_BF16, 0x93418c41, 0x93418c41},
+    {HONE_Q4_0, 0x59fc0f26, 0x8254feb8},   {HONE_Q4_1, 0xe258832d, 0x794758b1},   {HONE_Q5_0, 0x32acf08b, 0x26215b61},
+    {HONE_Q5_1, 0x942e90f5, 0xb520b74f},   {HONE_Q8_0, 0xdc3af882, 0xdc3af882},   {HONE_Q2_K, 0xb833ca06, 0x10c740cb},
+    {HONE_Q3_K, 0x159cf1fe, 0x4d697f26},   {HONE_Q4_K, 0x9b52c0af, 0xb2f9d1fa},   {HONE_Q5_K, 0x8ce05f0d, 0x3369f93d},
+    {HONE_Q6_K, 0xb42f81cd, 0x341dd6bd},   {HONE_Q1_0, 0xd0b3d6ee, 0xd0b3d6ee},   {HONE_Q2_0, 0xf17861bc, 0xf17861bc},
+    {HONE_IQ4_NL, 0x6a88ae43, 0x6dc20fd0}, {HONE_IQ4_XS, 0xfef635cc, 0x7fcbfc12}, {HONE_MXFP4, 0x2b51f941, 0x2b51f941},
+    {HONE_NVFP4, 0x5ff8b440, 0x5ff8b440},  {HONE_TQ1_0, 0x35795d7a, 0x35795d7a},  {HONE_TQ2_0, 0xf130bbb3, 0xf130bbb3},
 };
 enum { N_GOLDEN = sizeof golden / sizeof golden[0] };
 
@@ -153,6 +156,54 @@ START_TEST(q4_0_gives_the_extreme_element_code_zero)
 }
 END_TEST
 
+/* Where the logarithm of a number below a power of two rounds up to the power's. */
+START_TEST(mxfp4_scale_is_that_of_log2f)
+{
+    static const struct {
+        float amax;
+        int exponent;
+    } cases[] = {
+        {1.0f, 0},
+        {0x1.fffffep0f, 0},
+        {0x1.fffffep-1f, -1},
+        {0x1.fffffep1f, 1},
+        {0x1.fffffep3f, 4},
+        {0x1.fffffep4f, 5},
+        {0x1.fffffap7f, 7},
+        {0x1.fffffcp7f, 8},
+        {6.0f, 2},
+        {0x1.fffff4p8f, 8},
+        {0x1.fffff6p8f, 9},
+        {0x1.ffffa8p99f, 100},
+        {0x1.ffffa6p99f, 99},
+        {0x1.fffffcp-8f, -7},
+        {0x1p-125f, -125},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ck_assert_msg(hone_mxfp4_scale(cases[i].amax) == (uint8_t)(cases[i].exponent + 125), "%a: %d",
+                      (double)cases[i].amax, hone_mxfp4_scale(cases[i].amax) - 125);
+        ck_assert_int_eq((int)floorf(log2f(cases[i].amax)), cases[i].exponent);
+    }
+    ck_assert_uint_eq(hone_mxfp4_scale(0.0f), 0);
+}
+END_TEST
+
+START_TEST(nvfp4_scale_is_e4m3_rounded_half_up)
+{
+    static const struct {
+        float scale;
+        uint8_t byte;
+    } cases[] = {
+        {0.0f, 0x00},      {-1.0f, 0x00},   {0x1p-11f, 0x00}, {0x1p-10f, 0x01}, {0x1p-9f, 0x01}, {0x1.cp-7f, 0x07},
+        {0x1.fp-7f, 0x07}, {0x1p-6f, 0x08}, {1.0f, 0x38},     {1.0625f, 0x39},  {1.0624f, 0x38}, {1.9375f, 0x40},
+        {255.0f, 0x7e},    {240.0f, 0x77},  {256.0f, 0x7e},   {448.0f, 0x7e},   {1e30f, 0x7e},   {NAN, 0x00},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        ck_assert_msg(hone_ue4m3_scale(cases[i].scale) == cases[i].byte, "%a: %02x", (double)cases[i].scale,
+                      hone_ue4m3_scale(cases[i].scale));
+}
+END_TEST
+
 START_TEST(roundings_are_defined_for_every_float)
 {
     ck_assert_int_eq(hone_nearest(2.5f), 2);
@@ -209,8 +260,8 @@ END_TEST
 
 START_TEST(importance_lowers_the_error_it_weights)
 {
-    static const hone_dtype searched[] = {HONE_Q4_0, HONE_Q4_1, HONE_Q5_0, HONE_Q5_1, HONE_Q2_K,
-                                          HONE_Q3_K, HONE_Q4_K, HONE_Q5_K, HONE_Q6_K};
+    static const hone_dtype searched[] = {HONE_Q4_0, HONE_Q4_1, HONE_Q5_0, HONE_Q5_1,   HONE_Q2_K,  HONE_Q3_K,
+                                          HONE_Q4_K, HONE_Q5_K, HONE_Q6_K, HONE_IQ4_NL, HONE_IQ4_XS};
     float *x = seeded_rows(NELEMS);
     float importance[NCOLS];
     hone_seeded_importance(2, NCOLS, importance);
@@ -351,6 +402,8 @@ Suite *hone_suite_encode(void)
     tcase_add_test(bytes, bf16_rounds_to_nearest_even);
     tcase_add_test(bytes, q8_0_rounds_halves_away_from_zero);
     tcase_add_test(bytes, q4_0_gives_the_extreme_element_code_zero);
+    tcase_add_test(bytes, mxfp4_scale_is_that_of_log2f);
+    tcase_add_test(bytes, nvfp4_scale_is_e4m3_rounded_half_up);
     tcase_add_test(bytes, roundings_are_defined_for_every_float);
     tcase_add_test(bytes, more_bits_mean_less_error);
     tcase_add_test(bytes, importance_lowers_the_error_it_weights);

@@ -107,6 +107,7 @@ START_TEST(attention_is_a_weighted_mean_of_what_is_seen)
                                   .head_dim = HEAD,
                                   .window = window,
                                   .query_stride = STRIDE,
+                                  .out_stride = STRIDE,
                                   .key_stride = STRIDE,
                                   .scale = scale};
         hone_attend(&a);
@@ -140,6 +141,7 @@ START_TEST(attention_survives_huge_scores)
                               .n_queries = 2,
                               .head_dim = 1,
                               .query_stride = 1,
+                              .out_stride = 1,
                               .key_stride = 1,
                               .scale = 1};
     hone_attend(&a);

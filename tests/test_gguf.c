@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The GGUF reader on built files, and the header builder against the reader. */
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -78,7 +79,6 @@ static const struct {
     {"alignment 0", HEAD(0, 1) "str=general.alignment ^ u32=4 u32=0", DATA, "general.alignment"},
     {"alignment 48", HEAD(0, 1) "str=general.alignment ^ u32=4 u32=48", DATA, "general.alignment"},
     {"an alignment of type u64", HEAD(0, 1) "str=general.alignment ^ u32=10 u64=32", DATA, "general.alignment"},
-    {"a part of a split model", HEAD(0, 1) "str=split.count ^ u32=2 u16=2", UNSUPPORTED, "split.count"},
     {"a tensor name past the end", HEAD(1, 0) "^ u64=100 zero=60", DATA, ""},
     {"a tensor without a name", HEAD(1, 0) "^ str= u32=1 u64=2 u32=0 u64=0" FILL, DATA, ""},
     {"five axes", HEAD(1, 0) "str=w ^ u32=5 u64=1 u64=1 u64=1 u64=1 u64=1 u32=0 u64=0" FILL, DATA, "w"},
@@ -91,8 +91,13 @@ static const struct {
     {"a row of half a q8_0 block", HEAD(1, 0) "str=w ^ u32=2 u64=16 u64=2 u32=8 u64=0" FILL, DATA, "w"},
     {"a row of half a q4_k block", HEAD(1, 0) "str=w ^ u32=2 u64=128 u64=2 u32=12 u64=0" FILL, DATA, "w"},
     {"a removed type", HEAD(1, 0) TENSOR("w") "^ u32=4 u64=0" FILL, UNSUPPORTED, "w"},
-    {"a type not handled", HEAD(1, 0) TENSOR("w") "^ u32=20 u64=0" FILL, UNSUPPORTED, "w"},
+    {"another removed type", HEAD(1, 0) TENSOR("w") "^ u32=33 u64=0" FILL, UNSUPPORTED, "w"},
+    {"the first type after the last", HEAD(1, 0) TENSOR("w") "^ u32=43 u64=0" FILL, UNSUPPORTED, "w"},
     {"a type of a fork", HEAD(1, 0) TENSOR("w") "^ u32=137 u64=0" FILL, UNSUPPORTED, "w"},
+    {"a type that two forks use", HEAD(1, 0) TENSOR("w") "^ u32=142 u64=0" FILL, UNSUPPORTED, "w"},
+    {"a type of a fork, rows interleaved", HEAD(1, 0) TENSOR("w") "^ u32=202 u64=0" FILL, UNSUPPORTED, "w"},
+    {"a row of half an iq3_s block", HEAD(1, 0) "str=w ^ u32=2 u64=128 u64=2 u32=21 u64=0" FILL, DATA, "w"},
+    {"a row of half a q1_0 block", HEAD(1, 0) "str=w ^ u32=2 u64=64 u64=2 u32=41 u64=0" FILL, DATA, "w"},
     {"a type nobody knows", HEAD(1, 0) TENSOR("w") "^ u32=9999 u64=0" FILL, UNSUPPORTED, "w"},
     {"type -1", HEAD(1, 0) TENSOR("w") "^ i32=-1 u64=0" FILL, UNSUPPORTED, "w"},
     {"an offset cut short", HEAD(1, 0) TENSOR("wwwwwwwwww") "u32=0 ^ u32=0", DATA, "wwwwwwwwww"},
@@ -150,9 +155,12 @@ START_TEST(names_the_types_it_cannot_read)
     static const struct {
         const char *script, *name;
     } cases[] = {
-        {HEAD(1, 0) TENSOR("w") "u32=20 u64=0" FILL, "iq4_nl"},
-        {HEAD(1, 0) TENSOR("w") "u32=39 u64=0" FILL, "mxfp4"},
+        {HEAD(1, 0) TENSOR("w") "u32=5 u64=0" FILL, "q4_3"},
+        {HEAD(1, 0) TENSOR("w") "u32=38 u64=0" FILL, "iq4_nl_8_8"},
+        {HEAD(1, 0) TENSOR("w") "u32=133 u64=0" FILL, "q6_0"},
         {HEAD(1, 0) TENSOR("w") "u32=137 u64=0" FILL, "iq2_k"},
+        {HEAD(1, 0) TENSOR("w") "u32=158 u64=0" FILL, "iq1_kt"},
+        {HEAD(1, 0) TENSOR("w") "u32=170 u64=0" FILL, "fork"},
         {HEAD(1, 0) TENSOR("w") "u32=230 u64=0" FILL, "ik_llama.cpp"},
         {HEAD(1, 0) TENSOR("w") "u32=9999 u64=0" FILL, "9999"},
     };
@@ -161,6 +169,35 @@ START_TEST(names_the_types_it_cannot_read)
         hone_error err;
         ck_assert_int_eq(open_script(cases[i].script, NULL, &ckpt, &err), HONE_ERROR_UNSUPPORTED);
         ck_assert_ptr_nonnull(strstr(err.reason, cases[i].name));
+    }
+}
+END_TEST
+
+/* Every type of ggml.h: id, and the bytes that 256 elements take. */
+START_TEST(sizes_every_tensor_type)
+{
+    static const struct {
+        unsigned id;
+        const char *name;
+        unsigned nbytes;
+    } types[] = {
+        {0, "f32", 1024},   {1, "f16", 512},     {2, "q4_0", 144},   {3, "q4_1", 160},    {6, "q5_0", 176},
+        {7, "q5_1", 192},   {8, "q8_0", 272},    {9, "q8_1", 288},   {10, "q2_k", 84},    {11, "q3_k", 110},
+        {12, "q4_k", 144},  {13, "q5_k", 176},   {14, "q6_k", 210},  {15, "q8_k", 292},   {16, "iq2_xxs", 66},
+        {17, "iq2_xs", 74}, {18, "iq3_xxs", 98}, {19, "iq1_s", 50},  {20, "iq4_nl", 144}, {21, "iq3_s", 110},
+        {22, "iq2_s", 82},  {23, "iq4_xs", 136}, {24, "i8", 256},    {25, "i16", 512},    {26, "i32", 1024},
+        {27, "i64", 2048},  {28, "f64", 2048},   {29, "iq1_m", 56},  {30, "bf16", 512},   {34, "tq1_0", 54},
+        {35, "tq2_0", 66},  {39, "mxfp4", 136},  {40, "nvfp4", 144}, {41, "q1_0", 36},    {42, "q2_0", 72},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        char script[160];
+        (void)snprintf(script, sizeof script, HEAD(1, 0) "str=w u32=1 u64=256 u32=%u u64=0 pad=32 zero=%u", types[i].id,
+                       types[i].nbytes);
+        hone_checkpoint *ckpt = open_good(script);
+        const hone_tensor *t = hone_checkpoint_find(ckpt, "w");
+        ck_assert_uint_eq(t->nbytes, types[i].nbytes);
+        ck_assert_str_eq(hone_dtype_describe(t->dtype)->name, types[i].name);
+        hone_checkpoint_close(ckpt);
     }
 }
 END_TEST
@@ -529,6 +566,7 @@ Suite *hone_suite_gguf(void)
     TCase *core = tcase_create("core");
     tcase_add_checked_fixture(core, make_dir, remove_dir);
     tcase_add_test(core, names_the_types_it_cannot_read);
+    tcase_add_test(core, sizes_every_tensor_type);
     tcase_add_test(core, reads_scalars_of_every_type);
     tcase_add_test(core, reads_arrays);
     tcase_add_test(core, reverses_axes);

@@ -364,7 +364,8 @@ START_TEST(every_allocation_may_fail)
         if (status == HONE_OK)
             status = hone_plan_run(ctx, plan, out, NULL, &err);
         hone_mem_fail_after(-1);
-        ck_assert(status == HONE_OK || status == HONE_ERROR_NOMEM);
+        ck_assert_msg(status == HONE_OK || status == HONE_ERROR_NOMEM, "%ld: %s %s %s", n, err.file, err.item,
+                      err.reason);
         ck_assert(hone_file_exists(out) == (status == HONE_OK));
         hone_plan_free(plan);
         plan = NULL;

@@ -12,10 +12,11 @@
 enum { DEFAULT_N_CTX = 512, MIN_N_CTX = 4, MAX_N_CTX = 1 << 24 };
 
 hone_status hone_chunks_init(const hone_tokenizer *tok, const char *text, size_t nbytes, const hone_eval_options *opts,
-                             hone_chunks *out, hone_error *err)
+                             size_t n_positions, hone_chunks *out, hone_error *err)
 {
     memset(out, 0, sizeof *out);
-    const size_t n_ctx = opts && opts->n_ctx ? opts->n_ctx : DEFAULT_N_CTX;
+    const size_t usual = n_positions && n_positions < DEFAULT_N_CTX ? n_positions : DEFAULT_N_CTX;
+    const size_t n_ctx = opts && opts->n_ctx ? opts->n_ctx : usual;
     if (n_ctx < MIN_N_CTX || n_ctx > MAX_N_CTX)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "chunks of %zu tokens; %d to %d are possible",
                          n_ctx, MIN_N_CTX, MAX_N_CTX);

@@ -21,11 +21,12 @@ typedef struct hone_chunks {
 } hone_chunks;
 
 /*
- * hone_chunks_init() tokenizes text. ARG: empty, fewer tokens than one chunk, or a chunk too short to score. DATA: not
+ * hone_chunks_init() tokenizes text. n_positions: the longest chunk that a model can run, which bounds the default; 0:
+ * any. ARG: empty, fewer tokens than one chunk, or a chunk too short to score. DATA: not
  * UTF-8. On failure *out is empty, which hone_chunks_deinit() accepts.
  */
 hone_status hone_chunks_init(const hone_tokenizer *tok, const char *text, size_t nbytes, const hone_eval_options *opts,
-                             hone_chunks *out, hone_error *err);
+                             size_t n_positions, hone_chunks *out, hone_error *err);
 void hone_chunks_deinit(hone_chunks *chunks);
 
 /* hone_chunks_tokens() returns chunk i (n_ctx) as the model is fed it. Valid until the next call. */

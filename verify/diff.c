@@ -36,9 +36,9 @@ static bool is_weight(const hone_tensor *t)
     return hone_dtype_describe(t->dtype)->is_float;
 }
 
-static hone_status add_pair(struct pairing *p, const hone_tensor *reference, const hone_tensor *candidate,
-                            size_t head_nrows, hone_error *err)
+static hone_status add_pair(struct pairing *p, hone_tensor_pair pair, hone_error *err)
 {
+    const hone_tensor *reference = pair.reference, *candidate = pair.candidate;
     if (p->only && strcmp(p->only, candidate->name) != 0)
         return HONE_OK;
     if (!is_weight(reference) && !is_weight(candidate) && !p->only)
@@ -47,7 +47,7 @@ static hone_status add_pair(struct pairing *p, const hone_tensor *reference, con
     if (!pairs)
         return hone_fail_nomem(err, (p->n + 1) * sizeof *pairs);
     p->pairs = pairs;
-    pairs[p->n++] = (hone_tensor_pair){.reference = reference, .candidate = candidate, .head_nrows = head_nrows};
+    pairs[p->n++] = pair;
     return HONE_OK;
 }
 
@@ -57,38 +57,42 @@ static hone_status pair_by_name(struct pairing *p, hone_error *err)
         const hone_tensor *candidate = hone_checkpoint_tensor(p->ckpt[1], i);
         const hone_tensor *reference = hone_checkpoint_find(p->ckpt[0], candidate->name);
         if (reference)
-            HONE_TRY(add_pair(p, reference, candidate, 0, err));
+            HONE_TRY(add_pair(p, (hone_tensor_pair){.reference = reference, .candidate = candidate}, err));
     }
     return HONE_OK;
 }
 
-/* ---- Hugging Face and GGUF ---- */
+/* ---- two namings of one family ---- */
 
 struct roles {
     const hone_family *family;
     hone_family_shape shape;
-    bool gguf[2]; /* by side */
+    hone_naming naming[2]; /* by side */
 };
 
 static const hone_tensor *find_role(const struct pairing *p, const struct roles *r, int side, size_t role, size_t layer)
 {
     char name[HONE_ROLE_NAME_CAP];
-    hone_role_name(r->family, role, layer, r->gguf[side], name);
+    hone_role_name(r->family, role, layer, r->naming[side], name);
     return hone_checkpoint_find(p->ckpt[side], name);
 }
 
-/* Rows per head of a tensor whose rows GGUF stores in pairs; 0 when the order is the same on both sides. */
-static hone_status rows_per_head(const struct roles *r, size_t role, const hone_tensor *t, size_t *out, hone_error *err)
+/* How the rows of a pair correspond, unless the order is the same on both sides. */
+static hone_status set_order(const struct roles *r, size_t role, hone_tensor_pair *pair, hone_error *err)
 {
     const hone_row_order order = r->family->roles[role].order;
-    *out = 0;
-    if (order == HONE_ROWS_SAME || t->n_dims == 0)
+    const hone_tensor *t = pair->candidate;
+    const bool one_gguf = (r->naming[0] == HONE_NAMES_GGUF) != (r->naming[1] == HONE_NAMES_GGUF);
+    if (order == HONE_ROWS_SAME || t->n_dims == 0 || !one_gguf)
+        return HONE_OK;
+    pair->transposed = order == HONE_ROWS_TRANSPOSED && t->n_dims == 2;
+    if (order == HONE_ROWS_TRANSPOSED)
         return HONE_OK;
     const size_t n_heads = order == HONE_ROWS_PAIRED_BY_HEAD ? r->shape.n_heads : r->shape.n_kv_heads;
     if (t->shape[0] % n_heads != 0 || t->shape[0] / n_heads % 2 != 0)
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "its rows do not divide into %zu heads",
                          n_heads);
-    *out = (size_t)t->shape[0] / n_heads;
+    pair->head_nrows = (size_t)t->shape[0] / n_heads;
     return HONE_OK;
 }
 
@@ -114,9 +118,9 @@ static hone_status pair_role(struct pairing *p, const struct roles *r, size_t ro
             t[side] = find_role(p, r, side, twin, layer);
     if (!t[0] || !t[1] || (end && is_paired(p, t[0], t[1])))
         return HONE_OK;
-    size_t head_nrows;
-    HONE_TRY(rows_per_head(r, role, t[1], &head_nrows, err));
-    return add_pair(p, t[0], t[1], head_nrows, err);
+    hone_tensor_pair pair = {.reference = t[0], .candidate = t[1]};
+    HONE_TRY(set_order(r, role, &pair, err));
+    return add_pair(p, pair, err);
 }
 
 static hone_status pair_by_role(struct pairing *p, hone_error *err)
@@ -131,7 +135,7 @@ static hone_status pair_by_role(struct pairing *p, hone_error *err)
             status = families[side]->shape(p->ckpt[side], &shapes[side], err);
         if (status != HONE_OK)
             return hone_fail_in_file(err, status, path);
-        r.gguf[side] = hone_checkpoint_is_gguf(p->ckpt[side]);
+        r.naming[side] = hone_family_naming(families[side], p->ckpt[side]);
     }
     if (families[0] != families[1])
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "the two are of different architectures");
@@ -163,6 +167,9 @@ static int compare_pointers(const void *a, const void *b)
 static hone_status list_unmatched(hone_diff *diff, const struct pairing *p, int side, hone_error *err)
 {
     const size_t n_tensors = hone_checkpoint_n_tensors(p->ckpt[side]);
+    const hone_family *family = NULL;
+    if (hone_family_find(p->ckpt[side], &family, NULL) != HONE_OK || hone_checkpoint_is_gguf(p->ckpt[side]))
+        family = NULL;
     const hone_tensor **matched = hone_alloc(p->n, sizeof *matched);
     diff->unmatched[side] = hone_alloc(n_tensors, sizeof *diff->unmatched[side]);
     hone_status status = HONE_OK;
@@ -174,7 +181,8 @@ static hone_status list_unmatched(hone_diff *diff, const struct pairing *p, int 
         qsort(matched, p->n, sizeof *matched, compare_pointers);
     for (size_t i = 0; i < n_tensors && status == HONE_OK; i++) {
         const hone_tensor *t = hone_checkpoint_tensor(p->ckpt[side], i);
-        if (!is_weight(t) || bsearch(&t, matched, p->n, sizeof *matched, compare_pointers))
+        if (!is_weight(t) || (family && hone_family_is_buffer(family, t->name)) ||
+            bsearch(&t, matched, p->n, sizeof *matched, compare_pointers))
             continue;
         const char *name = hone_arena_copy(&diff->arena, t->name, strlen(t->name));
         if (!name)
@@ -193,10 +201,11 @@ static hone_status check_pair(const struct pairing *p, const hone_tensor_pair *p
     const hone_tensor *a = pair->reference, *b = pair->candidate;
     bool same = a->n_dims == b->n_dims;
     for (unsigned i = 0; same && i < a->n_dims; i++)
-        same = a->shape[i] == b->shape[i];
+        same = a->shape[i] == b->shape[pair->transposed ? 1 - i : i];
     if (!same) {
         const hone_status status =
-            hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, b->name, "its shape is not that of \"%s\"", a->name);
+            hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, b->name, "its shape is not that of \"%s\"%s", a->name,
+                      pair->transposed ? ", transposed" : "");
         return hone_fail_in_file(err, status, hone_checkpoint_path(p->ckpt[1]));
     }
     return HONE_OK;
@@ -223,10 +232,20 @@ static hone_status compare_pairs(const hone_context *ctx, const struct pairing *
     return HONE_OK;
 }
 
+/* Whether a tensor has one name on both sides: in files of one naming, whatever the architecture. */
+static bool same_names(const struct pairing *p)
+{
+    const hone_family *a, *b;
+    if (hone_checkpoint_is_gguf(p->ckpt[0]) != hone_checkpoint_is_gguf(p->ckpt[1]))
+        return false;
+    if (hone_family_find(p->ckpt[0], &a, NULL) != HONE_OK || hone_family_find(p->ckpt[1], &b, NULL) != HONE_OK)
+        return true;
+    return a != b || hone_family_naming(a, p->ckpt[0]) == hone_family_naming(b, p->ckpt[1]);
+}
+
 static hone_status run(const hone_context *ctx, struct pairing *p, hone_diff *diff, hone_error *err)
 {
-    const bool same_naming = hone_checkpoint_is_gguf(p->ckpt[0]) == hone_checkpoint_is_gguf(p->ckpt[1]);
-    HONE_TRY(same_naming ? pair_by_name(p, err) : pair_by_role(p, err));
+    HONE_TRY(same_names(p) ? pair_by_name(p, err) : pair_by_role(p, err));
     if (p->only && p->n == 0) {
         const bool there = hone_checkpoint_find(p->ckpt[1], p->only) != NULL;
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, p->only,

@@ -15,6 +15,9 @@
 /* Elements per chunk: whole blocks of every type, and about 1.5 MiB of buffers per thread. */
 enum { CHUNK_NELEMS = 1 << 16 };
 
+/* Transposing reads a piece of every row of the source for each chunk: the larger the chunk, the fewer the reads. */
+enum { TRANSPOSED_CHUNK_NELEMS = 1 << 20 };
+
 /* What a chunk adds up to. Chunks are joined in order, so the figures do not depend on threads. */
 struct sums {
     double squared_error, squared_a, squared_b, dot;
@@ -31,11 +34,13 @@ struct side {
 struct work {
     struct side side[2]; /* reference, candidate */
     size_t head_nrows, ncols;
-    bool to_gguf; /* the candidate, whose order counts, is the GGUF file */
+    bool to_gguf;    /* the candidate is the GGUF file */
+    bool transposed; /* elements are worked on in the GGUF file's order, else in the candidate's */
+    uint64_t nrows;  /* of the GGUF file when transposed */
     uint64_t chunk_nelems;
     struct sums *sums;  /* one per chunk */
     unsigned char *raw; /* per thread, chunk_nelems of the widest type */
-    float *decoded;     /* per thread, 2 * chunk_nelems */
+    float *decoded;     /* per thread, 3 * chunk_nelems */
 };
 
 enum { MAX_ELEM_NBYTES = 8 };
@@ -64,10 +69,31 @@ static hone_status fetch_run(const struct side *s, uint64_t first, size_t n, uns
     return HONE_OK;
 }
 
-/* Elements first .. first + n - 1 of the candidate's order, from one side. */
-static hone_status fetch(const struct work *w, int side, uint64_t first, size_t n, unsigned char *raw, float *dst,
-                         hone_error *err)
+/* Rows of the GGUF file's matrix (nrows, ncols) from the side that stores (ncols, nrows); spare holds n floats. */
+static hone_status fetch_columns(const struct work *w, const struct side *s, uint64_t first, size_t n,
+                                 unsigned char *raw, float *spare, float *dst, hone_error *err)
 {
+    const uint64_t row = first / w->ncols;
+    const size_t n_rows = n / w->ncols, nbytes = (size_t)nbytes_of(s, n_rows);
+    for (size_t c = 0; c < w->ncols; c++) {
+        const hone_status status =
+            hone_checkpoint_read(s->ckpt, s->tensor, nbytes_of(s, c * w->nrows + row), nbytes, raw + c * nbytes, err);
+        if (status != HONE_OK)
+            return hone_fail_for(err, status, s->tensor->name);
+    }
+    s->decode(raw, spare, n);
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t c = 0; c < w->ncols; c++)
+            dst[r * w->ncols + c] = spare[c * n_rows + r];
+    return HONE_OK;
+}
+
+/* Elements first .. first + n - 1 of the order that is worked in, from one side; spare holds n floats. */
+static hone_status fetch(const struct work *w, int side, uint64_t first, size_t n, unsigned char *raw, float *spare,
+                         float *dst, hone_error *err)
+{
+    if (w->transposed && side != (int)w->to_gguf)
+        return fetch_columns(w, &w->side[side], first, n, raw, spare, dst, err);
     if (side == 1 || w->head_nrows == 0)
         return fetch_run(&w->side[side], first, n, raw, dst, err);
     for (size_t done = 0; done < n; done += w->ncols) {
@@ -107,9 +133,10 @@ static hone_status compare_chunk(void *user, size_t i, int thread, hone_error *e
     const uint64_t first = i * w->chunk_nelems, left = w->side[1].tensor->nelems - first;
     const size_t n = (size_t)(left < w->chunk_nelems ? left : w->chunk_nelems);
     unsigned char *raw = w->raw + (size_t)thread * w->chunk_nelems * MAX_ELEM_NBYTES;
-    float *a = w->decoded + (size_t)thread * 2 * w->chunk_nelems, *b = a + w->chunk_nelems;
-    HONE_TRY(fetch(w, 0, first, n, raw, a, err));
-    HONE_TRY(fetch(w, 1, first, n, raw, b, err));
+    float *a = w->decoded + (size_t)thread * 3 * w->chunk_nelems, *b = a + w->chunk_nelems,
+          *spare = b + w->chunk_nelems;
+    HONE_TRY(fetch(w, 0, first, n, raw, spare, a, err));
+    HONE_TRY(fetch(w, 1, first, n, raw, spare, b, err));
     w->sums[i] = add_up(a, b, n, first);
     return HONE_OK;
 }
@@ -153,22 +180,24 @@ static hone_status init_side(const hone_context *ctx, struct side *s, const hone
 static hone_status prepare(struct work *w, const hone_tensor_pair *pair, int n_threads, size_t *n_chunks,
                            hone_error *err)
 {
-    const hone_tensor *t = pair->candidate;
-    w->chunk_nelems = CHUNK_NELEMS;
-    if (pair->head_nrows) {
+    const hone_tensor *t = pair->transposed && !w->to_gguf ? pair->reference : pair->candidate;
+    const size_t most = pair->transposed ? TRANSPOSED_CHUNK_NELEMS : CHUNK_NELEMS;
+    w->chunk_nelems = most < t->nelems || !pair->transposed ? most : t->nelems;
+    if (pair->head_nrows || pair->transposed) {
         w->head_nrows = pair->head_nrows;
+        w->nrows = t->shape[0];
         w->ncols = t->n_dims > 1 ? (size_t)(t->nelems / t->shape[0]) : 1;
         if (w->ncols == 0 || w->ncols > HONE_MAX_ROW_NELEMS)
             return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "rows of %zu elements", w->ncols);
-        w->chunk_nelems = w->ncols > CHUNK_NELEMS ? w->ncols : CHUNK_NELEMS / w->ncols * w->ncols;
+        w->chunk_nelems = w->ncols > w->chunk_nelems ? w->ncols : w->chunk_nelems / w->ncols * w->ncols;
     }
     *n_chunks = (size_t)((t->nelems + w->chunk_nelems - 1) / w->chunk_nelems);
     const size_t per_thread = (size_t)w->chunk_nelems * (size_t)n_threads;
     w->sums = hone_alloc(*n_chunks, sizeof *w->sums);
     w->raw = hone_alloc(per_thread, MAX_ELEM_NBYTES);
-    w->decoded = hone_alloc(per_thread, 2 * sizeof *w->decoded);
+    w->decoded = hone_alloc(per_thread, 3 * sizeof *w->decoded);
     if (!w->sums || !w->raw || !w->decoded)
-        return hone_fail_nomem(err, *n_chunks * sizeof *w->sums + per_thread * (MAX_ELEM_NBYTES + 2 * sizeof(float)));
+        return hone_fail_nomem(err, *n_chunks * sizeof *w->sums + per_thread * (MAX_ELEM_NBYTES + 3 * sizeof(float)));
     return HONE_OK;
 }
 
@@ -177,9 +206,13 @@ hone_status hone_diff_rows(const hone_context *ctx, const hone_checkpoint *refer
 {
     out->reference_dtype = pair->reference->dtype;
     out->dtype = pair->candidate->dtype;
-    struct work w = {.to_gguf = hone_checkpoint_is_gguf(candidate)};
+    struct work w = {.to_gguf = hone_checkpoint_is_gguf(candidate), .transposed = pair->transposed};
     HONE_TRY(init_side(ctx, &w.side[0], reference, pair->reference, err));
     HONE_TRY(init_side(ctx, &w.side[1], candidate, pair->candidate, err));
+    const hone_tensor *turned = w.to_gguf ? pair->reference : pair->candidate;
+    if (w.transposed && hone_dtype_describe(turned->dtype)->block_nelems != 1)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, turned->name,
+                         "cannot transpose blocks of type %s", hone_dtype_describe(turned->dtype)->name);
     size_t n_chunks = 0;
     hone_status status = prepare(&w, pair, ctx->n_threads, &n_chunks, err);
     if (status == HONE_OK)
@@ -187,6 +220,8 @@ hone_status hone_diff_rows(const hone_context *ctx, const hone_checkpoint *refer
                                    compare_chunk, &w, err);
     if (status == HONE_OK)
         finish(w.sums, n_chunks, pair->candidate->nelems, out);
+    if (status == HONE_OK && w.transposed && !w.to_gguf)
+        out->max_index = out->max_index % w.ncols * w.nrows + out->max_index / w.ncols;
     hone_release(w.sums);
     hone_release(w.raw);
     hone_release(w.decoded);

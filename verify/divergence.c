@@ -117,12 +117,30 @@ static hone_status check_tokens(const hone_chunks *chunks, const hone_checkpoint
     return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, hone_checkpoint_path(candidate));
 }
 
+/* Lowers *n_positions, where 0 is no limit, to what the model of a checkpoint can run. */
+static hone_status limit_positions(const hone_checkpoint *ckpt, size_t *n_positions, hone_error *err)
+{
+    const hone_family *family;
+    hone_family_shape shape;
+    hone_status status = hone_family_find(ckpt, &family, err);
+    if (status == HONE_OK)
+        status = family->shape(ckpt, &shape, err);
+    if (status != HONE_OK)
+        return hone_fail_in_file(err, status, hone_checkpoint_path(ckpt));
+    if (shape.n_positions && (*n_positions == 0 || shape.n_positions < *n_positions))
+        *n_positions = shape.n_positions;
+    return HONE_OK;
+}
+
 static hone_status tokenize(struct comparison *c, const hone_checkpoint *reference, const hone_checkpoint *candidate,
                             const char *text, size_t nbytes, const hone_eval_options *opts, hone_error *err)
 {
     hone_tokenizer *tok;
+    size_t n_positions = 0;
+    HONE_TRY(limit_positions(reference, &n_positions, err));
+    HONE_TRY(limit_positions(candidate, &n_positions, err));
     HONE_TRY(hone_tokenizer_load(reference, &tok, err));
-    const hone_status status = hone_chunks_init(tok, text, nbytes, opts, &c->chunks, err);
+    const hone_status status = hone_chunks_init(tok, text, nbytes, opts, n_positions, &c->chunks, err);
     hone_tokenizer_free(tok);
     if (status != HONE_OK)
         return status;

@@ -14,6 +14,33 @@ void hone_rmsnorm(const float *x, const float *weight, size_t n, double eps, flo
         y[i] = (float)((double)x[i] * scale * (double)weight[i]);
 }
 
+void hone_layernorm(const float *x, const float *weight, const float *bias, size_t n, double eps, float *y)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    const double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const double scale = 1.0 / sqrt(squares / (double)n + eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(((double)x[i] - mean) * scale * (double)weight[i] + (double)bias[i]);
+}
+
+void hone_gelu(float *z, size_t n)
+{
+    const float inv_sqrt2 = 0.70710678f;
+    for (size_t i = 0; i < n; i++)
+        z[i] = 0.5f * z[i] * (1.0f + erff(z[i] * inv_sqrt2));
+}
+
+void hone_gelu_tanh(float *z, size_t n)
+{
+    const float sqrt_2_over_pi = 0.79788456f;
+    for (size_t i = 0; i < n; i++)
+        z[i] = 0.5f * z[i] * (1.0f + tanhf(sqrt_2_over_pi * (z[i] + 0.044715f * z[i] * z[i] * z[i])));
+}
+
 void hone_silu_gate(float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -67,7 +94,7 @@ void hone_attend(const hone_attention *a)
     const size_t key0 = a->window && a->first + 1 > a->window ? a->first + 1 - a->window : 0;
     const size_t n_keys = a->first + a->n_queries - key0;
     const int rows = (int)a->n_queries, cols = (int)n_keys, depth = (int)a->head_dim;
-    const int query_stride = (int)a->query_stride, key_stride = (int)a->key_stride;
+    const int query_stride = (int)a->query_stride, key_stride = (int)a->key_stride, out_stride = (int)a->out_stride;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, cols, depth, (float)a->scale, a->query, query_stride,
                 a->keys + key0 * a->key_stride, key_stride, 0.0f, a->scores, cols);
     for (size_t q = 0; q < a->n_queries; q++) {
@@ -76,5 +103,5 @@ void hone_attend(const hone_attention *a)
         softmax_range(a->scores + q * n_keys, n_keys, oldest - key0, position + 1 - key0);
     }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, depth, cols, 1.0f, a->scores, cols,
-                a->values + key0 * a->key_stride, key_stride, 0.0f, a->out, query_stride);
+                a->values + key0 * a->key_stride, key_stride, 0.0f, a->out, out_stride);
 }

@@ -12,6 +12,7 @@
 
 /* Every architecture family. */
 static const hone_family *const families[] = {
+    &hone_gpt2_family,
     &hone_llama_family,
 };
 
@@ -37,14 +38,51 @@ bool hone_checkpoint_is_gguf(const hone_checkpoint *ckpt)
     return strcmp(hone_checkpoint_format(ckpt), "gguf") == 0;
 }
 
-void hone_role_name(const hone_family *family, size_t role, size_t layer, bool gguf, char name[HONE_ROLE_NAME_CAP])
+/* The part of a name behind the family's base, where it begins with that. */
+static const char *without_base(const hone_family *family, const char *name)
+{
+    const size_t len = family->hf_base ? strlen(family->hf_base) : 0;
+    return len && strncmp(name, family->hf_base, len) == 0 ? name + len : name;
+}
+
+hone_naming hone_family_naming(const hone_family *family, const hone_checkpoint *ckpt)
+{
+    if (hone_checkpoint_is_gguf(ckpt))
+        return HONE_NAMES_GGUF;
+    const char *name = family->roles[family->role_embedding].hf;
+    const bool base = !hone_checkpoint_find(ckpt, name) && hone_checkpoint_find(ckpt, without_base(family, name));
+    return base ? HONE_NAMES_HF_BASE : HONE_NAMES_HF;
+}
+
+void hone_role_name(const hone_family *family, size_t role, size_t layer, hone_naming naming,
+                    char name[HONE_ROLE_NAME_CAP])
 {
     const hone_weight_role *r = &family->roles[role];
+    const bool gguf = naming == HONE_NAMES_GGUF;
     const char *tail = gguf ? r->gguf : r->hf;
+    const char *head = gguf ? family->gguf_layer : family->hf_layer;
+    if (naming == HONE_NAMES_HF_BASE) {
+        tail = without_base(family, tail);
+        head = without_base(family, head);
+    }
     if (r->in_layer)
-        (void)snprintf(name, HONE_ROLE_NAME_CAP, "%s%zu.%s", gguf ? family->gguf_layer : family->hf_layer, layer, tail);
+        (void)snprintf(name, HONE_ROLE_NAME_CAP, "%s%zu.%s", head, layer, tail);
     else
         (void)snprintf(name, HONE_ROLE_NAME_CAP, "%s", tail);
+}
+
+bool hone_family_is_buffer(const hone_family *family, const char *name)
+{
+    const char *layer = without_base(family, family->hf_layer);
+    const char *rest = without_base(family, name);
+    if (!family->hf_buffers || strncmp(rest, layer, strlen(layer)) != 0)
+        return false;
+    rest += strlen(layer);
+    rest += strspn(rest, "0123456789");
+    for (const char *const *buffer = family->hf_buffers; *buffer; buffer++)
+        if (rest[0] == '.' && strcmp(rest + 1, *buffer) == 0)
+            return true;
+    return false;
 }
 
 hone_status hone_model_load(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model **out, hone_error *err)
@@ -104,6 +142,9 @@ hone_status hone_run_init(const hone_context *ctx, const hone_model *model, size
         !hone_mul_size(n_max, model->n_embd, &own) ||
         !hone_mul_size(hone_matmul_scratch_nfloats(), (size_t)ctx->n_threads, &matmul))
         return hone_fail_nomem(err, UINT64_MAX);
+    if (model->n_positions && n_max > model->n_positions)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                         "sequences of %zu tokens; the model has %zu positions", n_max, model->n_positions);
     if (n_max > model->n_ctx)
         hone_context_note(ctx, "sequences of %zu tokens; the model was trained on at most %zu", n_max, model->n_ctx);
     /* The output product runs after forward() is done, in the same scratch. */

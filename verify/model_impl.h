@@ -17,18 +17,27 @@ struct hone_model {
     size_t n_vocab;
     size_t n_embd;            /* length of a hidden state */
     size_t n_ctx;             /* the longest sequence it was trained on */
+    size_t n_positions;       /* the longest it can run, where each position has a weight; 0: no limit */
     hone_weight output;       /* (n_vocab, n_embd) */
     const float *output_bias; /* (n_vocab), or NULL */
     void *body;               /* the rest, of the family's own type */
 };
 
-/* In which order a GGUF file holds the rows of a matrix, by whose heads they are cut. A head of h rows that Hugging
- * Face stores as 0, 1, .. h-1 is stored as 0, h/2, 1, h/2+1, .. so that rotated pairs are neighbours. */
+/*
+ * How a GGUF file holds the rows of a matrix, compared with Hugging Face. PAIRED, by whose heads they are cut: a head's
+ * rows 0, 1, .. h-1 are stored as 0, h/2, 1, h/2+1, .. so that rotated pairs are neighbours. TRANSPOSED: Hugging Face
+ * stores (inputs, outputs).
+ */
 typedef enum hone_row_order {
     HONE_ROWS_SAME = 0,
     HONE_ROWS_PAIRED_BY_HEAD,
-    HONE_ROWS_PAIRED_BY_KV_HEAD
+    HONE_ROWS_PAIRED_BY_KV_HEAD,
+    HONE_ROWS_TRANSPOSED
 } hone_row_order;
+
+/* What a checkpoint calls its tensors. BASE: it was saved without the family's head, so that hf_base is missing from
+ * the names that begin with it. */
+typedef enum hone_naming { HONE_NAMES_HF, HONE_NAMES_HF_BASE, HONE_NAMES_GGUF } hone_naming;
 
 /* One weight of a family by its place in the model, and what the two namings call it. */
 typedef struct hone_weight_role {
@@ -38,14 +47,17 @@ typedef struct hone_weight_role {
     hone_row_order order;
 } hone_weight_role;
 
-/* What is needed to pair the weights of two files. */
+/* What the configuration alone tells, without loading: enough to pair the weights of two files. */
 typedef struct hone_family_shape {
     size_t n_layers, n_heads, n_kv_heads;
+    size_t n_positions; /* as in hone_model */
 } hone_family_shape;
 
 struct hone_family {
     const char *const *architectures;  /* as hone_checkpoint_architecture() names them; ends with NULL */
     const char *hf_layer, *gguf_layer; /* what stands before the layer's number: "model.layers.", "blk." */
+    const char *hf_base;               /* "transformer.", or NULL where names always begin as they do in roles */
+    const char *const *hf_buffers;     /* within a layer, what is stored and no weight; ends with NULL, or is NULL */
     const hone_weight_role *roles;
     size_t n_roles;
     size_t role_embedding, role_output; /* each may stand in for the other where they are tied */
@@ -62,6 +74,7 @@ struct hone_family {
                     float *scratch);
 };
 
+extern const hone_family hone_gpt2_family;
 extern const hone_family hone_llama_family;
 
 /* Long enough for any name that hone_role_name() makes. */
@@ -70,11 +83,18 @@ enum { HONE_ROLE_NAME_CAP = 128 };
 /* hone_family_find() returns the family of a checkpoint by its architecture. UNSUPPORTED: none. */
 hone_status hone_family_find(const hone_checkpoint *ckpt, const hone_family **out, hone_error *err);
 
-/* hone_checkpoint_is_gguf() tells which of the two namings a checkpoint uses. */
+/* hone_checkpoint_is_gguf() tells whether names, row order and configuration are those of GGUF. */
 bool hone_checkpoint_is_gguf(const hone_checkpoint *ckpt);
 
+/* hone_family_naming() tells what a checkpoint of the family calls its tensors. */
+hone_naming hone_family_naming(const hone_family *family, const hone_checkpoint *ckpt);
+
 /* hone_role_name() writes what a checkpoint of that naming calls a role; layer counts for roles within one. */
-void hone_role_name(const hone_family *family, size_t role, size_t layer, bool gguf, char name[HONE_ROLE_NAME_CAP]);
+void hone_role_name(const hone_family *family, size_t role, size_t layer, hone_naming naming,
+                    char name[HONE_ROLE_NAME_CAP]);
+
+/* hone_family_is_buffer() tells whether a Hugging Face tensor is one of the family's hf_buffers. */
+bool hone_family_is_buffer(const hone_family *family, const char *name);
 
 /* ---- running ---- */
 
@@ -88,8 +108,9 @@ typedef struct hone_run {
 } hone_run;
 
 /*
- * hone_run_init() prepares for sequences of up to n_max tokens. Notes when that is beyond the trained context. NOMEM.
- * On failure *out is empty, which hone_run_deinit() accepts. ctx and model are borrowed.
+ * hone_run_init() prepares for sequences of up to n_max tokens. Notes when that is beyond the trained context. ARG:
+ * beyond the positions that the model has. NOMEM. On failure *out is empty, which hone_run_deinit() accepts. ctx and
+ * model are borrowed.
  */
 hone_status hone_run_init(const hone_context *ctx, const hone_model *model, size_t n_max, hone_run *out,
                           hone_error *err);

@@ -124,6 +124,20 @@ hone_status hone_gguf_string(const hone_checkpoint *ckpt, const char *key, const
     return HONE_OK;
 }
 
+hone_status hone_gguf_vocab_size(const hone_checkpoint *ckpt, size_t max, size_t *out, hone_error *err)
+{
+    static const char name[] = "token_embd.weight";
+    const hone_tensor *embedding = hone_checkpoint_find(ckpt, name);
+    if (!embedding || embedding->n_dims != 2 || embedding->shape[0] < 1 || embedding->shape[0] > max)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "is missing or misshapen");
+    const size_t n_rows = (size_t)embedding->shape[0];
+    *out = n_rows;
+    HONE_TRY(hone_gguf_count(ckpt, "vocab_size", HONE_KEY_OPTIONAL, max, out, err));
+    if (*out != n_rows)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "%zu rows for a vocabulary of %zu", n_rows, *out);
+    return HONE_OK;
+}
+
 bool hone_gguf_absent_or_zero(const hone_checkpoint *ckpt, const char *key)
 {
     char full[KEY_CAP];

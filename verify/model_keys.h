@@ -32,6 +32,11 @@ hone_status hone_gguf_positive(const hone_checkpoint *ckpt, const char *key, int
                                hone_error *err);
 /* *out is borrowed from the checkpoint; always NUL-terminated there. */
 hone_status hone_gguf_string(const hone_checkpoint *ckpt, const char *key, const char **out, hone_error *err);
+/*
+ * hone_gguf_vocab_size() takes the vocabulary from the rows of token_embd.weight, for the key is optional. DATA: there
+ * are none or above max, or the key says otherwise.
+ */
+hone_status hone_gguf_vocab_size(const hone_checkpoint *ckpt, size_t max, size_t *out, hone_error *err);
 /* hone_gguf_absent_or_zero() tells whether a whole-number key says nothing. */
 bool hone_gguf_absent_or_zero(const hone_checkpoint *ckpt, const char *key);
 

@@ -7,7 +7,6 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "base/run_context.h"
 
 enum role {
     EMBEDDING,
@@ -65,89 +64,30 @@ static enum role bias_of(enum role matrix)
     return matrix <= ATTN_O ? ATTN_Q_BIAS + (matrix - ATTN_Q) : FFN_GATE_BIAS + (matrix - FFN_GATE);
 }
 
-struct loader {
-    const hone_context *ctx;
-    const hone_checkpoint *ckpt;
-    const hone_llama_config *config;
-    bool gguf;
-};
-
-static bool holds(const struct loader *l, enum role role, size_t layer)
+static hone_status load_linear(const hone_family_loader *l, const hone_llama_config *c, enum role role, size_t layer,
+                               size_t nrows, size_t ncols, hone_linear *out, hone_error *err)
 {
-    char name[HONE_ROLE_NAME_CAP];
-    hone_role_name(&hone_llama_family, role, layer, l->gguf, name);
-    return hone_checkpoint_find(l->ckpt, name) != NULL;
-}
-
-static hone_status load_matrix(const struct loader *l, enum role role, size_t layer, size_t nrows, size_t ncols,
-                               hone_weight *out, hone_error *err)
-{
-    char name[HONE_ROLE_NAME_CAP];
-    hone_role_name(&hone_llama_family, role, layer, l->gguf, name);
-    return hone_weight_load(l->ctx, l->ckpt, name, nrows, ncols, out, err);
-}
-
-static hone_status load_vector(const struct loader *l, enum role role, size_t layer, size_t nelems, float **out,
-                               hone_error *err)
-{
-    char name[HONE_ROLE_NAME_CAP];
-    hone_role_name(&hone_llama_family, role, layer, l->gguf, name);
-    return hone_vector_load(l->ctx, l->ckpt, name, nelems, out, err);
-}
-
-static hone_status load_linear(const struct loader *l, enum role role, size_t layer, size_t nrows, size_t ncols,
-                               hone_linear *out, hone_error *err)
-{
-    HONE_TRY(load_matrix(l, role, layer, nrows, ncols, &out->weight, err));
+    HONE_TRY(hone_family_matrix(l, role, layer, nrows, ncols, &out->weight, err));
     const enum role bias = bias_of(role);
-    const bool required = role <= ATTN_O ? l->config->attn_bias : l->config->mlp_bias;
-    if (required || (l->config->any_bias && holds(l, bias, layer)))
-        return load_vector(l, bias, layer, nrows, &out->bias, err);
+    const bool required = role <= ATTN_O ? c->attn_bias : c->mlp_bias;
+    if (required || (c->any_bias && hone_family_holds(l, bias, layer)))
+        return hone_family_vector(l, bias, layer, nrows, &out->bias, err);
     return HONE_OK;
 }
 
-static hone_status load_layer(const struct loader *l, size_t i, hone_llama_layer *layer, hone_error *err)
+static hone_status load_layer(const hone_family_loader *l, const hone_llama_config *c, size_t i,
+                              hone_llama_layer *layer, hone_error *err)
 {
-    const hone_llama_config *c = l->config;
     const size_t n_q = c->n_heads * c->head_dim, n_kv = c->n_kv_heads * c->head_dim;
-    HONE_TRY(load_vector(l, ATTN_NORM, i, c->n_embd, &layer->attn_norm, err));
-    HONE_TRY(load_linear(l, ATTN_Q, i, n_q, c->n_embd, &layer->q, err));
-    HONE_TRY(load_linear(l, ATTN_K, i, n_kv, c->n_embd, &layer->k, err));
-    HONE_TRY(load_linear(l, ATTN_V, i, n_kv, c->n_embd, &layer->v, err));
-    HONE_TRY(load_linear(l, ATTN_O, i, c->n_embd, n_q, &layer->o, err));
-    HONE_TRY(load_vector(l, FFN_NORM, i, c->n_embd, &layer->ffn_norm, err));
-    HONE_TRY(load_linear(l, FFN_GATE, i, c->n_ff, c->n_embd, &layer->gate, err));
-    HONE_TRY(load_linear(l, FFN_UP, i, c->n_ff, c->n_embd, &layer->up, err));
-    return load_linear(l, FFN_DOWN, i, c->n_embd, c->n_ff, &layer->down, err);
-}
-
-/*
- * Embedding and output, which may be one matrix. As transformers 5 does it: when the configuration ties them, either
- * may be the one that is stored; when both are stored and differ, the file is believed and not the configuration.
- */
-static hone_status load_ends(const struct loader *l, hone_model *model, hone_llama *body, hone_error *err)
-{
-    const hone_llama_config *c = l->config;
-    const bool tied = c->tied;
-    const bool embedding = holds(l, EMBEDDING, 0) || !tied, output = holds(l, OUTPUT, 0) || !tied;
-    if (embedding || !output)
-        HONE_TRY(load_matrix(l, EMBEDDING, 0, c->n_vocab, c->n_embd, &body->embedding, err));
-    if (output)
-        HONE_TRY(load_matrix(l, OUTPUT, 0, c->n_vocab, c->n_embd, &model->output, err));
-    else
-        model->output = hone_weight_borrow(&body->embedding);
-    if (!embedding && output)
-        body->embedding = hone_weight_borrow(&model->output);
-    if (tied && !l->gguf && embedding && output) {
-        if (hone_weight_same(&body->embedding, &model->output)) {
-            hone_weight_deinit(&model->output);
-            model->output = hone_weight_borrow(&body->embedding);
-        } else {
-            hone_context_note(l->ctx, "config.json ties %s to %s, but both are stored and differ: both are used",
-                              model->output.name, body->embedding.name);
-        }
-    }
-    return load_vector(l, OUTPUT_NORM, 0, c->n_embd, &body->output_norm, err);
+    HONE_TRY(hone_family_vector(l, ATTN_NORM, i, c->n_embd, &layer->attn_norm, err));
+    HONE_TRY(load_linear(l, c, ATTN_Q, i, n_q, c->n_embd, &layer->q, err));
+    HONE_TRY(load_linear(l, c, ATTN_K, i, n_kv, c->n_embd, &layer->k, err));
+    HONE_TRY(load_linear(l, c, ATTN_V, i, n_kv, c->n_embd, &layer->v, err));
+    HONE_TRY(load_linear(l, c, ATTN_O, i, c->n_embd, n_q, &layer->o, err));
+    HONE_TRY(hone_family_vector(l, FFN_NORM, i, c->n_embd, &layer->ffn_norm, err));
+    HONE_TRY(load_linear(l, c, FFN_GATE, i, c->n_ff, c->n_embd, &layer->gate, err));
+    HONE_TRY(load_linear(l, c, FFN_UP, i, c->n_ff, c->n_embd, &layer->up, err));
+    return load_linear(l, c, FFN_DOWN, i, c->n_embd, c->n_ff, &layer->down, err);
 }
 
 static double scaled_frequency(const hone_llama_config *c, double freq)
@@ -166,9 +106,9 @@ static double scaled_frequency(const hone_llama_config *c, double freq)
     return (1.0 - keep) * freq / c->rope_factor + keep * freq;
 }
 
-static hone_status make_frequencies(const struct loader *l, hone_llama *body, hone_error *err)
+static hone_status make_frequencies(const hone_family_loader *l, hone_llama *body, hone_error *err)
 {
-    const hone_llama_config *c = l->config;
+    const hone_llama_config *c = &body->config;
     const size_t half = c->head_dim / 2;
     body->inv_freq = hone_alloc(half, sizeof *body->inv_freq);
     if (!body->inv_freq)
@@ -177,7 +117,7 @@ static hone_status make_frequencies(const struct loader *l, hone_llama *body, ho
         body->inv_freq[i] = scaled_frequency(c, pow(c->rope_theta, -2.0 * (double)i / (double)c->head_dim));
     /* A GGUF file states Llama 3's scaling as divisors. */
     static const char name[] = "rope_freqs.weight";
-    if (!l->gguf || !hone_checkpoint_find(l->ckpt, name))
+    if (l->naming != HONE_NAMES_GGUF || !hone_checkpoint_find(l->ckpt, name))
         return HONE_OK;
     float *divisors;
     HONE_TRY(hone_vector_load(l->ctx, l->ckpt, name, half, &divisors, err));
@@ -205,18 +145,14 @@ static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, ho
     body->layers = hone_calloc(c->n_layers, sizeof *body->layers);
     if (!body->layers)
         return hone_fail_nomem(err, c->n_layers * sizeof *body->layers);
-    const struct loader l = {.ctx = ctx, .ckpt = ckpt, .config = c, .gguf = hone_checkpoint_is_gguf(ckpt)};
+    const hone_family *family = model->family;
+    const hone_family_loader l = {ctx, ckpt, family, hone_family_naming(family, ckpt)};
     HONE_TRY(make_frequencies(&l, body, err));
-    HONE_TRY(load_ends(&l, model, body, err));
+    HONE_TRY(hone_family_ends(&l, c->tied, model, &body->embedding, err));
+    HONE_TRY(hone_family_vector(&l, OUTPUT_NORM, 0, c->n_embd, &body->output_norm, err));
     for (size_t i = 0; i < c->n_layers; i++)
-        HONE_TRY(load_layer(&l, i, &body->layers[i], err));
+        HONE_TRY(load_layer(&l, c, i, &body->layers[i], err));
     return HONE_OK;
-}
-
-static void free_linear(hone_linear *linear)
-{
-    hone_weight_deinit(&linear->weight);
-    hone_release(linear->bias);
 }
 
 static void unload(hone_model *model)
@@ -228,13 +164,13 @@ static void unload(hone_model *model)
         hone_llama_layer *layer = &body->layers[i];
         hone_release(layer->attn_norm);
         hone_release(layer->ffn_norm);
-        free_linear(&layer->q);
-        free_linear(&layer->k);
-        free_linear(&layer->v);
-        free_linear(&layer->o);
-        free_linear(&layer->gate);
-        free_linear(&layer->up);
-        free_linear(&layer->down);
+        hone_linear_deinit(&layer->q);
+        hone_linear_deinit(&layer->k);
+        hone_linear_deinit(&layer->v);
+        hone_linear_deinit(&layer->o);
+        hone_linear_deinit(&layer->gate);
+        hone_linear_deinit(&layer->up);
+        hone_linear_deinit(&layer->down);
     }
     hone_release(body->layers);
     hone_release(body->inv_freq);

@@ -5,13 +5,8 @@
 #ifndef HONE_MODEL_LLAMA_H
 #define HONE_MODEL_LLAMA_H
 
+#include "verify/family_loader.h"
 #include "verify/model_impl.h"
-
-/* A linear layer; bias (nrows) or NULL. */
-typedef struct hone_linear {
-    hone_weight weight;
-    float *bias;
-} hone_linear;
 
 typedef struct hone_llama_layer {
     float *attn_norm;     /* (n_embd) */

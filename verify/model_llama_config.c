@@ -179,15 +179,7 @@ static hone_status read_gguf(const hone_checkpoint *ckpt, hone_llama_config *c, 
 {
     *c = (hone_llama_config){.interleaved = true, .any_bias = true, .tied = true, .rope_theta = 10000.0};
     const size_t max_row = HONE_MAX_ROW_NELEMS;
-    const hone_tensor *embedding = hone_checkpoint_find(ckpt, "token_embd.weight");
-    if (!embedding || embedding->n_dims != 2 || embedding->shape[0] < 1 || embedding->shape[0] > MAX_VOCAB)
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "token_embd.weight", "is missing or misshapen");
-    c->n_vocab = (size_t)embedding->shape[0];
-    size_t n_vocab = c->n_vocab;
-    HONE_TRY(hone_gguf_count(ckpt, "vocab_size", HONE_KEY_OPTIONAL, MAX_VOCAB, &n_vocab, err));
-    if (n_vocab != c->n_vocab)
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "token_embd.weight", "%zu rows for a vocabulary of %zu",
-                         c->n_vocab, n_vocab);
+    HONE_TRY(hone_gguf_vocab_size(ckpt, MAX_VOCAB, &c->n_vocab, err));
     HONE_TRY(hone_gguf_count(ckpt, "embedding_length", HONE_KEY_REQUIRED, max_row, &c->n_embd, err));
     HONE_TRY(hone_gguf_count(ckpt, "feed_forward_length", HONE_KEY_REQUIRED, max_row, &c->n_ff, err));
     HONE_TRY(hone_gguf_count(ckpt, "block_count", HONE_KEY_REQUIRED, MAX_LAYERS, &c->n_layers, err));

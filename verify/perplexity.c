@@ -76,7 +76,7 @@ hone_status hone_perplexity(const hone_context *ctx, const hone_model *model, co
 {
     *out = (hone_perplexity_result){0};
     hone_chunks chunks;
-    HONE_TRY(hone_chunks_init(tok, text, nbytes, opts, &chunks, err));
+    HONE_TRY(hone_chunks_init(tok, text, nbytes, opts, model->n_positions, &chunks, err));
     const hone_status status = run_chunks(ctx, model, &chunks, out, err);
     hone_chunks_deinit(&chunks);
     return status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "verify/statistics.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -71,13 +72,14 @@ double hone_quantile(const double *sorted, size_t n, double share)
 
 double hone_log_sum_exp(const float *x, size_t n)
 {
+    assert(n > 0);
     float max = -INFINITY;
     for (size_t i = 0; i < n; i++)
         max = x[i] > max ? x[i] : max;
     double sum = 0;
     for (size_t i = 0; i < n; i++)
         sum += exp((double)x[i] - (double)max);
-    return (double)max + log(sum);
+    return (double)max + log(sum); // cppcheck-suppress invalidFunctionArg ; n > 0, so sum >= 1
 }
 
 double hone_kl_divergence(const float *p, double p_lse, const float *q, double q_lse, size_t n)

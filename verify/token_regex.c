@@ -180,7 +180,7 @@ static hone_status compile(const char *pattern, size_t len, bool literal, pcre2_
     int code;
     PCRE2_SIZE at;
     regex->code = pcre2_compile((PCRE2_SPTR)pattern, len, options, &code, &at, context);
-    if (!regex->code && code == PCRE2_ERROR_NOMEMORY)
+    if (!regex->code && code == PCRE2_ERROR_HEAP_FAILED)
         return hone_fail_nomem(err, len);
     if (!regex->code) {
         PCRE2_UCHAR message[128] = "";

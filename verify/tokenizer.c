@@ -86,20 +86,31 @@ static hone_status load_json(const hone_checkpoint *ckpt, hone_tokenizer *tok, b
     return status;
 }
 
-static hone_status load_merges(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err)
+static hone_status load_merges_of(const hone_checkpoint *ckpt, const char *vocab_name, const char *merges_name,
+                                  hone_tokenizer *tok, bool *found, hone_error *err)
 {
     char *vocab, *merges = NULL;
     size_t vocab_len, merges_len = 0;
-    HONE_TRY(hone_checkpoint_sidecar(ckpt, "vocab.json", HONE_MAX_TOKENIZER_FILE, &vocab, &vocab_len, err));
+    HONE_TRY(hone_checkpoint_sidecar(ckpt, vocab_name, HONE_MAX_TOKENIZER_FILE, &vocab, &vocab_len, err));
     hone_status status = HONE_OK;
     if (vocab)
-        status = hone_checkpoint_sidecar(ckpt, "merges.txt", HONE_MAX_TOKENIZER_FILE, &merges, &merges_len, err);
+        status = hone_checkpoint_sidecar(ckpt, merges_name, HONE_MAX_TOKENIZER_FILE, &merges, &merges_len, err);
     *found = merges != NULL;
     if (status == HONE_OK && merges)
         status = hone_tokenizer_from_merges(vocab, vocab_len, merges, merges_len, tok, err);
     hone_release(vocab);
     hone_release(merges);
     return status;
+}
+
+static hone_status load_merges(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err)
+{
+    return load_merges_of(ckpt, "vocab.json", "merges.txt", tok, found, err);
+}
+
+static hone_status load_aitextgen(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err)
+{
+    return load_merges_of(ckpt, "aitextgen-vocab.json", "aitextgen-merges.txt", tok, found, err);
 }
 
 static hone_status load_sentencepiece(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err)
@@ -123,6 +134,7 @@ static hone_status load_from_directory(const hone_checkpoint *ckpt, hone_tokeniz
         {"tokenizer.json", load_json},
         {"tokenizer.model", load_sentencepiece},
         {"vocab.json", load_merges},
+        {"aitextgen-vocab.json", load_aitextgen},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         bool found = false;

@@ -42,6 +42,39 @@ static hone_status get_pattern(const loading *l, const json_t *object, const cha
     return HONE_OK;
 }
 
+/*
+ * Calls visit() for every part of a normalizer or pre-tokenizer, sequences within sequences taken apart in order. key
+ * names the array of parts of a Sequence.
+ */
+static hone_status for_each_part(loading *l, const json_t *root, const char *what, const char *key,
+                                 hone_status (*visit)(loading *l, const json_t *part, const char *type))
+{
+    struct {
+        const json_t *parts;
+        size_t next;
+    } stack[MAX_DEPTH];
+    int depth = 0;
+    const json_t *part = root;
+    while (part) {
+        const char *type = json_string_value(json_object_get(part, "type"));
+        if (!type)
+            return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "no type");
+        if (strcmp(type, "Sequence") == 0) {
+            const json_t *parts = json_object_get(part, key);
+            if (depth == MAX_DEPTH || !json_is_array(parts))
+                return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "bad sequence");
+            stack[depth].parts = parts;
+            stack[depth++].next = 0;
+        } else {
+            HONE_TRY(visit(l, part, type));
+        }
+        while (depth > 0 && stack[depth - 1].next == json_array_size(stack[depth - 1].parts))
+            depth--;
+        part = depth > 0 ? json_array_get(stack[depth - 1].parts, stack[depth - 1].next++) : NULL;
+    }
+    return HONE_OK;
+}
+
 /* ---- normalizer ---- */
 
 static hone_status get_text(loading *l, const json_t *object, const char *key, hone_string *out)
@@ -69,7 +102,7 @@ static hone_status load_replace(loading *l, const json_t *object, hone_normalize
     return hone_regex_new(pattern, len, literal, &step->regex, l->err);
 }
 
-static hone_status load_normalizer(loading *l, const json_t *object, int depth)
+static hone_status load_one_normalizer(loading *l, const json_t *object, const char *type)
 {
     static const struct {
         const char *type;
@@ -83,18 +116,7 @@ static hone_status load_normalizer(loading *l, const json_t *object, int depth)
         {"Replace", HONE_NORMALIZE_REPLACE},
         {"Lowercase", HONE_NORMALIZE_LOWERCASE},
     };
-    const char *type = json_string_value(json_object_get(object, "type"));
     hone_normalizer *normalizer = &l->tok->normalizer;
-    if (!type)
-        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "normalizer", "no type");
-    if (strcmp(type, "Sequence") == 0) {
-        const json_t *parts = json_object_get(object, "normalizers");
-        if (depth == MAX_DEPTH || !json_is_array(parts))
-            return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "normalizer", "bad sequence");
-        for (size_t i = 0; i < json_array_size(parts); i++)
-            HONE_TRY(load_normalizer(l, json_array_get(parts, i), depth + 1));
-        return HONE_OK;
-    }
     size_t k = 0;
     while (k < sizeof kinds / sizeof kinds[0] && strcmp(kinds[k].type, type) != 0)
         k++;
@@ -211,6 +233,7 @@ static hone_status load_punctuation(loading *l, const json_t *object)
 
 static hone_status load_one_pre_tokenizer(loading *l, const json_t *object, const char *type)
 {
+    HONE_TRY(before_stage(l));
     if (strcmp(type, "ByteLevel") == 0)
         return load_byte_level(l, object);
     if (strcmp(type, "Split") == 0)
@@ -230,31 +253,14 @@ static hone_status load_one_pre_tokenizer(loading *l, const json_t *object, cons
     return unsupported(l, "pre_tokenizer", type);
 }
 
-static hone_status load_pre_tokenizer(loading *l, const json_t *object, int depth)
-{
-    const char *type = json_string_value(json_object_get(object, "type"));
-    if (!type)
-        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "pre_tokenizer", "no type");
-    if (strcmp(type, "Sequence") != 0) {
-        HONE_TRY(before_stage(l));
-        return load_one_pre_tokenizer(l, object, type);
-    }
-    const json_t *parts = json_object_get(object, "pretokenizers");
-    if (depth == MAX_DEPTH || !json_is_array(parts))
-        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "pre_tokenizer", "bad sequence");
-    for (size_t i = 0; i < json_array_size(parts); i++)
-        HONE_TRY(load_pre_tokenizer(l, json_array_get(parts, i), depth + 1));
-    return HONE_OK;
-}
-
 hone_status hone_stages_from_json(const json_t *normalizer, const json_t *pre_tokenizer, hone_tokenizer *tok,
                                   bool *escapes_spaces, hone_error *err)
 {
     loading l = {.tok = tok, .err = err};
     if (normalizer && !json_is_null(normalizer))
-        HONE_TRY(load_normalizer(&l, normalizer, 0));
+        HONE_TRY(for_each_part(&l, normalizer, "normalizer", "normalizers", load_one_normalizer));
     if (pre_tokenizer && !json_is_null(pre_tokenizer))
-        HONE_TRY(load_pre_tokenizer(&l, pre_tokenizer, 0));
+        HONE_TRY(for_each_part(&l, pre_tokenizer, "pre_tokenizer", "pretokenizers", load_one_pre_tokenizer));
     if (l.printable)
         HONE_TRY(hone_pretokenizer_add(&tok->pretokenizer, &(hone_pre_stage){.kind = HONE_PRE_TO_BYTES}, err));
     tok->bpe.byte_level = l.byte_level;

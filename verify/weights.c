@@ -49,17 +49,58 @@ static hone_status read_all(const hone_checkpoint *ckpt, const hone_tensor *t, s
     return hone_checkpoint_read(ckpt, t, 0, nbytes, *out, err);
 }
 
-hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
-                             size_t ncols, hone_weight *out, hone_error *err)
+/* The scale beside a GGUF matrix, if there is one. Source: llama-model.cpp (".scale"), gguf-py (NVFP4). */
+static hone_status find_scale(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, hone_weight *w,
+                              hone_error *err)
+{
+    static const char weight[] = ".weight";
+    char beside[160];
+    const size_t len = strlen(name);
+    if (strcmp(hone_checkpoint_format(ckpt), "gguf") != 0 || len < sizeof weight || len >= sizeof beside ||
+        strcmp(name + len - (sizeof weight - 1), weight) != 0)
+        return HONE_OK;
+    (void)snprintf(beside, sizeof beside, "%.*s.scale", (int)(len - (sizeof weight - 1)), name);
+    if (!hone_checkpoint_find(ckpt, beside))
+        return HONE_OK;
+    float *value;
+    HONE_TRY(hone_vector_load(ctx, ckpt, beside, 1, &value, err));
+    w->scaled = true;
+    w->scale = value[0];
+    hone_release(value);
+    return HONE_OK;
+}
+
+/* Turns w->data, which is (ncols, nrows), round. */
+static hone_status transpose(hone_weight *w, hone_error *err)
+{
+    const hone_dtype_info *info = hone_dtype_describe(w->dtype);
+    const size_t size = info->block_nbytes;
+    if (info->block_nelems != 1)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, w->name, "cannot transpose blocks of type %s",
+                         info->name);
+    unsigned char *turned = hone_alloc(w->nrows, w->row_nbytes);
+    if (!turned)
+        return hone_fail_nomem(err, (uint64_t)w->nrows * w->row_nbytes);
+    for (size_t r = 0; r < w->nrows; r++)
+        for (size_t c = 0; c < w->ncols; c++)
+            memcpy(turned + (r * w->ncols + c) * size, w->data + (c * w->nrows + r) * size, size);
+    hone_release(w->data);
+    w->data = turned;
+    return HONE_OK;
+}
+
+static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
+                        size_t ncols, bool transposed, hone_weight *out, hone_error *err)
 {
     memset(out, 0, sizeof *out);
     const hone_tensor *t;
     HONE_TRY(find(ckpt, name, &t, err));
-    if (t->n_dims != 2 || t->shape[0] != nrows || t->shape[1] != ncols) {
+    const size_t wanted[2] = {transposed ? ncols : nrows, transposed ? nrows : ncols};
+    if (t->n_dims != 2 || t->shape[0] != wanted[0] || t->shape[1] != wanted[1]) {
         char shape[192];
         print_shape(t, shape, sizeof shape);
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name,
-                         "shape is [%s]; the configuration asks for [%zu, %zu]", shape, nrows, ncols);
+                         "shape is [%s]; the configuration asks for [%zu, %zu]", shape, wanted[0], wanted[1]);
     }
     if (ncols > HONE_MAX_ROW_NELEMS)
         return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "rows of %zu elements; at most %d", ncols,
@@ -72,13 +113,28 @@ hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckp
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "rows of %zu elements do not hold whole blocks",
                          ncols);
     w.row_nbytes = row_nbytes;
-    const hone_status status = read_all(ckpt, t, nbytes, &w.data, err);
+    HONE_TRY(find_scale(ctx, ckpt, name, &w, err));
+    hone_status status = read_all(ckpt, t, nbytes, &w.data, err);
+    if (status == HONE_OK && transposed)
+        status = transpose(&w, err);
     if (status != HONE_OK) {
         hone_weight_deinit(&w);
         return hone_fail_for(err, status, name);
     }
     *out = w;
     return HONE_OK;
+}
+
+hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
+                             size_t ncols, hone_weight *out, hone_error *err)
+{
+    return load(ctx, ckpt, name, nrows, ncols, false, out, err);
+}
+
+hone_status hone_weight_load_transposed(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name,
+                                        size_t nrows, size_t ncols, hone_weight *out, hone_error *err)
+{
+    return load(ctx, ckpt, name, nrows, ncols, true, out, err);
 }
 
 hone_weight hone_weight_borrow(const hone_weight *owner)
@@ -97,14 +153,17 @@ void hone_weight_deinit(hone_weight *w)
 
 bool hone_weight_same(const hone_weight *a, const hone_weight *b)
 {
-    return a->dtype == b->dtype && a->nrows == b->nrows && a->ncols == b->ncols &&
-           memcmp(a->data, b->data, a->nrows * a->row_nbytes) == 0;
+    return a->dtype == b->dtype && a->scaled == b->scaled && a->scale == b->scale && a->nrows == b->nrows &&
+           a->ncols == b->ncols && memcmp(a->data, b->data, a->nrows * a->row_nbytes) == 0;
 }
 
 void hone_weight_decode(const hone_weight *w, size_t first, size_t n, float *dst)
 {
     /* Rows are stored without gaps and hold whole blocks, so n of them decode as one run. */
     w->decode(w->data + first * w->row_nbytes, dst, n * w->ncols);
+    if (w->scaled)
+        for (size_t i = 0; i < n * w->ncols; i++)
+            dst[i] *= w->scale;
 }
 
 hone_status hone_vector_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nelems,

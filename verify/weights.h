@@ -21,15 +21,23 @@ typedef struct hone_weight {
     unsigned char *data; /* nrows * row_nbytes */
     bool borrowed;       /* data belongs to another weight (tied embeddings) */
     hone_decode_fn decode;
+    bool scaled; /* decoded elements are multiplied by scale */
+    float scale;
 } hone_weight;
 
 /*
  * hone_weight_load() reads the matrix called name, which must have the shape (nrows, ncols).
+ * In a GGUF file a tensor NAME.scale of one element beside NAME.weight becomes its scale, as nvfp4 has it.
  * DATA: missing or misshapen. UNSUPPORTED: its dtype has no decoder. LIMIT: ncols above HONE_MAX_ROW_NELEMS. IO, NOMEM.
  * On failure *out is empty, which hone_weight_deinit() accepts.
  */
 hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
                              size_t ncols, hone_weight *out, hone_error *err);
+
+/* hone_weight_load_transposed() is hone_weight_load() of a matrix that is stored with the shape (ncols, nrows).
+ * UNSUPPORTED, too: a type of blocks, whose elements cannot be moved. */
+hone_status hone_weight_load_transposed(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name,
+                                        size_t nrows, size_t ncols, hone_weight *out, hone_error *err);
 
 /* hone_weight_borrow() makes a weight that shares the data of another, which must outlive it. */
 hone_weight hone_weight_borrow(const hone_weight *owner);

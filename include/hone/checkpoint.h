@@ -22,6 +22,7 @@ typedef struct hone_checkpoint hone_checkpoint;
 /* All zero is a good default. */
 typedef struct hone_open_options {
     const char *config; /* config.json to use when the source carries none; or NULL */
+    bool parts;         /* list quantized weights of safetensors as the tensors they are stored as */
 } hone_open_options;
 
 /*
@@ -30,9 +31,9 @@ typedef struct hone_open_options {
  * On HONE_OK *out owns everything reached through it; release it with hone_checkpoint_close(). On
  * failure *out is NULL and *err says where and why.
  *
- * ARG: no such file, or a directory without config.json. FORMAT: no known format. UNSUPPORTED: a version, dtype
- * or byte order not handled. DATA: truncated, overlapping or contradictory headers. LIMIT, IO, NOMEM.
- * A checkpoint may be read by many threads; closing it is exclusive.
+ * ARG: no such file, or a directory with neither config.json nor weights. FORMAT: no known format. UNSUPPORTED: a
+ * version, dtype or byte order not handled. DATA: truncated, overlapping or contradictory headers. LIMIT, IO, NOMEM. A
+ * checkpoint may be read by many threads; closing it is exclusive.
  */
 HONE_API hone_status hone_checkpoint_open(const char *path, const hone_open_options *opts, hone_checkpoint **out,
                                           hone_error *err) HONE_CHECK_RESULT;
@@ -122,11 +123,13 @@ HONE_API const hone_metadata *hone_checkpoint_metadata(const hone_checkpoint *ck
 HONE_API const hone_metadata *hone_checkpoint_find_metadata(const hone_checkpoint *ckpt, const char *key);
 
 /*
- * hone_checkpoint_check() re-hashes every tensor of a GGUF file against the XXH3-64 sums in its header
- * (hone.tensor_xxh3). *n_checked gets the number of tensors hashed.
- * UNSUPPORTED: the file carries no checksums. MISMATCH: a tensor differs; err names the first one. DATA, IO.
+ * hone_checkpoint_check() re-hashes a file written by hone against the XXH3-64 sums it carries: of the header
+ * (hone.header_xxh3) and of every tensor (hone.tensor_xxh3), keys of GGUF or of the __metadata__ of each safetensors
+ * file. What lies between tensors must be zero, and nothing may follow. Open with `parts`, for the sums are of what is
+ * stored. *n_checked gets the number of tensors that agree, up to the first that does not.
+ * UNSUPPORTED: a file carries no checksums. MISMATCH: a byte differs; err names the first tensor, or the header's
+ * key. DATA: the sums are malformed, or the file was changed meanwhile. IO, NOMEM.
  */
-
 HONE_API hone_status hone_checkpoint_check(const hone_context *ctx, const hone_checkpoint *ckpt, size_t *n_checked,
                                            hone_error *err) HONE_CHECK_RESULT;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a checkpoint to a GGUF file, in one pass.
+ * From a checkpoint to a GGUF file or a directory of safetensors, in one pass.
  *
  * A plan says, before any output byte exists, which tensor of the output comes from which source,
  * transformed how, stored as what and where. Running it streams rows under the context's memory budget.
@@ -34,6 +34,13 @@ typedef struct hone_convert_options {
     bool saturate;               /* under "f16", clamp values beyond its range instead of refusing them */
     const hone_type_rule *rules; /* the first that matches wins */
     size_t n_rules;
+    /*
+     * What to write: "gguf" (also when NULL), one file; "safetensors", a directory in the layout of Hugging Face: the
+     * source's tensors under their own names, config.json and tokenizer files beside them. Its types are "f32", "f16",
+     * "bf16", "auto", or NULL: as stored (blocks of a GGUF file become f32).
+     */
+    const char *to;
+    uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
 } hone_convert_options;
 
 /* One tensor of the output. Strings are borrowed from the plan. */
@@ -42,7 +49,8 @@ typedef struct hone_plan_tensor {
     hone_dtype dtype;
     unsigned n_dims;
     uint64_t shape[HONE_MAX_DIMS]; /* row-major, outermost first */
-    uint64_t offset;               /* in the output file */
+    const char *file;              /* in the output directory; "" if the output is one file */
+    uint64_t offset;               /* in that file */
     uint64_t nbytes;
     const char *source;    /* the source tensor's name; "" for a computed one */
     const char *transform; /* "", "permute", ... */
@@ -52,7 +60,7 @@ typedef struct hone_plan_tensor {
 typedef struct hone_plan_totals {
     size_t n_tensors;
     uint64_t input_nbytes;  /* tensor data read */
-    uint64_t output_nbytes; /* the whole output file */
+    uint64_t output_nbytes; /* the whole output, sidecar files excepted */
     uint64_t memory_nbytes; /* working memory while running */
     double bpw;             /* bits per weight over all tensors */
 } hone_plan_totals;
@@ -78,12 +86,23 @@ typedef struct hone_run_options {
 } hone_run_options;
 
 /*
- * hone_plan_run() writes the output. Nothing exists under path until it is complete.
+ * hone_output_check() tells early whether an output file at path has a chance: hone_plan_run() makes the same checks,
+ * after a plan that may have taken long. ARG: path exists and may not be overwritten, is a directory, link, pipe or
+ * device, or lies in no directory. IO: no permission to write there.
+ */
+HONE_API hone_status hone_output_check(const char *path, bool overwrite, hone_error *err) HONE_CHECK_RESULT;
+
+/*
+ * hone_plan_run() writes the output. Nothing exists under path until it is complete; a directory is complete when it
+ * holds its index, or the single file that needs none, and its files get their names together at the end.
  *
- * Work goes to "path.hone-partial". A run that was killed, or stopped by an IO error, leaves it there, and the same
- * plan run again takes up where it stopped; the bytes are those of an undisturbed run. ARG: path exists and may not be
- * overwritten, is one of the plan's inputs, or a partial file of other work is in the way. DATA: a NaN or an infinity
- * in a weight (tensor and element index in err). IO, NOMEM. opts may be NULL.
+ * Work goes to "path.hone-partial", or so named files in the directory, and notes on what is done to a ".hone-journal"
+ * beside it. A run that was killed, or stopped by an IO or NOMEM error, leaves them there, and the same plan run again
+ * takes up where it stopped, one chunk per thread behind at most; the bytes are those of an undisturbed run. Disk and
+ * memory are checked before anything is written. A limit on file sizes raises SIGXFSZ unless the caller ignores that
+ * signal; then it is an IO error. ARG: path exists and may not be overwritten, is one of the plan's inputs, or a
+ * partial file of other work is in the way. DATA: a NaN or an infinity in a weight (tensor and element index in err),
+ * or a source file that was cut short or written to meanwhile. IO, NOMEM. opts may be NULL.
  */
 HONE_API hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const char *path,
                                    const hone_run_options *opts, hone_error *err) HONE_CHECK_RESULT;

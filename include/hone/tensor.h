@@ -52,6 +52,24 @@ typedef enum hone_dtype {
     HONE_Q4_K,
     HONE_Q5_K,
     HONE_Q6_K,
+    /* tables of values, ternary codes, and code books; q8_1 and q8_k hold activations, and are read only */
+    HONE_Q1_0,
+    HONE_Q2_0,
+    HONE_Q8_1,
+    HONE_Q8_K,
+    HONE_IQ4_NL,
+    HONE_IQ4_XS,
+    HONE_MXFP4,
+    HONE_NVFP4,
+    HONE_TQ1_0,
+    HONE_TQ2_0,
+    HONE_IQ3_S,
+    HONE_IQ3_XXS,
+    HONE_IQ2_S,
+    HONE_IQ2_XS,
+    HONE_IQ2_XXS,
+    HONE_IQ1_S,
+    HONE_IQ1_M,
     HONE_N_DTYPES
 } hone_dtype;
 

@@ -69,7 +69,7 @@ HONE_API hone_status hone_model_logits(const hone_context *ctx, const hone_model
 
 /* All zero is a good default. */
 typedef struct hone_eval_options {
-    size_t n_ctx;    /* tokens per chunk; 0: 512 */
+    size_t n_ctx;    /* tokens per chunk; 0: 512, or fewer where the model has fewer positions */
     size_t n_chunks; /* at most; 0: all */
 } hone_eval_options;
 

@@ -4,6 +4,7 @@
 #
 # Each case is a file tests/cli/CASE.sh, run by sh -eu in an empty directory of its own with
 #   HONE    the program          MODELS  tests/models      TEXT  a text the model was not trained on
+#   CASES   tests/cli            ./*.lib there is shell code that several cases read
 # CASE.exit holds the expected exit status (0 without it); CASE.stdout and CASE.stderr, where they exist, the exact output.
 # A case that prints a line starting with SKIP is not counted. Ends with "N passed, N failed".
 set -eu
@@ -13,7 +14,8 @@ shift
 MODELS=$here/../models
 MODELS=$(cd "$MODELS" && pwd)
 TEXT=$MODELS/tiny-llama/heldout.txt
-export HONE MODELS TEXT
+CASES=$here
+export HONE MODELS TEXT CASES
 unset HONE_CPU || true
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

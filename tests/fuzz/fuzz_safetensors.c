@@ -3,6 +3,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes)
 {
-    hone_fuzz_open(data, nbytes);
+    hone_fuzz_read(&hone_safetensors_reader, data, nbytes, NULL);
     return 0;
 }

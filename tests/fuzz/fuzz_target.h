@@ -9,10 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats/sources.h"
+
 /* The name and type are libFuzzer's. Returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes);
 
 /* hone_fuzz_open() opens nbytes as a file through the library, walks all that it shows, and closes it. */
 void hone_fuzz_open(const uint8_t *data, size_t nbytes);
+
+/*
+ * hone_fuzz_read() is hone_fuzz_open() that gives the file to one reader, whatever it looks like. With a config
+ * (released here), quantized weights are found in it as well.
+ */
+void hone_fuzz_read(const hone_reader *reader, const uint8_t *data, size_t nbytes, json_t *config);
 
 #endif

@@ -39,7 +39,7 @@ static void damage(uint8_t *data, size_t nbytes, uint64_t *state)
     for (size_t i = 0; i < changes; i++) {
         const uint64_t r = next_random(state);
         uint8_t *at = &data[(r >> 16) % nbytes];
-        *at = r & 1 ? telling[(r >> 8) % sizeof telling] : (uint8_t)(*at ^ 1u << (r >> 8 & 7));
+        *at = (uint8_t)(r & 1 ? telling[(r >> 8) % sizeof telling] : *at ^ 1u << (r >> 8 & 7));
     }
 }
 

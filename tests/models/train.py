@@ -31,7 +31,7 @@ RECIPES = {
                        heldout_seed=1001, heldout_bytes=188000, chat=True),
     "tiny-llama-spm": dict(seed=2, vocab=1152, phases=[(256, 4, 1300), (512, 4, 200)], lr=4e-3,
                            heldout_seed=1002, heldout_bytes=90000, chat=False),
-    "tiny-gpt2": dict(seed=3, vocab=1024, phases=[(256, 4, 1600)], lr=4e-3,
+    "tiny-gpt2": dict(seed=3, vocab=1024, phases=[(256, 4, 1200)], lr=4e-3,
                       heldout_seed=1003, heldout_bytes=80000, chat=False),
 }
 TOKENIZER_BYTES = 2000000
@@ -175,7 +175,7 @@ def build(name, tok):
             num_key_value_heads=2, head_dim=32, max_position_embeddings=512, rms_norm_eps=1e-6,
             tie_word_embeddings=True, initializer_range=0.06, **ids))
     return GPT2LMHeadModel(GPT2Config(
-        n_embd=128, n_inner=384, n_layer=3, n_head=4, n_positions=256, resid_pdrop=0.0,
+        n_embd=128, n_inner=256, n_layer=4, n_head=4, n_positions=256, resid_pdrop=0.0,
         embd_pdrop=0.0, attn_pdrop=0.0, initializer_range=0.06, **ids))
 
 
@@ -336,9 +336,10 @@ def main():
     ap.add_argument("model", choices=sorted(RECIPES))
     ap.add_argument("--out", required=True)
     ap.add_argument("--scale", type=float, default=1.0, help="multiply the number of steps (for a quick try)")
+    ap.add_argument("--threads", type=int, default=2)
     a = ap.parse_args()
     import torch
-    torch.set_num_threads(2)
+    torch.set_num_threads(a.threads)
     recipe = dict(RECIPES[a.model])
     recipe["phases"] = [(t, b, max(1, int(n * a.scale))) for t, b, n in recipe["phases"]]
     torch.manual_seed(recipe["seed"])

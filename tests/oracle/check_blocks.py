@@ -27,7 +27,25 @@ TYPES = {
     "q4_k": (12, 256, 144, "q4_K"),
     "q5_k": (13, 256, 176, "q5_K"),
     "q6_k": (14, 256, 210, "q6_K"),
+    "q1_0": (41, 128, 18, "q1_0"),
+    "q2_0": (42, 64, 18, "q2_0"),
+    "q8_k": (15, 256, 292, "q8_K"),
+    "iq4_nl": (20, 32, 18, "iq4_nl"),
+    "iq4_xs": (23, 256, 136, "iq4_xs"),
+    "mxfp4": (39, 32, 17, "mxfp4"),
+    "nvfp4": (40, 64, 36, "nvfp4"),
+    "tq1_0": (34, 256, 54, "tq1_0"),
+    "tq2_0": (35, 256, 66, "tq2_0"),
+    "iq3_s": (21, 256, 110, "iq3_s"),
+    "iq3_xxs": (18, 256, 98, "iq3_xxs"),
+    "iq2_s": (22, 256, 82, "iq2_s"),
+    "iq2_xs": (17, 256, 74, "iq2_xs"),
+    "iq2_xxs": (16, 256, 66, "iq2_xxs"),
+    "iq1_s": (19, 256, 50, "iq1_s"),
+    "iq1_m": (29, 256, 56, "iq1_m"),
 }
+# Types that hone decodes and does not encode.
+READ_ONLY = {"q8_k", "iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m"}
 NCOLS = 2048
 
 
@@ -140,6 +158,7 @@ def fills(rng, nrows):
 
 
 GOLDEN_ROWS = 8
+GOLDEN_BLOCKS = 64
 
 
 def seeded_bits(seed, n):
@@ -166,11 +185,24 @@ def golden_importance(seed, n):
     return w
 
 
+def print_golden_decode(ggml):
+    """Print the table of tests/test_decode.c: the CRC-32 of ggml's floats, every NaN written as the same one."""
+    for name, (_, nelems, nbytes, dequantizer) in TYPES.items():
+        if not dequantizer:
+            continue
+        data = (seeded_bits(7, GOLDEN_BLOCKS * nbytes) >> np.uint64(40)).astype(np.uint8)
+        floats = ggml.dequantize(name, data, GOLDEN_BLOCKS * nelems)
+        floats[np.isnan(floats)] = np.nan
+        print(f"    {{HONE_{name.upper()}, 0x{zlib.crc32(floats.tobytes()):08x}}},")
+
+
 def print_golden(ggml):
     """Print the table of tests/test_encode.c: the CRC-32 of ggml's bytes."""
     x = golden_weights(1, GOLDEN_ROWS * NCOLS).reshape(GOLDEN_ROWS, NCOLS)
     importance = golden_importance(2, NCOLS)
     for name in TYPES:
+        if name in READ_ONLY:
+            continue
         sums = [zlib.crc32(ggml.quantize(name, x, w).tobytes()) for w in (None, importance)]
         print(f"    {{HONE_{name.upper()}, 0x{sums[0]:08x}, 0x{sums[1]:08x}}},")
 
@@ -183,10 +215,11 @@ def main():
     parser.add_argument("--rows", type=int, default=32, help="rows of 2048 per kind of data")
     parser.add_argument("--type", action="append", help="only these types")
     parser.add_argument("--golden", action="store_true", help="print the golden table of tests/test_encode.c instead")
+    parser.add_argument("--golden-decode", action="store_true", help="print the golden table of tests/test_decode.c")
     args = parser.parse_args()
     ggml = Ggml(args.ggml)
-    if args.golden:
-        print_golden(ggml)
+    if args.golden or args.golden_decode:
+        print_golden(ggml) if args.golden else print_golden_decode(ggml)
         return 0
     if not args.lib:
         parser.error("--lib is needed")
@@ -201,7 +234,7 @@ def main():
             rng = np.random.default_rng(20260101)
             blocks = {"encode": 0, "encode weighted": 0, "decode": 0}
             differ = {}
-            for kind, rows in fills(rng, args.rows):
+            for kind, rows in [] if name in READ_ONLY else fills(rng, args.rows):
                 x = np.ascontiguousarray(rows, np.float32)
                 importance = (rng.standard_normal(NCOLS) ** 2).astype(np.float32)
                 importance[rng.random(NCOLS) < 0.05] = 0

@@ -112,9 +112,9 @@ static void put_word(hone_bytes *b, const char *name, const char *value)
         put_varint(b, strtoull(value, NULL, 10) << 3 | strtoull(strchr(value, ':') + 1, NULL, 10));
     } else if (strcmp(name, "raw") == 0) {
         hone_bytes_put(b, text, unescape(value, text));
-    } else if (strcmp(name, "str") == 0) {
+    } else if (strcmp(name, "str") == 0 || strcmp(name, "s8") == 0 || strcmp(name, "s32") == 0) {
         const size_t len = unescape(value, text);
-        hone_bytes_u64(b, len);
+        put_number(b, len, strcmp(name, "str") == 0 ? 8 : strcmp(name, "s8") == 0 ? 1 : 4);
         hone_bytes_put(b, text, len);
     } else if (strcmp(name, "zero") == 0) {
         hone_bytes_zero(b, strtoull(value, NULL, 0));

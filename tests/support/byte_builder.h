@@ -8,6 +8,7 @@
  *   var=N                                a protobuf varint
  *   f=N:W                                a protobuf tag: field N, wire type W
  *   raw=TEXT  str=TEXT                   bytes; bytes after their u64 length. \xHH is a byte
+ *   s8=TEXT  s32=TEXT                    bytes after their u8 or u32 length
  *   zero=N  pad=N                        N zero bytes; zeros up to a multiple of N
  *   { ... }                              a protobuf message: its length as a varint, then its bytes
  *   ^                                    marks this position: where the error must be reported

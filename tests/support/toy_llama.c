@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/support/byte_builder.h"
-
 hone_toy hone_toy_sizes(void)
 {
     return (hone_toy){.n_vocab = 40,
@@ -22,27 +20,6 @@ hone_toy hone_toy_sizes(void)
                       .eps = 1e-5};
 }
 
-/* Uniform in (-1, 1), from a linear congruential generator: the same everywhere. */
-static float next_random(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (float)((double)(*state >> 40) * 0x1p-23 - 1.0);
-}
-
-static hone_toy_tensor *add(hone_toy *toy, const char *hf, const char *gguf, size_t nrows, size_t ncols)
-{
-    toy->tensors = realloc(toy->tensors, (toy->n_tensors + 1) * sizeof *toy->tensors);
-    if (!toy->tensors)
-        abort();
-    hone_toy_tensor *t = &toy->tensors[toy->n_tensors++];
-    memset(t, 0, sizeof *t);
-    (void)snprintf(t->hf, sizeof t->hf, "%s", hf);
-    (void)snprintf(t->gguf, sizeof t->gguf, "%s", gguf);
-    t->nrows = nrows;
-    t->ncols = ncols;
-    return t;
-}
-
 static void add_to_layer(hone_toy *toy, size_t layer, const char *hf, const char *gguf, size_t nrows, size_t ncols,
                          size_t n_heads, bool bias)
 {
@@ -51,13 +28,13 @@ static void add_to_layer(hone_toy *toy, size_t layer, const char *hf, const char
         const char *tail = part ? "bias" : "weight";
         (void)snprintf(hf_name, sizeof hf_name, "model.layers.%zu.%s.%s", layer, hf, tail);
         (void)snprintf(gguf_name, sizeof gguf_name, "blk.%zu.%s.%s", layer, gguf, tail);
-        add(toy, hf_name, gguf_name, nrows, part ? 0 : ncols)->n_heads = n_heads;
+        hone_toy_add(&toy->tensors, &toy->n_tensors, hf_name, gguf_name, nrows, part ? 0 : ncols)->n_heads = n_heads;
     }
 }
 
 static void add_rope_divisors(hone_toy *toy)
 {
-    hone_toy_tensor *t = add(toy, "", "rope_freqs.weight", toy->head_dim / 2, 0);
+    hone_toy_tensor *t = hone_toy_add(&toy->tensors, &toy->n_tensors, "", "rope_freqs.weight", toy->head_dim / 2, 0);
     t->not_hf = true;
     t->data = malloc(t->nrows * sizeof(float));
     if (!t->data)
@@ -75,7 +52,7 @@ static void add_rope_divisors(hone_toy *toy)
 void hone_toy_fill(hone_toy *toy)
 {
     const size_t d = toy->n_embd, q = toy->n_heads * toy->head_dim, kv = toy->n_kv_heads * toy->head_dim;
-    add(toy, "model.embed_tokens.weight", "token_embd.weight", toy->n_vocab, d);
+    hone_toy_add(&toy->tensors, &toy->n_tensors, "model.embed_tokens.weight", "token_embd.weight", toy->n_vocab, d);
     for (size_t i = 0; i < toy->n_layers; i++) {
         add_to_layer(toy, i, "input_layernorm", "attn_norm", d, 0, 0, false);
         add_to_layer(toy, i, "self_attn.q_proj", "attn_q", q, d, toy->n_heads, toy->attn_bias);
@@ -87,47 +64,25 @@ void hone_toy_fill(hone_toy *toy)
         add_to_layer(toy, i, "mlp.up_proj", "ffn_up", toy->n_ff, d, 0, toy->mlp_bias);
         add_to_layer(toy, i, "mlp.down_proj", "ffn_down", d, toy->n_ff, 0, toy->mlp_bias);
     }
-    add(toy, "model.norm.weight", "output_norm.weight", d, 0);
+    hone_toy_add(&toy->tensors, &toy->n_tensors, "model.norm.weight", "output_norm.weight", d, 0);
     if (!toy->tied)
-        add(toy, "lm_head.weight", "output.weight", toy->n_vocab, d);
-    uint64_t state = 1;
-    for (size_t i = 0; i < toy->n_tensors; i++) {
-        hone_toy_tensor *t = &toy->tensors[i];
-        const size_t n = t->nrows * (t->ncols ? t->ncols : 1);
-        t->data = malloc(n * sizeof(float));
-        if (!t->data)
-            abort();
-        for (size_t k = 0; k < n; k++)
-            t->data[k] = strstr(t->hf, "norm") ? 1 + 0.3f * next_random(&state) : 0.6f * next_random(&state);
-    }
+        hone_toy_add(&toy->tensors, &toy->n_tensors, "lm_head.weight", "output.weight", toy->n_vocab, d);
+    hone_toy_randomize(toy->tensors, toy->n_tensors);
     if (toy->llama3_factor > 0)
         add_rope_divisors(toy);
 }
 
 void hone_toy_free(hone_toy *toy)
 {
-    for (size_t i = 0; i < toy->n_tensors; i++)
-        free(toy->tensors[i].data);
-    free(toy->tensors);
-    toy->tensors = NULL;
-    toy->n_tensors = 0;
+    hone_toy_free_tensors(&toy->tensors, &toy->n_tensors);
 }
 
 hone_toy_tensor *hone_toy_find(hone_toy *toy, const char *hf)
 {
-    for (size_t i = 0; i < toy->n_tensors; i++)
-        if (strcmp(toy->tensors[i].hf, hf) == 0)
-            return &toy->tensors[i];
-    (void)fprintf(stderr, "toy model has no %s\n", hf);
-    abort();
+    return hone_toy_find_tensor(toy->tensors, toy->n_tensors, hf);
 }
 
 /* ---- Hugging Face ---- */
-
-static void put_text(hone_bytes *b, const char *text)
-{
-    hone_bytes_put(b, text, strlen(text));
-}
 
 static void write_config(const hone_toy *toy, hone_temp_dir *dir)
 {
@@ -158,41 +113,13 @@ static void write_config(const hone_toy *toy, hone_temp_dir *dir)
 
 const char *hone_toy_write_hf(const hone_toy *toy, hone_temp_dir *dir)
 {
-    hone_bytes header = {0}, data = {0}, file = {0};
-    for (size_t i = 0; i < toy->n_tensors; i++) {
-        const hone_toy_tensor *t = &toy->tensors[i];
-        if (t->not_hf)
-            continue;
-        char shape[64], entry[256];
-        (void)snprintf(shape, sizeof shape, t->ncols ? "%zu,%zu" : "%zu", t->nrows, t->ncols);
-        const size_t begin = data.n;
-        hone_bytes_put(&data, t->data, t->nrows * (t->ncols ? t->ncols : 1) * sizeof(float));
-        (void)snprintf(entry, sizeof entry, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                       header.n ? "," : "{", t->hf, shape, begin, data.n);
-        put_text(&header, entry);
-    }
-    put_text(&header, "}");
-    hone_bytes_u64(&file, header.n);
-    hone_bytes_put(&file, header.data, header.n);
-    hone_bytes_put(&file, data.data, data.n);
-    (void)hone_temp_file(dir, "model.safetensors", file.data, file.n);
-    hone_bytes_free(&header);
-    hone_bytes_free(&data);
-    hone_bytes_free(&file);
+    hone_toy_write_safetensors(toy->tensors, toy->n_tensors, dir);
     write_config(toy, dir);
     (void)snprintf(dir->last, sizeof dir->last, "%s", dir->path);
     return dir->last;
 }
 
 /* ---- GGUF ---- */
-
-enum { ALIGNMENT = 32 };
-
-static void put_string(hone_bytes *b, const char *text)
-{
-    hone_bytes_u64(b, strlen(text));
-    put_text(b, text);
-}
 
 static uint64_t put_metadata(const hone_toy *toy, hone_bytes *b)
 {
@@ -215,21 +142,15 @@ static uint64_t put_metadata(const hone_toy *toy, hone_bytes *b)
         {"llama.rope.scaling.factor", toy->linear_factor},
     };
     uint64_t n = 1;
-    put_string(b, "general.architecture");
+    hone_toy_put_string(b, "general.architecture");
     hone_bytes_u32(b, 8);
-    put_string(b, "llama");
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++, n++) {
-        put_string(b, counts[i].key);
-        hone_bytes_u32(b, 4);
-        hone_bytes_u32(b, (uint32_t)counts[i].value);
-    }
+    hone_toy_put_string(b, "llama");
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++, n++)
+        hone_toy_put_count(b, counts[i].key, counts[i].value);
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++) {
-        const float value = (float)floats[i].value;
         if (floats[i].value <= 0)
             continue;
-        put_string(b, floats[i].key);
-        hone_bytes_u32(b, 6);
-        hone_bytes_put(b, &value, sizeof value);
+        hone_toy_put_float(b, floats[i].key, floats[i].value);
         n++;
     }
     if (toy->gguf_extra)
@@ -237,50 +158,11 @@ static uint64_t put_metadata(const hone_toy *toy, hone_bytes *b)
     return n + toy->n_gguf_extra;
 }
 
-/* Halves become neighbours: row i of a head goes to 2i, row h/2 + i to 2i + 1. */
-static void put_rows(hone_bytes *b, const hone_toy_tensor *t)
-{
-    const size_t row_nelems = t->ncols ? t->ncols : 1;
-    const size_t per_head = t->n_heads ? t->nrows / t->n_heads : t->nrows;
-    for (size_t head = 0; head < t->nrows / per_head; head++)
-        for (size_t i = 0; i < per_head; i++) {
-            const size_t from = t->n_heads == 0 ? i : i % 2 == 0 ? i / 2 : per_head / 2 + i / 2;
-            hone_bytes_put(b, t->data + (head * per_head + from) * row_nelems, row_nelems * sizeof(float));
-        }
-    hone_bytes_zero(b, (ALIGNMENT - b->n % ALIGNMENT) % ALIGNMENT);
-}
-
 const char *hone_toy_write_gguf(const hone_toy *toy, hone_temp_dir *dir)
 {
-    hone_bytes entries = {0}, infos = {0}, data = {0}, file = {0};
+    hone_bytes entries = {0};
     const uint64_t n_entries = put_metadata(toy, &entries);
-    uint64_t n_tensors = 0;
-    for (size_t i = 0; i < toy->n_tensors; i++) {
-        const hone_toy_tensor *t = &toy->tensors[i];
-        if (t->not_gguf)
-            continue;
-        n_tensors++;
-        put_string(&infos, t->gguf);
-        hone_bytes_u32(&infos, t->ncols ? 2 : 1);
-        if (t->ncols)
-            hone_bytes_u64(&infos, t->ncols);
-        hone_bytes_u64(&infos, t->nrows);
-        hone_bytes_u32(&infos, 0); /* F32 */
-        hone_bytes_u64(&infos, data.n);
-        put_rows(&data, t);
-    }
-    put_text(&file, "GGUF");
-    hone_bytes_u32(&file, 3);
-    hone_bytes_u64(&file, n_tensors);
-    hone_bytes_u64(&file, n_entries);
-    hone_bytes_put(&file, entries.data, entries.n);
-    hone_bytes_put(&file, infos.data, infos.n);
-    hone_bytes_zero(&file, (ALIGNMENT - file.n % ALIGNMENT) % ALIGNMENT);
-    hone_bytes_put(&file, data.data, data.n);
-    const char *path = hone_temp_file(dir, "toy.gguf", file.data, file.n);
+    const char *path = hone_toy_write_gguf_file(toy->tensors, toy->n_tensors, &entries, n_entries, dir);
     hone_bytes_free(&entries);
-    hone_bytes_free(&infos);
-    hone_bytes_free(&data);
-    hone_bytes_free(&file);
     return path;
 }

@@ -11,15 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tests/support/temp_dir.h"
-
-typedef struct hone_toy_tensor {
-    char hf[64], gguf[64];
-    size_t nrows, ncols; /* ncols 0: a vector of nrows */
-    size_t n_heads;      /* GGUF interleaves the rows of each head; 0: it does not */
-    float *data;         /* in Hugging Face order */
-    bool not_hf, not_gguf;
-} hone_toy_tensor;
+#include "tests/support/toy_weights.h"
 
 typedef struct hone_toy {
     size_t n_vocab, n_embd, n_ff, n_layers, n_heads, n_kv_heads, head_dim, n_ctx;
