@@ -178,9 +178,10 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
             rules, json_pack("[s,s]", opts->rules[i].pattern, hone_dtype_describe(opts->rules[i].dtype)->name));
     const char *architecture = hone_checkpoint_architecture(plan->src);
     const char *type = opts->type ? opts->type : "as stored";
-    json_t *recipe = json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", type, "search", "reference", "pure",
-                               (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
-                               "architecture", architecture ? architecture : "");
+    json_t *recipe =
+        json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", type, "search", hone_search_name(opts->search), "pure",
+                  (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
+                  "architecture", architecture ? architecture : "");
     if (recipe && opts->output_dtype != HONE_INVALID)
         (void)json_object_set_new(recipe, "output_type", json_string(hone_dtype_describe(opts->output_dtype)->name));
     if (recipe && opts->embedding_dtype != HONE_INVALID)

@@ -6,6 +6,7 @@
 
 #include "base/cursor.h"
 #include "base/half.h"
+#include "quantize/best_kernels.h"
 #include "quantize/table_encoders.h"
 
 static void encode_f32(const float *src, size_t ncols, const float *importance, void *dst)
@@ -105,15 +106,93 @@ static const hone_encode_fn encoders_ref[HONE_N_DTYPES] = {
     [HONE_TQ2_0] = hone_encode_tq2_0,
 };
 
+static void fast_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    encode_q4_0(src, ncols, NULL, dst);
+}
+
+static void fast_q4_1(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    encode_q4_1(src, ncols, NULL, dst);
+}
+
+static void fast_q5_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    encode_q5_0(src, ncols, NULL, dst);
+}
+
+static void fast_q5_1(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    encode_q5_1(src, ncols, NULL, dst);
+}
+
+static void fast_q2_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q2_k(&hone_search_ref, src, ncols, dst);
+}
+
+static void fast_q3_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q3_k(&hone_search_ref, src, ncols, dst);
+}
+
+static void fast_q4_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q4_k(&hone_search_ref, src, ncols, dst);
+}
+
+static void fast_q5_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q5_k(&hone_search_ref, src, ncols, dst);
+}
+
+static void fast_q6_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q6_k(&hone_search_ref, src, ncols, dst);
+}
+
+static const hone_encode_fn fast_encoders_ref[HONE_N_DTYPES] = {
+    [HONE_Q4_0] = fast_q4_0, [HONE_Q4_1] = fast_q4_1, [HONE_Q5_0] = fast_q5_0,
+    [HONE_Q5_1] = fast_q5_1, [HONE_Q2_K] = fast_q2_k, [HONE_Q3_K] = fast_q3_k,
+    [HONE_Q4_K] = fast_q4_k, [HONE_Q5_K] = fast_q5_k, [HONE_Q6_K] = fast_q6_k,
+};
+
+/* NULL where a search has nothing of its own: the reference search's will do. */
+static hone_encode_fn find(const hone_encode_fn *ref, const hone_encode_fn *avx2, const hone_encode_fn *avx512,
+                           hone_dtype dtype, hone_cpu_level cpu)
+{
+    if (cpu == HONE_CPU_AVX512 && avx512 && avx512[dtype])
+        return avx512[dtype];
+    if ((cpu == HONE_CPU_AVX2 || cpu == HONE_CPU_AVX512) && avx2 && avx2[dtype])
+        return avx2[dtype];
+    return ref[dtype];
+}
+
 hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level cpu)
 {
-    if ((unsigned)dtype >= HONE_N_DTYPES || search != HONE_SEARCH_REFERENCE)
+    if ((unsigned)dtype >= HONE_N_DTYPES || (unsigned)search >= HONE_N_SEARCHES)
         return NULL;
+    hone_encode_fn own = NULL;
 #if defined(__x86_64__)
-    if ((cpu == HONE_CPU_AVX2 || cpu == HONE_CPU_AVX512) && hone_encoders_avx2[dtype])
-        return hone_encoders_avx2[dtype];
+    if (search == HONE_SEARCH_BEST)
+        own = find(hone_best_encoders_ref, hone_best_encoders_avx2, hone_best_encoders_avx512, dtype, cpu);
+    if (search == HONE_SEARCH_FAST)
+        own = find(fast_encoders_ref, hone_fast_encoders_avx2, NULL, dtype, cpu);
+    return own ? own : find(encoders_ref, hone_encoders_avx2, NULL, dtype, cpu);
 #else
-    (void)cpu;
+    if (search == HONE_SEARCH_BEST)
+        own = find(hone_best_encoders_ref, NULL, NULL, dtype, cpu);
+    if (search == HONE_SEARCH_FAST)
+        own = find(fast_encoders_ref, NULL, NULL, dtype, cpu);
+    return own ? own : find(encoders_ref, NULL, NULL, dtype, cpu);
 #endif
-    return encoders_ref[dtype];
 }

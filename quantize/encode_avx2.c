@@ -271,6 +271,60 @@ static void encode_q6_k(const float *src, size_t ncols, const float *importance,
     hone_encode_q6_k(&hone_search_avx2, src, ncols, importance, dst);
 }
 
+static void fast_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    encode_q4_0(src, ncols, NULL, dst);
+}
+
+static void fast_q4_1(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    encode_q4_1(src, ncols, NULL, dst);
+}
+
+static void fast_q5_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    encode_q5_0(src, ncols, NULL, dst);
+}
+
+static void fast_q5_1(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    encode_q5_1(src, ncols, NULL, dst);
+}
+
+static void fast_q2_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q2_k(&hone_search_avx2, src, ncols, dst);
+}
+
+static void fast_q3_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q3_k(&hone_search_avx2, src, ncols, dst);
+}
+
+static void fast_q4_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q4_k(&hone_search_avx2, src, ncols, dst);
+}
+
+static void fast_q5_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q5_k(&hone_search_avx2, src, ncols, dst);
+}
+
+static void fast_q6_k(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    (void)importance;
+    hone_encode_fast_q6_k(&hone_search_avx2, src, ncols, dst);
+}
+
 const hone_encode_fn hone_encoders_avx2[HONE_N_DTYPES] = {
     [HONE_F16] = encode_f16,
     [HONE_BF16] = encode_bf16,
@@ -288,4 +342,10 @@ const hone_encode_fn hone_encoders_avx2[HONE_N_DTYPES] = {
     [HONE_IQ4_XS] = hone_encode_iq4_xs_avx2,
     [HONE_MXFP4] = hone_encode_mxfp4_avx2,
     [HONE_NVFP4] = hone_encode_nvfp4_avx2,
+};
+
+const hone_encode_fn hone_fast_encoders_avx2[HONE_N_DTYPES] = {
+    [HONE_Q4_0] = fast_q4_0, [HONE_Q4_1] = fast_q4_1, [HONE_Q5_0] = fast_q5_0,
+    [HONE_Q5_1] = fast_q5_1, [HONE_Q2_K] = fast_q2_k, [HONE_Q3_K] = fast_q3_k,
+    [HONE_Q4_K] = fast_q4_k, [HONE_Q5_K] = fast_q5_k, [HONE_Q6_K] = fast_q6_k,
 };

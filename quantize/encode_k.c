@@ -14,18 +14,11 @@
 
 #include "base/half.h"
 #include "formats/blocks.h"
-#include "formats/k_scales.h"
+#include "quantize/pack_k.h"
 #include "quantize/rounding.h"
 
 /* A search of two super-blocks at a time keeps more of a wide CPU busy than two of one. */
-enum { MAX_SUBS = 16, BATCH = 2 };
-
-/* A super-block between recode and pack. */
-struct super_block {
-    uint16_t d, dmin;
-    uint8_t scales[MAX_SUBS], mins[MAX_SUBS]; /* q3_k: plus 32; q6_k: the bits of an int8 */
-    uint8_t *codes;                           /* HONE_QK_K */
-};
+enum { BATCH = 2 };
 
 /* w = d * scale * code - dmin * min: q2_k, q4_k, q5_k. */
 struct affine_type {
@@ -35,59 +28,8 @@ struct affine_type {
     hone_minmax_grid plain; /* without importance; also tells the largest code */
     float sigma2_factor;    /* with importance: of the mean square */
     bool rms_weights;       /* without importance: weights rms + |x|, else |x| */
-    void (*pack)(const struct super_block *s, uint8_t *dst);
+    void (*pack)(const hone_super_block *s, uint8_t *dst);
 };
-
-/* Two bits of each code, in planes: byte l of a half holds elements l, 32 + l, 64 + l and 96 + l. */
-static void pack_two_bits(const uint8_t codes[HONE_QK_K], uint8_t qs[64])
-{
-    for (int half = 0; half < 2; half++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *c = codes + 128 * half + l;
-            qs[32 * half + l] = (uint8_t)((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
-        }
-}
-
-static void pack_q2_k(const struct super_block *s, uint8_t *dst)
-{
-    hone_block_q2_k b = {.d = s->d, .dmin = s->dmin};
-    for (int j = 0; j < 16; j++)
-        b.scales[j] = (uint8_t)(s->scales[j] | s->mins[j] << 4);
-    pack_two_bits(s->codes, b.qs);
-    memcpy(dst, &b, sizeof b);
-}
-
-/* The low nibbles of 64 elements in 32 bytes: the first 32 low, the next 32 high. */
-static void pack_nibbles(const uint8_t codes[HONE_QK_K], uint8_t qs[128])
-{
-    for (int chunk = 0; chunk < 4; chunk++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *c = codes + 64 * chunk + l;
-            qs[32 * chunk + l] = (uint8_t)((c[0] & 15) | (c[32] & 15) << 4);
-        }
-}
-
-static void pack_q4_k(const struct super_block *s, uint8_t *dst)
-{
-    hone_block_q4_k b = {.d = s->d, .dmin = s->dmin};
-    hone_k4_scales_pack(s->scales, s->mins, b.scales);
-    pack_nibbles(s->codes, b.qs);
-    memcpy(dst, &b, sizeof b);
-}
-
-static void pack_q5_k(const struct super_block *s, uint8_t *dst)
-{
-    hone_block_q5_k b = {.d = s->d, .dmin = s->dmin};
-    hone_k4_scales_pack(s->scales, s->mins, b.scales);
-    pack_nibbles(s->codes, b.qs);
-    for (int l = 0; l < 32; l++) {
-        int bits = 0;
-        for (int j = 0; j < 8; j++)
-            bits |= (s->codes[32 * j + l] >> 4 & 1) << j;
-        b.qh[l] = (uint8_t)bits;
-    }
-    memcpy(dst, &b, sizeof b);
-}
 
 static const struct affine_type q2_k = {
     .nbytes = sizeof(hone_block_q2_k),
@@ -95,7 +37,7 @@ static const struct affine_type q2_k = {
     .scale_max = 15,
     .plain = {.nmax = 3, .offset = -0.5f, .step = 0.1f, .n_steps = 15, .absolute = true},
     .sigma2_factor = 1.0f,
-    .pack = pack_q2_k,
+    .pack = hone_pack_q2_k,
 };
 static const struct affine_type q4_k = {
     .nbytes = sizeof(hone_block_q4_k),
@@ -104,7 +46,7 @@ static const struct affine_type q4_k = {
     .plain = {.nmax = 15, .offset = -1.0f, .step = 0.1f, .n_steps = 20},
     .sigma2_factor = 2.0f,
     .rms_weights = true,
-    .pack = pack_q4_k,
+    .pack = hone_pack_q4_k,
 };
 static const struct affine_type q5_k = {
     .nbytes = sizeof(hone_block_q5_k),
@@ -113,13 +55,13 @@ static const struct affine_type q5_k = {
     .plain = {.nmax = 31, .offset = -0.5f, .step = 0.1f, .n_steps = 15},
     .sigma2_factor = 2.0f,
     .rms_weights = true,
-    .pack = pack_q5_k,
+    .pack = hone_pack_q5_k,
 };
 
 /* What the search finds for a batch of super-blocks. */
 struct affine_search {
     float w[BATCH * HONE_QK_K];
-    float scales[BATCH * MAX_SUBS], mins[BATCH * MAX_SUBS];
+    float scales[BATCH * HONE_SUB_BLOCKS_MAX], mins[BATCH * HONE_SUB_BLOCKS_MAX];
     uint8_t codes[BATCH * HONE_QK_K];
 };
 
@@ -165,10 +107,14 @@ static void sum_weights(const hone_groups *g, float *sums)
 }
 
 static void search_affine(const struct affine_type *t, const hone_search_kernels *k, const float *x,
-                          const float *importance, size_t nblocks, struct affine_search *found)
+                          const float *importance, bool fast, size_t nblocks, struct affine_search *found)
 {
     hone_minmax_grid grid = t->plain;
-    if (importance) {
+    if (fast) {
+        grid.n_steps = -1; /* the scale that spans the sub-block, and no trial after it */
+        for (size_t i = 0; i < nblocks * HONE_QK_K; i++)
+            found->w[i] = 1.0f;
+    } else if (importance) {
         grid = (hone_minmax_grid){.nmax = t->plain.nmax, .offset = -0.9f, .step = 0.05f, .n_steps = 36};
         for (size_t at = 0; at < nblocks * HONE_QK_K; at += HONE_QK_K) {
             const float sigma2 = t->sigma2_factor * hone_sum_squares(x + at, HONE_QK_K) / (float)HONE_QK_K;
@@ -187,10 +133,10 @@ static void finish_affine(const struct affine_type *t, const hone_search_kernels
 {
     const size_t n = HONE_QK_K / t->sub_size;
     float *scales = found->scales + block * n, *mins = found->mins + block * n;
-    struct super_block s = {.codes = found->codes + block * HONE_QK_K};
+    hone_super_block s = {.codes = found->codes + block * HONE_QK_K};
     const hone_groups g = {.x = x, .w = found->w + block * HONE_QK_K, .n = n, .size = t->sub_size};
     if (weighted) {
-        float sub_weights[MAX_SUBS];
+        float sub_weights[HONE_SUB_BLOCKS_MAX];
         sum_weights(&g, sub_weights);
         s.d = share_weighted(scales, sub_weights, n, t->scale_max, s.scales);
         s.dmin = share_weighted(mins, sub_weights, n, t->scale_max, s.mins);
@@ -207,13 +153,13 @@ static void finish_affine(const struct affine_type *t, const hone_search_kernels
 }
 
 static void encode_affine(const struct affine_type *t, const hone_search_kernels *k, const float *src, size_t ncols,
-                          const float *importance, void *dst)
+                          const float *importance, bool fast, void *dst)
 {
     uint8_t *out = dst;
     struct affine_search found;
     for (size_t i = 0; i < ncols; i += BATCH * HONE_QK_K) {
         const size_t left = (ncols - i) / HONE_QK_K, nblocks = left < BATCH ? left : BATCH;
-        search_affine(t, k, src + i, importance ? importance + i : NULL, nblocks, &found);
+        search_affine(t, k, src + i, importance ? importance + i : NULL, fast, nblocks, &found);
         for (size_t b = 0; b < nblocks; b++, out += t->nbytes)
             finish_affine(t, k, src + i + b * HONE_QK_K, importance != NULL, b, &found, out);
     }
@@ -221,60 +167,61 @@ static void encode_affine(const struct affine_type *t, const hone_search_kernels
 
 void hone_encode_q2_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode_affine(&q2_k, k, src, ncols, importance, dst);
+    encode_affine(&q2_k, k, src, ncols, importance, false, dst);
+}
+
+void hone_encode_fast_q2_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst)
+{
+    encode_affine(&q2_k, k, src, ncols, NULL, true, dst);
 }
 
 void hone_encode_q4_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode_affine(&q4_k, k, src, ncols, importance, dst);
+    encode_affine(&q4_k, k, src, ncols, importance, false, dst);
+}
+
+void hone_encode_fast_q4_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst)
+{
+    encode_affine(&q4_k, k, src, ncols, NULL, true, dst);
 }
 
 void hone_encode_q5_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode_affine(&q5_k, k, src, ncols, importance, dst);
+    encode_affine(&q5_k, k, src, ncols, importance, false, dst);
+}
+
+void hone_encode_fast_q5_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst)
+{
+    encode_affine(&q5_k, k, src, ncols, NULL, true, dst);
 }
 
 /* w = d * scale * code: q3_k and q6_k, sixteen sub-blocks of 16. */
 enum { SIGNED_SIZE = 16 };
 
 /* The sub-block scale of largest magnitude, with its sign; the first of equals. */
-static float largest_scale(const float scales[MAX_SUBS])
+static float largest_scale(const float scales[HONE_SUB_BLOCKS_MAX])
 {
     float largest = 0.0f;
-    for (int j = 0; j < MAX_SUBS; j++)
+    for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
         if (fabsf(scales[j]) > fabsf(largest))
             largest = scales[j];
     return largest;
 }
 
 static void recode_signed(const hone_search_kernels *k, const float *x, hone_recode_range range,
-                          const int sub_scales[MAX_SUBS], struct super_block *s)
+                          const int sub_scales[HONE_SUB_BLOCKS_MAX], hone_super_block *s)
 {
-    float scales[MAX_SUBS];
-    for (int j = 0; j < MAX_SUBS; j++)
+    float scales[HONE_SUB_BLOCKS_MAX];
+    for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
         scales[j] = hone_f16_to_f32(s->d) * (float)sub_scales[j];
-    const hone_groups g = {.x = x, .n = MAX_SUBS, .size = SIGNED_SIZE};
+    const hone_groups g = {.x = x, .n = HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
     k->recode(range, &g, scales, NULL, s->codes);
 }
 
-static void pack_q3_k(const struct super_block *s, uint8_t *dst)
+static void search_q3_k_plain(const hone_search_kernels *k, const float *x, hone_super_block *s)
 {
-    hone_block_q3_k b = {.d = s->d};
-    hone_q3_k_scales_pack(s->scales, b.scales);
-    pack_two_bits(s->codes, b.qs);
-    for (int l = 0; l < 32; l++) {
-        int bits = 0;
-        for (int j = 0; j < 8; j++)
-            bits |= (s->codes[32 * j + l] >> 2 & 1) << j;
-        b.hmask[l] = (uint8_t)bits;
-    }
-    memcpy(dst, &b, sizeof b);
-}
-
-static void search_q3_k_plain(const hone_search_kernels *k, const float *x, struct super_block *s)
-{
-    const hone_groups g = {.x = x, .n = MAX_SUBS, .size = SIGNED_SIZE};
-    float scales[MAX_SUBS];
+    const hone_groups g = {.x = x, .n = HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
+    float scales[HONE_SUB_BLOCKS_MAX];
     k->descent(4, &g, s->codes, scales);
     const float largest = largest_scale(scales);
     s->d = 0;
@@ -282,21 +229,21 @@ static void search_q3_k_plain(const hone_search_kernels *k, const float *x, stru
     if (largest == 0.0f)
         return;
     const float inverse = -32.0f / largest;
-    for (int j = 0; j < MAX_SUBS; j++)
+    for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
         s->scales[j] = (uint8_t)(hone_clamp_int((int8_t)hone_nearest(inverse * scales[j]), -32, 31) + 32);
     s->d = hone_store_scale(1.0f / inverse);
 }
 
 static void search_q3_k_weighted(const hone_search_kernels *k, const float *x, const float *importance,
-                                 struct super_block *s)
+                                 hone_super_block *s)
 {
-    float w[HONE_QK_K], scales[MAX_SUBS], sub_weights[MAX_SUBS];
-    const hone_groups g = {.x = x, .w = w, .n = MAX_SUBS, .size = SIGNED_SIZE};
+    float w[HONE_QK_K], scales[HONE_SUB_BLOCKS_MAX], sub_weights[HONE_SUB_BLOCKS_MAX];
+    const hone_groups g = {.x = x, .w = w, .n = HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
     const float sigma2 = 2.0f * hone_sum_squares(x, HONE_QK_K) / (float)HONE_QK_K;
     k->weigh(importance, x, HONE_QK_K, sigma2, w);
     sum_weights(&g, sub_weights);
     k->sym(4, &g, s->codes, scales);
-    const hone_groups shared = {.x = scales, .w = sub_weights, .n = 1, .size = MAX_SUBS};
+    const hone_groups shared = {.x = scales, .w = sub_weights, .n = 1, .size = HONE_SUB_BLOCKS_MAX};
     float d;
     k->sym(32, &shared, s->scales, &d);
     s->d = hone_store_scale(d);
@@ -307,31 +254,17 @@ void hone_encode_q3_k(const hone_search_kernels *k, const float *src, size_t nco
     uint8_t *out = dst;
     for (size_t i = 0; i < ncols; i += HONE_QK_K, out += sizeof(hone_block_q3_k)) {
         uint8_t codes[HONE_QK_K];
-        struct super_block s = {.codes = codes};
+        hone_super_block s = {.codes = codes};
         if (importance)
             search_q3_k_weighted(k, src + i, importance + i, &s);
         else
             search_q3_k_plain(k, src + i, &s);
-        int sub_scales[MAX_SUBS];
-        for (int j = 0; j < MAX_SUBS; j++)
+        int sub_scales[HONE_SUB_BLOCKS_MAX];
+        for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
             sub_scales[j] = s.scales[j] - 32;
         recode_signed(k, src + i, (hone_recode_range){-4, 3}, sub_scales, &s);
-        pack_q3_k(&s, out);
+        hone_pack_q3_k(&s, out);
     }
-}
-
-static void pack_q6_k(const struct super_block *s, uint8_t *dst)
-{
-    hone_block_q6_k b = {.d = s->d};
-    memcpy(b.scales, s->scales, sizeof b.scales);
-    for (int half = 0; half < 2; half++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *c = s->codes + 128 * half + l;
-            b.ql[64 * half + l] = (uint8_t)((c[0] & 15) | (c[64] & 15) << 4);
-            b.ql[64 * half + 32 + l] = (uint8_t)((c[32] & 15) | (c[96] & 15) << 4);
-            b.qh[32 * half + l] = (uint8_t)(c[0] >> 4 | (c[32] >> 4) << 2 | (c[64] >> 4) << 4 | (c[96] >> 4) << 6);
-        }
-    memcpy(dst, &b, sizeof b);
 }
 
 void hone_encode_q6_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
@@ -340,11 +273,12 @@ void hone_encode_q6_k(const hone_search_kernels *k, const float *src, size_t nco
     for (size_t i = 0; i < ncols; i += HONE_QK_K, out += sizeof(hone_block_q6_k)) {
         const float *x = src + i;
         uint8_t codes[HONE_QK_K];
-        struct super_block s = {.codes = codes};
-        float squares[HONE_QK_K], scales[MAX_SUBS];
+        hone_super_block s = {.codes = codes};
+        float squares[HONE_QK_K], scales[HONE_SUB_BLOCKS_MAX];
         for (int j = 0; j < HONE_QK_K; j++)
             squares[j] = x[j] * x[j];
-        const hone_groups g = {.x = x, .w = importance ? importance + i : squares, .n = MAX_SUBS, .size = SIGNED_SIZE};
+        const hone_groups g = {
+            .x = x, .w = importance ? importance + i : squares, .n = HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
         k->sym(32, &g, s.codes, scales);
         const float largest = largest_scale(scales);
         if (fabsf(largest) < 1e-15f) { /* so small that its inverse would soon leave f32; decodes to zeros */
@@ -353,13 +287,13 @@ void hone_encode_q6_k(const hone_search_kernels *k, const float *src, size_t nco
         }
         const float inverse = -128.0f / largest;
         s.d = hone_store_scale(1.0f / inverse);
-        int sub_scales[MAX_SUBS];
-        for (int j = 0; j < MAX_SUBS; j++) {
+        int sub_scales[HONE_SUB_BLOCKS_MAX];
+        for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++) {
             const int scale = hone_nearest(inverse * scales[j]);
             sub_scales[j] = (int8_t)(scale < 127 ? scale : 127);
             s.scales[j] = (uint8_t)sub_scales[j];
         }
         recode_signed(k, x, (hone_recode_range){-32, 31}, sub_scales, &s);
-        pack_q6_k(&s, out);
+        hone_pack_q6_k(&s, out);
     }
 }

@@ -25,9 +25,16 @@ void hone_encode_q4_k(const hone_search_kernels *k, const float *src, size_t nco
 void hone_encode_q5_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
 void hone_encode_q6_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
 
+/* The fast search. */
+void hone_encode_fast_q2_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
+void hone_encode_fast_q3_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
+void hone_encode_fast_q4_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
+void hone_encode_fast_q5_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
+void hone_encode_fast_q6_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
+
 /* NULL where the level has nothing better than the portable C. */
 #if defined(__x86_64__)
-extern const hone_encode_fn hone_encoders_avx2[HONE_N_DTYPES];
+extern const hone_encode_fn hone_encoders_avx2[HONE_N_DTYPES], hone_fast_encoders_avx2[HONE_N_DTYPES];
 #endif
 
 #endif

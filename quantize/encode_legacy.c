@@ -13,55 +13,10 @@
 
 #include "base/cursor.h"
 #include "formats/blocks.h"
+#include "quantize/pack_blocks.h"
 #include "quantize/rounding.h"
 
-enum { HALF = HONE_QK / 2, BATCH = 16 };
-
-static void pack_nibbles(const uint8_t codes[HONE_QK], uint8_t qs[HALF])
-{
-    for (int j = 0; j < HALF; j++)
-        qs[j] = (uint8_t)((codes[j] & 15) | (codes[j + HALF] & 15) << 4);
-}
-
-static void pack_fifth_bits(const uint8_t codes[HONE_QK], uint8_t qh[4])
-{
-    uint32_t bits = 0;
-    for (int j = 0; j < HONE_QK; j++)
-        bits |= (uint32_t)(codes[j] >> 4 & 1) << j;
-    hone_store_u32(qh, bits);
-}
-
-static void store_q4_0(float d, float m, const uint8_t codes[HONE_QK], uint8_t *dst)
-{
-    (void)m;
-    hone_block_q4_0 b = {.d = hone_store_scale(d)};
-    pack_nibbles(codes, b.qs);
-    memcpy(dst, &b, sizeof b);
-}
-
-static void store_q4_1(float d, float m, const uint8_t codes[HONE_QK], uint8_t *dst)
-{
-    hone_block_q4_1 b = {.d = hone_store_scale(d), .m = hone_store_scale(m)};
-    pack_nibbles(codes, b.qs);
-    memcpy(dst, &b, sizeof b);
-}
-
-static void store_q5_0(float d, float m, const uint8_t codes[HONE_QK], uint8_t *dst)
-{
-    (void)m;
-    hone_block_q5_0 b = {.d = hone_store_scale(d)};
-    pack_nibbles(codes, b.qs);
-    pack_fifth_bits(codes, b.qh);
-    memcpy(dst, &b, sizeof b);
-}
-
-static void store_q5_1(float d, float m, const uint8_t codes[HONE_QK], uint8_t *dst)
-{
-    hone_block_q5_1 b = {.d = hone_store_scale(d), .m = hone_store_scale(m)};
-    pack_nibbles(codes, b.qs);
-    pack_fifth_bits(codes, b.qh);
-    memcpy(dst, &b, sizeof b);
-}
+enum { BATCH = 16 };
 
 /* What tells the four types with searches apart. */
 struct block_type {
@@ -71,10 +26,10 @@ struct block_type {
     void (*store)(float d, float m, const uint8_t codes[HONE_QK], uint8_t *dst);
 };
 
-static const struct block_type q4_0 = {sizeof(hone_block_q4_0), 8, false, store_q4_0};
-static const struct block_type q4_1 = {sizeof(hone_block_q4_1), 15, true, store_q4_1};
-static const struct block_type q5_0 = {sizeof(hone_block_q5_0), 16, false, store_q5_0};
-static const struct block_type q5_1 = {sizeof(hone_block_q5_1), 31, true, store_q5_1};
+static const struct block_type q4_0 = {sizeof(hone_block_q4_0), 8, false, hone_pack_q4_0};
+static const struct block_type q4_1 = {sizeof(hone_block_q4_1), 15, true, hone_pack_q4_1};
+static const struct block_type q5_0 = {sizeof(hone_block_q5_0), 16, false, hone_pack_q5_0};
+static const struct block_type q5_1 = {sizeof(hone_block_q5_1), 31, true, hone_pack_q5_1};
 
 /* The inverse of a scale; the codes of an all-zero block do not depend on it. */
 static float inverse(float d)

@@ -3,6 +3,7 @@
 #include "hone/quantize.h"
 
 #include <inttypes.h>
+#include <strings.h>
 
 #include "base/arith.h"
 #include "base/fail.h"
@@ -22,6 +23,25 @@ struct job {
     uint8_t *dst;
     size_t nrows, ncols, row_nbytes, chunk_nrows;
 };
+
+static const char *const search_names[HONE_N_SEARCHES] = {
+    [HONE_SEARCH_REFERENCE] = "reference",
+    [HONE_SEARCH_BEST] = "best",
+    [HONE_SEARCH_FAST] = "fast",
+};
+
+const char *hone_search_name(hone_search search)
+{
+    return (unsigned)search < HONE_N_SEARCHES ? search_names[search] : "";
+}
+
+hone_search hone_search_from_name(const char *name)
+{
+    int search = 0;
+    while (search < HONE_N_SEARCHES && strcasecmp(name, search_names[search]) != 0)
+        search++;
+    return (hone_search)search;
+}
 
 static bool is_finite(float f)
 {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Every kernel of every level of this CPU against the portable C, byte for byte. */
 #include <check.h>
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,135 +9,12 @@
 #include "base/half.h"
 #include "formats/decode.h"
 #include "quantize/encode.h"
+#include "tests/support/fills.h"
 #include "tests/support/seeded_weights.h"
 
 Suite *hone_suite_kernels(void);
 
-enum { MAX_ELEMS = 4096, SEED = 20260101 };
-
-typedef void (*fill_fn)(float *x, size_t n);
-
-static void fill_weights(float *x, size_t n)
-{
-    hone_seeded_weights(SEED, n, x);
-}
-
-static void fill_zeros_of_both_signs(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = hone_seeded_bits(SEED, i) & 1 ? -0.0f : 0.0f;
-}
-
-/* Half-integers under a power-of-two scale: x / d falls on the boundary between codes for most types. */
-static void fill_ties(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)((int)(hone_seeded_bits(SEED, i) % 509) - 254) * 0.25f;
-    for (size_t i = 0; i < n; i += 16)
-        x[i] = hone_seeded_bits(SEED, i) & 2 ? -127.0f : 127.0f;
-}
-
-/* The floats just below and above the halves of q8_0 codes, whose scale is 1 here. */
-static void fill_beside_ties(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t bits = hone_seeded_bits(SEED, i);
-        const float half = (float)(bits % 126) * (bits & 512 ? 1.0f : 0.0f) + 0.5f;
-        x[i] = nextafterf(half, bits & 1024 ? 0.0f : 127.0f) * (bits & 2048 ? 1.0f : -1.0f);
-    }
-    for (size_t i = 0; i < n; i += 32)
-        x[i] = 127.0f;
-}
-
-/* Two opposite extremes per block: which comes first decides the sign of the scale. */
-static void fill_opposite_extremes(float *x, size_t n)
-{
-    hone_seeded_weights(SEED, n, x);
-    for (size_t i = 0; i + 16 <= n; i += 16) {
-        const uint64_t bits = hone_seeded_bits(SEED + 1, i);
-        x[i + bits % 16] = 5.0f;
-        x[i + (bits >> 8) % 16] = -5.0f;
-    }
-}
-
-static void fill_constant_groups(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)((int)(i / 16 % 5) - 2) * 0.3f;
-}
-
-static void fill_positive(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = 1.0f + (float)(hone_seeded_bits(SEED, i) >> 40) * 0x1p-24f;
-}
-
-static void fill_one_outlier(float *x, size_t n)
-{
-    hone_seeded_weights(SEED, n, x);
-    x[n / 2] = 3e4f;
-}
-
-/* Random bits: every exponent, subnormals included; infinities and NaNs replaced by the largest float. */
-static void fill_any_finite(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        x[i] = hone_f32_from_bits((uint32_t)hone_seeded_bits(SEED, i));
-        if (!isfinite(x[i]))
-            x[i] = hone_seeded_bits(SEED, i) >> 63 ? FLT_MAX : -FLT_MAX;
-    }
-}
-
-/* As above, but each group of 16 stays within one exponent, so that sums do not all overflow. */
-static void fill_any_magnitude(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t exponent = (uint32_t)(hone_seeded_bits(SEED + 2, i / 16) % 255);
-        x[i] = hone_f32_from_bits(((uint32_t)hone_seeded_bits(SEED, i) & 0x807fffffu) | exponent << 23);
-    }
-}
-
-static void fill_subnormal(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = hone_f32_from_bits((uint32_t)hone_seeded_bits(SEED, i) & 0x807fffffu);
-}
-
-/* Scales around the limits of f16, below and above. */
-static void fill_half_limits(float *x, size_t n)
-{
-    hone_seeded_weights(SEED, n, x);
-    for (size_t i = 0; i < n; i++)
-        x[i] *= i / 256 % 2 ? 0x1p-21f : 0x1p23f;
-}
-
-static void fill_limits(float *x, size_t n)
-{
-    static const float limits[] = {FLT_MAX, -FLT_MAX, FLT_MIN, -FLT_MIN, 0x1p-149f, -0x1p-149f,
-                                   0.0f,    -0.0f,    1.0f,    65504.0f, 65520.0f};
-    for (size_t i = 0; i < n; i++)
-        x[i] = limits[hone_seeded_bits(SEED, i) % (sizeof limits / sizeof limits[0])];
-}
-
-static const struct {
-    const char *name;
-    fill_fn fill;
-} fills[] = {
-    {"weights", fill_weights},
-    {"zeros of both signs", fill_zeros_of_both_signs},
-    {"ties", fill_ties},
-    {"beside ties", fill_beside_ties},
-    {"opposite extremes", fill_opposite_extremes},
-    {"constant groups", fill_constant_groups},
-    {"positive", fill_positive},
-    {"one outlier", fill_one_outlier},
-    {"any finite", fill_any_finite},
-    {"any magnitude", fill_any_magnitude},
-    {"subnormal", fill_subnormal},
-    {"limits of f16", fill_half_limits},
-    {"limits", fill_limits},
-};
-enum { N_FILLS = sizeof fills / sizeof fills[0] };
+enum { MAX_ELEMS = 4096, SEED = HONE_FILL_SEED };
 
 static bool has_level(int level)
 {
@@ -166,11 +42,11 @@ static uint8_t *at_odd_address(const void *src, size_t nbytes, void **block)
     return p;
 }
 
-static void compare_encoders(hone_dtype dtype, hone_cpu_level level, const char *fill, const float *x, size_t n,
-                             const float *importance)
+static void compare_encoders(hone_dtype dtype, hone_search search, hone_cpu_level level, const char *fill,
+                             const float *x, size_t n, const float *importance)
 {
-    const hone_encode_fn ref = hone_encoder(dtype, HONE_SEARCH_REFERENCE, HONE_CPU_REF);
-    const hone_encode_fn fast = hone_encoder(dtype, HONE_SEARCH_REFERENCE, level);
+    const hone_encode_fn ref = hone_encoder(dtype, search, HONE_CPU_REF);
+    const hone_encode_fn fast = hone_encoder(dtype, search, level);
     const size_t nbytes = row_nbytes(dtype, n);
     void *blocks[2];
     uint8_t *want = at_odd_address(NULL, nbytes, &blocks[0]);
@@ -178,9 +54,9 @@ static void compare_encoders(hone_dtype dtype, hone_cpu_level level, const char 
     ref(x, n, importance, want);
     fast(x, n, importance, got);
     for (size_t i = 0; i < nbytes; i++)
-        ck_assert_msg(want[i] == got[i], "%s %s, %s, %zu elements%s: byte %zu is %02x, not %02x",
-                      hone_dtype_describe(dtype)->name, hone_cpu_name(level), fill, n, importance ? ", weighted" : "",
-                      i, got[i], want[i]);
+        ck_assert_msg(want[i] == got[i], "%s %s %s, %s, %zu elements%s: byte %zu is %02x, not %02x",
+                      hone_dtype_describe(dtype)->name, hone_search_name(search), hone_cpu_name(level), fill, n,
+                      importance ? ", weighted" : "", i, got[i], want[i]);
     free(blocks[0]);
     free(blocks[1]);
 }
@@ -201,9 +77,13 @@ START_TEST(encoders_agree_with_portable_c)
                 continue;
             for (size_t k = 0; k < sizeof nblocks / sizeof nblocks[0]; k++) {
                 const size_t n = nblocks[k] * hone_dtype_describe((hone_dtype)d)->block_nelems;
-                fills[f].fill(x, n);
-                compare_encoders((hone_dtype)d, (hone_cpu_level)level, fills[f].name, x, n, NULL);
-                compare_encoders((hone_dtype)d, (hone_cpu_level)level, fills[f].name, x, n, importance);
+                hone_fills[f].fill(x, n);
+                for (int search = 0; search < HONE_N_SEARCHES; search++) {
+                    compare_encoders((hone_dtype)d, (hone_search)search, (hone_cpu_level)level, hone_fills[f].name, x,
+                                     n, NULL);
+                    compare_encoders((hone_dtype)d, (hone_search)search, (hone_cpu_level)level, hone_fills[f].name, x,
+                                     n, importance);
+                }
             }
         }
     }
@@ -291,11 +171,11 @@ START_TEST(narrowing_agrees_around_every_midpoint)
     for (int level = HONE_CPU_REF + 1; level < HONE_CPU_N_LEVELS; level++) {
         if (!has_level(level))
             continue;
-        compare_encoders(HONE_F16, (hone_cpu_level)level, "midpoints", x, N, NULL);
+        compare_encoders(HONE_F16, HONE_SEARCH_REFERENCE, (hone_cpu_level)level, "midpoints", x, N, NULL);
         for (size_t i = 0; i < N; i++) /* the same, for the 16 low bits that bf16 drops */
             x[i] = hone_f32_from_bits((hone_f32_bits(x[i]) & 0xffff0000u) |
                                       (uint32_t[]){0, 0x7fff, 0x8000, 0x8001}[i % 4]);
-        compare_encoders(HONE_BF16, (hone_cpu_level)level, "midpoints", x, N, NULL);
+        compare_encoders(HONE_BF16, HONE_SEARCH_REFERENCE, (hone_cpu_level)level, "midpoints", x, N, NULL);
     }
     free(x);
 }
@@ -306,7 +186,7 @@ Suite *hone_suite_kernels(void)
     Suite *suite = suite_create("kernels");
     TCase *core = tcase_create("core");
     tcase_set_timeout(core, 120);
-    tcase_add_loop_test(core, encoders_agree_with_portable_c, 0, N_FILLS);
+    tcase_add_loop_test(core, encoders_agree_with_portable_c, 0, HONE_N_FILLS);
     tcase_add_test(core, decoders_agree_with_portable_c);
     tcase_add_test(core, halves_of_every_bit_pattern_agree);
     tcase_add_test(core, narrowing_agrees_around_every_midpoint);

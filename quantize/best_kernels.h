@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the best search does to many groups at once.
+ *
+ * A group is a run of neighbouring weights with a scale of its own (a block of 32, or a sub-block of 16 or 32). Sixteen
+ * groups make a tile, transposed, so that a group is a lane of whatever width the CPU has. A lane computes what a lone
+ * float would: every width gives the same bits.
+ */
+#ifndef HONE_BEST_KERNELS_H
+#define HONE_BEST_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quantize/encode.h"
+
+enum { HONE_TILE = 16, HONE_TILE_SIZE_MAX = 32 };
+
+/* Element j of group g is x[HONE_TILE * j + g], its weight w[HONE_TILE * j + g] > 0. */
+typedef struct hone_tile {
+    size_t size; /* elements of a group: 16 or 32 */
+    float x[HONE_TILE * HONE_TILE_SIZE_MAX], w[HONE_TILE * HONE_TILE_SIZE_MAX];
+} hone_tile;
+
+/* One float for each group of a tile. */
+typedef struct hone_tile_floats {
+    float of[HONE_TILE];
+} hone_tile_floats;
+
+/* Where to look for x ~ scale * l + min, l in [0, nmax]: both ends of the range, pulled in by each of some lengths. */
+typedef struct hone_affine_grid {
+    int nmax;
+    int n_pulls;
+    const float *pulls; /* in units of the plain scale, range / nmax */
+    int n_rounds;       /* of coding and fitting, for each pair of ends */
+    int n_polish;       /* further rounds for the best pair */
+    bool positive;      /* min may be positive */
+} hone_affine_grid;
+
+/* Codes of a tile under given scales: sums of w, w x, w l, w l^2, w x l. */
+typedef struct hone_tile_sums {
+    hone_tile_floats w, x, l, ll, xl;
+} hone_tile_sums;
+
+/* The whole numbers that a step may choose: the n_trials nearest to the target, within [lo, hi]; minimums in [0, hi].
+ * n_trials is at most HONE_STEP_TRIALS_MAX. */
+typedef struct hone_step_range {
+    int nmax; /* of the codes */
+    int lo, hi;
+    int n_trials;
+} hone_step_range;
+
+enum { HONE_STEP_TRIALS_MAX = 7 };
+
+/* Scales and minimums as small whole numbers (times a d and dmin per group), and the squared error they leave. */
+typedef struct hone_affine_steps {
+    hone_tile_floats scale, min, error;
+} hone_affine_steps;
+
+/* Where to look for x ~ scale * l. */
+typedef struct hone_symmetric_grid {
+    int nmax;            /* codes are in [-nmax, nmax - 1] */
+    int n_ratios;        /* trial scales: the extreme element over each of these, and over its negative */
+    const float *ratios; /* in units of codes */
+    int n_rounds;        /* of fitting and coding for the best of them */
+} hone_symmetric_grid;
+
+typedef struct hone_symmetric_steps {
+    hone_tile_floats scale, error;
+} hone_symmetric_steps;
+
+typedef struct hone_best_kernels {
+    hone_cpu_level level;
+    /* The largest |x| of n floats, n a multiple of 16. */
+    float (*largest)(const float *x, size_t n);
+    /* n_groups groups into a tile: x * x_factor, (w + w_plus) * w_factor; w may be NULL: 1. Missing groups are like the
+     * first. */
+    void (*load)(const float *x, const float *w, size_t n_groups, size_t size, const float *x_factor,
+                 const float *w_factor, const float *w_plus, hone_tile *t);
+    void (*affine_fit)(const hone_affine_grid *grid, const hone_tile *t, hone_tile_floats *scale,
+                       hone_tile_floats *min);
+    /* The whole numbers whose multiples of d and dmin are near the targets and leave the least error. min is what is
+     * subtracted. */
+    void (*affine_step)(const hone_step_range *range, const hone_tile *t, const hone_tile_floats *d,
+                        const hone_tile_floats *dmin, const hone_tile_floats *scale, const hone_tile_floats *min,
+                        hone_affine_steps *out);
+    void (*affine_sums)(int nmax, const hone_tile *t, const hone_tile_floats *scale, const hone_tile_floats *min,
+                        hone_tile_sums *out);
+    void (*symmetric_fit)(const hone_symmetric_grid *grid, const hone_tile *t, hone_tile_floats *scale);
+    void (*symmetric_step)(const hone_step_range *range, const hone_tile *t, const hone_tile_floats *d,
+                           const hone_tile_floats *scale, hone_symmetric_steps *out);
+    void (*symmetric_sums)(int nmax, const hone_tile *t, const hone_tile_floats *scale, hone_tile_sums *out);
+    /* Bytes of groups as they lie in memory: the code nearest to (x - min) / scale in [lo, hi], less lo. min may be
+     * NULL: 0. Where scale is 0, the code is 0 (or lo if that is higher), less lo. */
+    void (*codes)(int lo, int hi, const float *x, size_t n_groups, size_t size, const float *scale, const float *min,
+                  uint8_t *codes);
+    /* The sum of w ((x - y) * factor)^2 over n elements (a multiple of 16), in 16 partial sums. w may be NULL: 1. */
+    float (*error)(const float *x, const float *y, const float *w, size_t n, float factor);
+} hone_best_kernels;
+
+extern const hone_best_kernels hone_best_ref;
+extern const hone_encode_fn hone_best_encoders_ref[HONE_N_DTYPES];
+#if defined(__x86_64__)
+extern const hone_best_kernels hone_best_avx2, hone_best_avx512;
+extern const hone_encode_fn hone_best_encoders_avx2[HONE_N_DTYPES], hone_best_encoders_avx512[HONE_N_DTYPES];
+#endif
+
+#endif
