@@ -19,8 +19,10 @@ const char *hone_tensor_measure(hone_tensor *tensor)
             return "number of elements overflows";
     const hone_dtype_info *info = hone_dtype_describe(tensor->dtype);
     const uint64_t row = tensor->n_dims > 0 ? tensor->shape[tensor->n_dims - 1] : 1;
-    if (row % info->block_nelems != 0)
+    if (info->is_quantized && row % info->block_nelems != 0)
         return "row length is not a multiple of the type's block";
+    if (tensor->nelems % info->block_nelems != 0)
+        return "elements do not fill whole bytes";
     if (hone_dtype_row_nbytes(tensor->dtype, tensor->nelems, &tensor->nbytes) != HONE_OK)
         return "size in bytes overflows";
     return NULL;

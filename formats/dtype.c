@@ -12,6 +12,10 @@
         .name = (name_), .safetensors = (st), .ggml_id = (id), .block_nelems = 1, .block_nbytes = (nbytes),            \
         .is_float = (is_float_)                                                                                        \
     }
+#define SHARED(name_, st, nelems, nbytes)                                                                              \
+    {                                                                                                                  \
+        .name = (name_), .safetensors = (st), .ggml_id = -1, .block_nelems = (nelems), .block_nbytes = (nbytes)        \
+    }
 #define BLOCK(name_, id, nelems, type)                                                                                 \
     {                                                                                                                  \
         .name = (name_), .ggml_id = (id), .block_nelems = (nelems), .block_nbytes = sizeof(type), .is_float = true,    \
@@ -36,6 +40,12 @@ static const hone_dtype_info table[HONE_N_DTYPES] = {
     [HONE_U16] = PLAIN("u16", "U16", -1, 2, false),
     [HONE_U8] = PLAIN("u8", "U8", -1, 1, false),
     [HONE_BOOL] = PLAIN("bool", "BOOL", -1, 1, false),
+    [HONE_F4] = SHARED("f4", "F4", 2, 1),
+    [HONE_F6_E2M3] = SHARED("f6_e2m3", "F6_E2M3", 4, 3),
+    [HONE_F6_E3M2] = SHARED("f6_e3m2", "F6_E3M2", 4, 3),
+    [HONE_F8_E4M3FNUZ] = PLAIN("f8_e4m3fnuz", "F8_E4M3FNUZ", -1, 1, false),
+    [HONE_F8_E5M2FNUZ] = PLAIN("f8_e5m2fnuz", "F8_E5M2FNUZ", -1, 1, false),
+    [HONE_C64] = PLAIN("c64", "C64", -1, 8, false),
     [HONE_Q4_0] = BLOCK("q4_0", 2, HONE_QK, hone_block_q4_0),
     [HONE_Q4_1] = BLOCK("q4_1", 3, HONE_QK, hone_block_q4_1),
     [HONE_Q5_0] = BLOCK("q5_0", 6, HONE_QK, hone_block_q5_0),

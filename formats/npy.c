@@ -92,9 +92,9 @@ static bool read_descr(struct header *h)
     static const struct {
         char name[4];
         hone_dtype dtype;
-    } types[] = {{"f8", HONE_F64}, {"f4", HONE_F32}, {"f2", HONE_F16}, {"i8", HONE_I64},
-                 {"i4", HONE_I32}, {"i2", HONE_I16}, {"i1", HONE_I8},  {"u8", HONE_U64},
-                 {"u4", HONE_U32}, {"u2", HONE_U16}, {"u1", HONE_U8},  {"b1", HONE_BOOL}};
+    } types[] = {{"f8", HONE_F64}, {"f4", HONE_F32},  {"f2", HONE_F16}, {"i8", HONE_I64}, {"i4", HONE_I32},
+                 {"i2", HONE_I16}, {"i1", HONE_I8},   {"u8", HONE_U64}, {"u4", HONE_U32}, {"u2", HONE_U16},
+                 {"u1", HONE_U8},  {"b1", HONE_BOOL}, {"c8", HONE_C64}};
     skip_spaces(h);
     const char *text, *start = h->p;
     size_t len;

@@ -76,16 +76,6 @@ static hone_status fail_key(const struct header *h, hone_error *err, hone_status
     return hone_fail(err, status, key_offset(h, key), name, "%s", reason);
 }
 
-/* Types that safetensors defines and the dtype table lacks. */
-static bool is_unsupported_dtype(const char *name)
-{
-    static const char *const names[] = {"F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
-}
-
 static hone_status parse_dtype(const struct header *h, const json_t *value, struct entry *e, hone_error *err)
 {
     const char *name = json_string_value(value);
@@ -98,9 +88,7 @@ static hone_status parse_dtype(const struct header *h, const json_t *value, stru
             return HONE_OK;
         }
     }
-    const bool exists = is_unsupported_dtype(name);
-    return hone_fail(err, exists ? HONE_ERROR_UNSUPPORTED : HONE_ERROR_DATA, key_offset(h, e->key), e->tensor.name,
-                     exists ? "dtype %s is not handled" : "unknown dtype \"%s\"", name);
+    return hone_fail(err, HONE_ERROR_DATA, key_offset(h, e->key), e->tensor.name, "unknown dtype \"%s\"", name);
 }
 
 static bool as_u64(const json_t *value, uint64_t *out)

@@ -23,9 +23,10 @@ static const uint64_t MAX_REPEATED_NBYTES = 1ull << 30;
 
 struct strided_view {
     hone_view view; /* first */
-    bool in_scratch, swap_bytes;
+    bool in_scratch;
     uint32_t elem_nbytes;
-    uint64_t at; /* of the first element, in its file */
+    uint32_t swap_nbytes; /* of what is byte-swapped, an element or half a complex one; 0: nothing */
+    uint64_t at;          /* of the first element, in its file */
     uint64_t nelems;
     unsigned n_dims; /* neighbouring axes that lie like one are one here */
     uint64_t shape[HONE_MAX_DIMS], strides[HONE_MAX_DIMS];
@@ -240,8 +241,9 @@ static hone_status read_whole(struct gathering *g, uint64_t begin, uint64_t n, u
 {
     g->dst = dst;
     HONE_TRY(gather(g, begin, begin + n));
-    if (g->view->swap_bytes)
-        swap_elements(dst, (size_t)n, g->view->elem_nbytes);
+    const uint32_t unit = g->view->swap_nbytes;
+    if (unit > 0)
+        swap_elements(dst, (size_t)n * (g->view->elem_nbytes / unit), unit);
     return HONE_OK;
 }
 
@@ -345,13 +347,14 @@ static hone_status add_view(hone_checkpoint *ckpt, hone_tensor *tensor, const ho
     struct strided_view v = {
         .view.read = read_view,
         .in_scratch = layout->payload.in_scratch,
-        .swap_bytes = layout->swap_bytes && elem_nbytes > 1,
+        .swap_nbytes = layout->swap_bytes && elem_nbytes > 1 ? elem_nbytes >> (tensor->dtype == HONE_C64) : 0,
         .elem_nbytes = elem_nbytes,
         .at = layout->payload.offset + layout->first_nbytes,
         .nelems = tensor->nelems,
     };
     simplify(&v, tensor, layout->strides);
-    const bool is_plain = !v.in_scratch && !v.swap_bytes && (v.n_dims == 0 || (v.n_dims == 1 && v.strides[0] == 1));
+    const bool is_plain =
+        !v.in_scratch && v.swap_nbytes == 0 && (v.n_dims == 0 || (v.n_dims == 1 && v.strides[0] == 1));
     tensor->offset = v.in_scratch ? at : v.at;
     if (!is_plain) {
         struct strided_view *copy = hone_arena_alloc(&ckpt->arena, 1, sizeof *copy);

@@ -382,12 +382,13 @@ START_TEST(dequantize_refuses_what_is_no_dtype)
 }
 END_TEST
 
+/* But for those that are only listed and copied. */
 START_TEST(every_dtype_has_a_decoder_at_every_level)
 {
     for (int d = HONE_INVALID + 1; d < HONE_N_DTYPES; d++)
         for (int level = 0; level < HONE_CPU_N_LEVELS; level++)
-            ck_assert_msg(hone_decoder((hone_dtype)d, (hone_cpu_level)level) != NULL, "%s",
-                          hone_dtype_describe((hone_dtype)d)->name);
+            ck_assert_msg((hone_decoder((hone_dtype)d, (hone_cpu_level)level) != NULL) == (d < HONE_F4 || d > HONE_C64),
+                          "%s", hone_dtype_describe((hone_dtype)d)->name);
 }
 END_TEST
 

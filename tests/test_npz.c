@@ -83,7 +83,7 @@ static const struct {
     {"no comma between keys", "{'descr': '<f4' ^'fortran_order': False}", 0, DATA},
     {"a descr that is a number", HEADER("^4", "False", "(1,)"), 4, DATA},
     {"records", HEADER("^[('a', '<f4')]", "False", "(1,)"), 4, UNSUPPORTED},
-    {"complex numbers", HEADER("^'<c8'", "False", "(1,)"), 8, UNSUPPORTED},
+    {"complex numbers", HEADER("^'<c16'", "False", "(1,)"), 16, UNSUPPORTED},
     {"text", HEADER("^'<U3'", "False", "(1,)"), 12, UNSUPPORTED},
     {"objects", HEADER("^'|O'", "False", "(1,)"), 8, UNSUPPORTED},
     {"an empty descr", HEADER("^''", "False", "(1,)"), 8, UNSUPPORTED},
@@ -215,6 +215,9 @@ START_TEST(reads_rows_and_columns)
     hone_checkpoint_close(ckpt);
     open_array(HEADER("'|u1'", "True", "(2, 3)"), 6);
     expect_bytes("x", "\0\2\4\1\3\5", 6);
+    hone_checkpoint_close(ckpt);
+    open_array(HEADER("'>c8'", "False", "(1,)"), 8);
+    expect_bytes("x", "\3\2\1\0\7\6\5\4", 8);
     hone_checkpoint_close(ckpt);
     open_array(HEADER("'>i2'", "True", "(2, 2)"), 8);
     expect_bytes("x", "\1\0\5\4\3\2\7\6", 8);

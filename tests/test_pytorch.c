@@ -126,8 +126,8 @@ static const struct {
      W(GLOBAL("torch._utils", "_rebuild_tensor_v2") "raw=(( " STR("storage") GLOBAL("torch", "FloatStorage") STR("0")
            STR("cpu") INT(17) "raw=t ^ raw=Q " INT(0) TUPLE1(1) TUPLE1(1) HOOKS "raw=tR "),
      DATA, "w"},
-    {"a storage of complex numbers",
-     W(VIEW(STORAGE("ComplexFloatStorage", "0", 8), 0, TUPLE1(1), TUPLE1(1)) "^ raw=R "), UNSUPPORTED, "w"},
+    {"a storage of double complex numbers",
+     W(VIEW(STORAGE("ComplexDoubleStorage", "0", 4), 0, TUPLE1(1), TUPLE1(1)) "^ raw=R "), UNSUPPORTED, "w"},
     /* tensors */
     {"a tensor of two arguments", P2 GLOBAL("torch._utils", "_rebuild_tensor_v2") "raw=NN\\x86 ^ raw=R.", DATA,
      "torch._utils._rebuild_tensor_v2"},
@@ -395,10 +395,10 @@ START_TEST(knows_every_storage_type)
         const char *type;
         hone_dtype dtype;
         unsigned nbytes;
-    } rows[] = {{"DoubleStorage", HONE_F64, 8},    {"FloatStorage", HONE_F32, 4}, {"HalfStorage", HONE_F16, 2},
-                {"BFloat16Storage", HONE_BF16, 2}, {"LongStorage", HONE_I64, 8},  {"IntStorage", HONE_I32, 4},
-                {"ShortStorage", HONE_I16, 2},     {"CharStorage", HONE_I8, 1},   {"ByteStorage", HONE_U8, 1},
-                {"BoolStorage", HONE_BOOL, 1}};
+    } rows[] = {{"DoubleStorage", HONE_F64, 8},    {"FloatStorage", HONE_F32, 4},       {"HalfStorage", HONE_F16, 2},
+                {"BFloat16Storage", HONE_BF16, 2}, {"LongStorage", HONE_I64, 8},        {"IntStorage", HONE_I32, 4},
+                {"ShortStorage", HONE_I16, 2},     {"CharStorage", HONE_I8, 1},         {"ByteStorage", HONE_U8, 1},
+                {"BoolStorage", HONE_BOOL, 1},     {"ComplexFloatStorage", HONE_C64, 8}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char script[1024];
         (void)snprintf(

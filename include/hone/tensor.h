@@ -40,6 +40,13 @@ typedef enum hone_dtype {
     HONE_U16,
     HONE_U8,
     HONE_BOOL,
+    /* plain element types without a decoder: listed, inspected and copied; several of F4 and F6 share bytes */
+    HONE_F4,
+    HONE_F6_E2M3,
+    HONE_F6_E3M2,
+    HONE_F8_E4M3FNUZ,
+    HONE_F8_E5M2FNUZ,
+    HONE_C64,
     /* block types, 32 elements */
     HONE_Q4_0,
     HONE_Q4_1,
@@ -78,7 +85,7 @@ typedef struct hone_dtype_info {
     const char *name;        /* lower case, as on the command line: "bf16", "q4_k" */
     const char *safetensors; /* the name in a safetensors header, or NULL */
     int ggml_id;             /* the id in a GGUF tensor table, or -1 */
-    uint32_t block_nelems;   /* 1 for plain types */
+    uint32_t block_nelems;   /* 1 for plain types of whole bytes */
     uint32_t block_nbytes;
     bool is_float;     /* decodes to real numbers (every block type does) */
     bool is_quantized; /* a block type */

@@ -22,7 +22,8 @@ from check_readers import Hone, report
 TORCH = {torch.float64: "f64", torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16",
          torch.float8_e4m3fn: "f8_e4m3", torch.float8_e5m2: "f8_e5m2", torch.float8_e8m0fnu: "f8_e8m0",
          torch.int64: "i64", torch.int32: "i32", torch.int16: "i16", torch.int8: "i8", torch.uint64: "u64",
-         torch.uint32: "u32", torch.uint16: "u16", torch.uint8: "u8", torch.bool: "bool"}
+         torch.uint32: "u32", torch.uint16: "u16", torch.uint8: "u8", torch.bool: "bool", torch.complex64: "c64",
+         torch.float8_e4m3fnuz: "f8_e4m3fnuz", torch.float8_e5m2fnuz: "f8_e5m2fnuz"}
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 TRAINING = ("optim", "lr_sched", "sched", "scaler", "rng_state", "cuda_rng_state", "callbacks", "loops")
 
@@ -101,7 +102,7 @@ def describe(root, is_shard=False):
 def load_numpy(path):
     loaded = np.load(path, allow_pickle=False)
     arrays = dict(loaded) if hasattr(loaded, "files") else {os.path.basename(path).rsplit(".", 1)[0]: loaded}
-    names = {"b1": "bool"}
+    names = {"b1": "bool", "c8": "c64"}
     return {k: (names.get(a.dtype.str[1:], a.dtype.kind + str(8 * a.dtype.itemsize)), list(a.shape),
                 np.ascontiguousarray(a).astype(a.dtype.newbyteorder("<")).tobytes()) for k, a in arrays.items()}
 
@@ -207,7 +208,7 @@ def check_written(hone, directory):
 def check_numpy(hone, directory):
     rng = np.random.default_rng(3)
     arrays = {}
-    for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"):
+    for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1", "c8"):
         a = (rng.random((3, 4, 2)) * 100).astype(kind)
         arrays.update({f"{kind}.c": a, f"{kind}.fortran": np.asfortranarray(a), f"{kind}.big": a.astype(">" + kind)})
     arrays.update({"scalar": np.float32(3), "empty": np.empty((0, 4), "f4"), "flat": np.arange(5)})
@@ -221,7 +222,7 @@ def check_numpy(hone, directory):
             with open(path, "wb") as f:
                 np.lib.format.write_array(f, np.asarray(arrays["f4.c"], order=order), version)
             report(f"npy {version[0]}, order {order}", compare_with(hone, path, load_numpy(path)))
-    for label, a in (("complex", np.ones(2, "c8")), ("records", np.zeros(2, [("x", "f4")])), ("text", np.array(["ab"])),
+    for label, a in (("complex", np.ones(2, "c16")), ("records", np.zeros(2, [("x", "f4")])), ("text", np.array(["ab"])),
                      ("objects", np.array([None, 1], dtype=object)), ("f16 long double", np.ones(2, np.longdouble))):
         path = os.path.join(directory, "bad.npy")
         np.save(path, a)
@@ -232,7 +233,7 @@ def check_numpy(hone, directory):
 def check_refused(hone, directory):
     """Objects that torch saves and hone must name and refuse."""
     quantized = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
-    cases = {"complex": ({"c": torch.ones(2, dtype=torch.complex64)}, "ComplexFloatStorage"),
+    cases = {"complex": ({"c": torch.ones(2, dtype=torch.complex128)}, "ComplexDoubleStorage"),
              "sparse": ({"s": torch.eye(2).to_sparse()}, "_rebuild_sparse_tensor"),
              "quantized": ({"q": quantized}, "_rebuild_qtensor"),
              "meta": ({"m": torch.empty(2, device="meta")}, "_rebuild_meta_tensor_no_storage"),
