@@ -2,6 +2,7 @@
 #include "formats/json.h"
 
 #include <limits.h>
+#include <stdbool.h>
 
 #include "base/fail.h"
 #include "base/file.h"
@@ -11,30 +12,61 @@
 enum { MAX_DEPTH = 128 };
 
 /*
- * The position of the bracket that opens level MAX_DEPTH + 1, or len. Text that is not JSON may be misjudged here;
- * Jansson refuses it afterwards, and its own cap bounds the recursion meanwhile.
+ * What Jansson takes for each kind of value, in bytes: a little more than malloc gives out on a 64-bit machine, with
+ * the slot in the container around it. A key and a string take their text besides.
  */
-static size_t find_too_deep(const char *text, size_t len)
+enum { OBJECT_NBYTES = 288, ARRAY_NBYTES = 144, TEXT_NBYTES = 96, SCALAR_NBYTES = 48, KEY_NBYTES = 112 };
+
+/* Enough for a vocabulary of 260,000 tokens with 510,000 merges twice over. */
+static const uint64_t MAX_MEMORY = 512ull << 20;
+
+/* What is longer is not parsed a second time for the sake of its numbers. */
+enum { MAX_REPAIRED_NBYTES = 32 << 20 };
+
+/* A look at the text before Jansson sees it. */
+struct survey {
+    size_t at;     /* of the first bracket too deep, or of the value too many; len: there is none */
+    bool too_deep; /* else too large */
+    uint64_t max_nbytes;
+};
+
+static size_t skip_string(const char *text, size_t len, size_t i)
+{
+    while (i < len && text[i] != '"')
+        i += text[i] == '\\' ? 2 : 1;
+    return i < len ? i : len;
+}
+
+/*
+ * Text that is not JSON may be misjudged here; Jansson refuses it afterwards. Each bracket, string and number counts as
+ * a value, each colon as a key.
+ */
+static void survey(const char *text, size_t len, struct survey *s)
 {
     int depth = 0;
-    bool in_string = false;
+    uint64_t nbytes = 0;
     for (size_t i = 0; i < len; i++) {
         const char c = text[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
+        const size_t start = i;
+        if (c == '"') {
+            i = skip_string(text, len, i + 1);
+            nbytes += TEXT_NBYTES + (i - start);
         } else if (c == '[' || c == '{') {
-            if (++depth > MAX_DEPTH)
-                return i;
+            nbytes += c == '[' ? ARRAY_NBYTES : OBJECT_NBYTES;
+            s->too_deep = ++depth > MAX_DEPTH;
         } else if (c == ']' || c == '}') {
             depth--;
+        } else if (c == ':') {
+            nbytes += KEY_NBYTES;
+        } else if (c == ',') {
+            nbytes += SCALAR_NBYTES; /* the slot, and a number if the value is one */
+        }
+        if (s->too_deep || nbytes > s->max_nbytes) {
+            s->at = start;
+            return;
         }
     }
-    return len;
+    s->at = len;
 }
 
 /*
@@ -87,28 +119,37 @@ static json_t *parse_with_long_integers(const char *text, size_t len, json_error
     return root;
 }
 
-hone_status hone_json_parse(const char *text, size_t len, uint64_t base_offset, json_t **out, hone_error *err)
+hone_status hone_json_parse_within(const char *text, size_t len, uint64_t max_memory, uint64_t base_offset,
+                                   json_t **out, hone_error *err)
 {
     *out = NULL;
     /* json_error_t holds positions in an int. */
     if (len > INT_MAX)
         return hone_fail(err, HONE_ERROR_LIMIT, base_offset, NULL, "%zu bytes of JSON", len);
-    const size_t deep = find_too_deep(text, len);
-    if (deep < len)
-        return hone_fail(err, HONE_ERROR_DATA, base_offset + deep, NULL, "JSON nested deeper than %d", MAX_DEPTH);
+    struct survey s = {.max_nbytes = max_memory};
+    survey(text, len, &s);
+    if (s.at < len && s.too_deep)
+        return hone_fail(err, HONE_ERROR_DATA, base_offset + s.at, NULL, "JSON nested deeper than %d", MAX_DEPTH);
+    if (s.at < len)
+        return hone_fail(err, HONE_ERROR_LIMIT, base_offset + s.at, NULL, "JSON of more values than fit %llu MiB",
+                         (unsigned long long)(max_memory >> 20));
     json_error_t error;
     *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    if (!*out && json_error_code(&error) == json_error_numeric_overflow) {
+    if (!*out && json_error_code(&error) == json_error_numeric_overflow && len <= MAX_REPAIRED_NBYTES) {
         json_error_t second; /* its positions are those of the copy */
         *out = parse_with_long_integers(text, len, &second);
     }
     if (*out)
         return HONE_OK;
-    /* Jansson has a code for it, but mostly says nothing at all when it finds no memory. */
-    if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0')
+    if (json_error_code(&error) == json_error_out_of_memory)
         return hone_fail_nomem(err, len);
     const size_t at = error.position < 0 ? 0 : (size_t)error.position;
     return hone_fail(err, HONE_ERROR_DATA, base_offset + (at < len ? at : len), NULL, "invalid JSON: %s", error.text);
+}
+
+hone_status hone_json_parse(const char *text, size_t len, uint64_t base_offset, json_t **out, hone_error *err)
+{
+    return hone_json_parse_within(text, len, MAX_MEMORY, base_offset, out, err);
 }
 
 hone_status hone_json_read(const char *path, uint64_t max_nbytes, json_t **out, hone_error *err)

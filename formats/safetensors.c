@@ -20,6 +20,9 @@
 
 enum { LENGTH_NBYTES = 8, MAX_HEADER_NBYTES = 100000000 };
 
+/* Some 200,000 tensors, and a second of work. */
+static const uint64_t MAX_HEADER_MEMORY = 256ull << 20;
+
 /* One file's header while it is read. */
 struct header {
     const hone_file *file;
@@ -252,7 +255,7 @@ static hone_status read_header(struct header *h, hone_error *err)
     HONE_TRY(hone_file_read(file, LENGTH_NBYTES, h->text, h->len, err));
     if (len == 0 || h->text[0] != '{')
         return hone_fail(err, HONE_ERROR_FORMAT, LENGTH_NBYTES, NULL, "header does not start with '{'");
-    return hone_json_parse(h->text, h->len, LENGTH_NBYTES, &h->json, err);
+    return hone_json_parse_within(h->text, h->len, MAX_HEADER_MEMORY, LENGTH_NBYTES, &h->json, err);
 }
 
 static hone_status read_file(hone_checkpoint *ckpt, unsigned file, hone_error *err)
