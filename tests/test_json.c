@@ -78,6 +78,53 @@ START_TEST(accepts_128_levels_and_rejects_129)
 }
 END_TEST
 
+START_TEST(text_of_too_many_values_is_refused_before_it_is_parsed)
+{
+    static const struct {
+        const char *value;
+        uint64_t nbytes_at_least; /* that Jansson takes for it */
+    } cases[] = {{"[]", 120}, {"{}", 240}, {"1", 32}, {"\"abc\"", 64}, {"{\"k\":1}", 320}};
+    enum { N = 4096 };
+    char text[N * 8];
+    size_t n = 0;
+    text[n++] = '[';
+    const size_t len = strlen(cases[_i].value);
+    for (size_t i = 0; i < N - 1; i++) {
+        memcpy(text + n, cases[_i].value, len);
+        n += len;
+        text[n++] = i + 1 < N - 1 ? ',' : ']';
+    }
+    json_t *json = (json_t *)text;
+    hone_error err;
+    const uint64_t enough = 1 << 22;
+    ck_assert_int_eq(hone_json_parse_within(text, n, enough, BASE, &json, &err), HONE_OK);
+    json_decref(json);
+    const uint64_t limit = (N - 1) * cases[_i].nbytes_at_least;
+    ck_assert_int_eq(hone_json_parse_within(text, n, limit / 2, BASE, &json, &err), HONE_ERROR_LIMIT);
+    ck_assert_ptr_null(json);
+    ck_assert_uint_gt(err.offset, BASE + n / 8);
+    ck_assert_uint_lt(err.offset, BASE + n / 2 + len + 1);
+}
+END_TEST
+
+START_TEST(a_long_string_is_no_value_too_many)
+{
+    enum { N = 1 << 20 };
+    char *text = malloc(N);
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'x', N);
+    memcpy(text, "[\"", 2);
+    memcpy(text + N - 2, "\"]", 2);
+    json_t *json;
+    hone_error err;
+    ck_assert_int_eq(hone_json_parse_within(text, N, N + 1024, 0, &json, &err), HONE_OK);
+    json_decref(json);
+    ck_assert_int_eq(hone_json_parse_within(text, N, N / 2, BASE, &json, &err), HONE_ERROR_LIMIT);
+    ck_assert_uint_eq(err.offset, BASE + 1);
+    free(text);
+}
+END_TEST
+
 START_TEST(brackets_in_strings_are_no_levels)
 {
     char text[600] = "[\"\\\"";
@@ -135,6 +182,8 @@ Suite *hone_suite_json(void)
     Suite *suite = suite_create("json");
     TCase *core = tcase_create("core");
     tcase_add_test(core, accepts_128_levels_and_rejects_129);
+    tcase_add_loop_test(core, text_of_too_many_values_is_refused_before_it_is_parsed, 0, 5);
+    tcase_add_test(core, a_long_string_is_no_value_too_many);
     tcase_add_test(core, brackets_in_strings_are_no_levels);
     tcase_add_test(core, integers_beyond_64_bits_become_reals);
     tcase_add_test(core, a_file_is_named_in_its_error);

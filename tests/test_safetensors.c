@@ -154,6 +154,27 @@ START_TEST(rejects_malformed_preamble)
 }
 END_TEST
 
+/* 30 MB of it would take a gigabyte to parse. */
+START_TEST(rejects_a_header_of_millions_of_values)
+{
+    enum { N = 10 << 20 };
+    hone_bytes b = {0};
+    hone_bytes_u64(&b, 6 + 3 * (uint64_t)N + 4);
+    hone_bytes_put(&b, "{\"a\":[", 6);
+    for (size_t i = 0; i < N; i++)
+        hone_bytes_put(&b, "[],", 3);
+    hone_bytes_put(&b, "[]]}", 4);
+    const char *path = hone_temp_file(&dir, "x.safetensors", b.data, b.n);
+    hone_bytes_free(&b);
+    hone_checkpoint *ckpt;
+    hone_error err;
+    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_ERROR_LIMIT);
+    ck_assert_uint_lt(err.offset, 8 << 20);
+    ck_assert_str_eq(err.file, path);
+    ck_assert_ptr_null(ckpt);
+}
+END_TEST
+
 START_TEST(what_is_no_header_is_no_format)
 {
     static const char *const scripts[] = {"", "raw=hello,world", "u64=2 raw=[]", "u64=100 raw={}"};
@@ -329,6 +350,7 @@ Suite *hone_suite_safetensors(void)
     tcase_add_checked_fixture(bad, make_dir, remove_dir);
     tcase_add_loop_test(bad, rejects_malformed_header, 0, COUNT(malformed));
     tcase_add_loop_test(bad, rejects_malformed_preamble, 0, COUNT(preambles));
+    tcase_add_test(bad, rejects_a_header_of_millions_of_values);
     tcase_add_loop_test(bad, what_is_no_header_is_no_format, 0, 4);
     suite_add_tcase(suite, bad);
     return suite;
