@@ -8,12 +8,14 @@ import argparse
 import ctypes
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 F32 = 2  # hone_dtype, include/hone/tensor.h
 IN, OUT = 256, 96
@@ -314,10 +316,102 @@ def check(hone, rng, title, config, parts, expected):
     return True
 
 
+def quantize_rows(rows, group):
+    """4-bit codes, zeros and f16 scales of a weight [out, in], rounded to nearest; and the f32 weight they stand for."""
+    parts = rows.reshape(rows.shape[0], -1, group)
+    low, high = np.minimum(parts.min(-1), 0), np.maximum(parts.max(-1), 0)
+    scales = torch.from_numpy(((high - low) / 15 + 1e-8).astype(np.float32)).half()
+    step = scales.float().numpy()
+    zeros = np.clip(np.rint(-low / step), 0, 15).astype(np.int64)
+    codes = np.clip(np.rint(parts / step[..., None]) + zeros[..., None], 0, 15).astype(np.int64).reshape(rows.shape)
+    return codes, zeros, scales, dequantize(codes, zeros, scales, np.arange(rows.shape[1]) // group)
+
+
+def pack_gptq(rows, group):
+    codes, zeros, scales, exact = quantize_rows(rows, group)
+    return {"qweight": i32(bit_stream(codes, 4).T), "qzeros": i32(bit_stream((zeros.T - 1) % 16, 4)),
+            "scales": scales.T.contiguous()}, exact
+
+
+def pack_awq(rows, group):
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+    pack = lambda x: by_word(x.reshape(x.shape[0], -1, 8)[:, :, order].reshape(x.shape[0], -1), 4)
+    codes, zeros, scales, exact = quantize_rows(rows, group)
+    return {"qweight": i32(pack(codes.T)), "qzeros": i32(pack(zeros.T)), "scales": scales.T.contiguous()}, exact
+
+
+def pack_compressed(rows, group):
+    codes, zeros, scales, exact = quantize_rows(rows, group)
+    return {"weight_packed": i32(bit_stream(codes, 4)), "weight_scale": scales, "weight_shape": torch.tensor(rows.shape),
+            "weight_zero_point": i32(bit_stream(zeros.T, 4).T)}, exact
+
+
+def pack_fp8(rows, group):
+    blocks = rows.reshape(rows.shape[0] // group, group, -1, group)
+    scale = (np.abs(blocks).max((1, 3)) / 448).astype(np.float32)
+    spread = scale.repeat(group, 0).repeat(group, 1)
+    codes = torch.from_numpy(rows / spread).to(torch.float8_e4m3fn)
+    return {"weight": codes, "weight_scale_inv": torch.from_numpy(scale)}, codes.float().numpy() * spread
+
+
+WHOLE = {"gptq": (pack_gptq, {"quant_method": "gptq", "bits": 4, "group_size": 32, "checkpoint_format": "gptq"}),
+         "awq": (pack_awq, {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm"}),
+         "compressed-tensors": (pack_compressed, {
+             "quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"g": {"weights": {
+                 "num_bits": 4, "type": "int", "symmetric": False, "strategy": "group", "group_size": 32}}}}),
+         "fp8": (pack_fp8, {"quant_method": "fp8", "weight_block_size": [32, 32]})}
+
+
+def check_whole_model(program, name, source):
+    """A model quantized, and its twin of the f32 weights that it stands for: every command must find them the same."""
+    pack, config = WHOLE[name]
+    with tempfile.TemporaryDirectory() as root:
+        twin, quantized = os.path.join(root, "a", "model"), os.path.join(root, "b", "model")
+        shutil.copytree(source, twin)
+        shutil.copytree(source, quantized)
+        for shard in sorted(f for f in os.listdir(source) if f.endswith(".safetensors")):
+            plain, packed = {}, {}
+            for key, tensor in load_file(os.path.join(source, shard)).items():
+                plain[key] = packed[key] = tensor
+                if key.endswith("_proj.weight"):
+                    parts, exact = pack(tensor.float().numpy(), 32)
+                    plain[key] = torch.from_numpy(np.ascontiguousarray(exact))
+                    del packed[key]
+                    packed.update({key[:-len("weight")] + k: v.contiguous() for k, v in parts.items()})
+            save_file(plain, os.path.join(twin, shard))
+            save_file(packed, os.path.join(quantized, shard))
+            index = os.path.join(quantized, "model.safetensors.index.json")
+            text = json.load(open(index, encoding="utf-8"))
+            text["weight_map"] = {k: f for k, f in text["weight_map"].items() if f != shard} | {k: shard for k in packed}
+            json.dump(text, open(index, "w", encoding="utf-8"))
+        path = os.path.join(quantized, "config.json")
+        text = json.load(open(path, encoding="utf-8"))
+        json.dump(text | {"quantization_config": config}, open(path, "w", encoding="utf-8"))
+        run = lambda *args: subprocess.run([program, *args], capture_output=True, text=True, check=False)
+        outputs = []
+        for side in (twin, quantized):
+            out = os.path.join(os.path.dirname(side), "out.gguf")
+            done = run("convert", side, "-o", out, "--type", "f32")
+            if done.returncode:
+                return done.stderr
+            outputs.append(open(out, "rb").read())
+        if outputs[0] != outputs[1]:
+            return "convert writes other bytes"
+        done = run("diff", twin, quantized, "--json", "-")
+        report = json.loads(done.stdout) if done.returncode == 0 else {}
+        if not report.get("tensors") or any(t["rmse"] for t in report["tensors"]):
+            return f"diff: {done.stderr or done.stdout[:300]}"
+        done = run("verify", twin, quantized, "--text", os.path.join(source, "heldout.txt"), "--chunks", "1", "--gate",
+                   "kld.max<=0")
+        if done.returncode:
+            return f"verify: {done.stderr}{done.stdout[-300:]}"
+        return None if run("inspect", quantized).returncode == 0 else "inspect"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", help="not used")
+    parser.add_argument("--hone", required=True, help="the program")
     args = parser.parse_args()
     hone, rng, counts = Hone(args.lib), np.random.default_rng(1), [0, 0]
     torch.manual_seed(1)
@@ -327,6 +421,11 @@ def main():
                 counts[check(hone, rng, *case)] += 1
         except ImportError as e:
             print(f"SKIP {cases.__name__}: {e}")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "tiny-llama")
+    for name in WHOLE:
+        problem = check_whole_model(args.hone, name, source)
+        counts[problem is None] += 1
+        print(f"FAIL {name}, a whole model: {problem}" if problem else f"ok   {name}, a whole model")
     print(f"{counts[1]} passed, {counts[0]} failed")
     sys.exit(1 if counts[0] else 0)
 
