@@ -41,6 +41,7 @@ struct job {
     const hone_writer *writer; /* of the file being written */
     hone_journal journal;
     size_t first_chunk;  /* chunks before it are done */
+    bool told;           /* that the run is resumed */
     XXH3_state_t *hash;  /* of the tensor being committed */
     uint64_t *checksums; /* one per tensor */
     uint64_t done_nbytes, total_nbytes;
@@ -315,11 +316,22 @@ static hone_status hash_parts(struct job *job, const hone_output_file *file, hon
     return status;
 }
 
+/* Once, where what an earlier run left ends: in the file whose chunks end at `end`, or not yet. */
+static void tell_resumed(struct job *job, size_t end, uint64_t n_resumable)
+{
+    if (job->told || n_resumable == 0 || (job->first_chunk == end && end < n_resumable))
+        return;
+    job->told = true;
+    if (job->first_chunk > 0)
+        hone_context_note(job->ctx, "resuming: %zu of %zu chunks were done", job->first_chunk, job->n_chunks);
+}
+
 /* Chunks [job->first_chunk, end) are all those of the file. */
 static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_resumable, hone_error *err)
 {
     HONE_TRY(hone_output_begin(&job->output, i, &job->writer, err));
     HONE_TRY(resume(job, end, n_resumable, err));
+    tell_resumed(job, end, n_resumable);
     if (job->first_chunk < end)
         job->journal.n_done = job->first_chunk;
     HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
@@ -335,9 +347,6 @@ static hone_status run(struct job *job, hone_error *err)
 {
     const hone_plan *plan = job->plan;
     uint64_t n_resumable = job->journal.n_done;
-    if (n_resumable)
-        hone_context_note(job->ctx, "resuming: %llu of %zu chunks were done", (unsigned long long)n_resumable,
-                          job->n_chunks);
     for (size_t i = 0, end = 0; i < plan->n_files; i++) {
         const size_t end_tensor = plan->files[i].first_tensor + plan->files[i].n_tensors;
         while (end < job->n_chunks && job->chunks[end].tensor < end_tensor)

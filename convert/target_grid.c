@@ -195,10 +195,12 @@ static json_t *gptq_config(const hone_plan *plan, json_int_t group)
 {
     json_t *dynamic = json_object();
     each_left_alone(plan, put_pattern, dynamic);
+    char quantizer[64];
+    (void)snprintf(quantizer, sizeof quantizer, "hone:%s", hone_version());
     json_t *config = json_pack("{s:i, s:I, s:b, s:b, s:b, s:b, s:s, s:s, s:s, s:{s:[s]}}", "bits", (int)plan->grid.bits,
                                "group_size", group, "desc_act", 0, "sym", (int)plan->grid.symmetric, "lm_head", 0,
                                "true_sequential", 1, "quant_method", "gptq", "checkpoint_format", "gptq", "pack_dtype",
-                               "int32", "meta", "quantizer", "hone:" HONE_VERSION);
+                               "int32", "meta", "quantizer", quantizer);
     (void)json_object_del(dynamic, "-:^lm_head$"); /* "lm_head" says so */
     if (json_object_size(dynamic) > 0)
         (void)json_object_set(config, "dynamic", dynamic);
@@ -343,11 +345,13 @@ static hone_status prepare_mlx(hone_plan *plan, hone_convert_options *opts, hone
     return prepare(plan, HONE_GRID_MLX, opts, err);
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): names of variables and strings that are joined */
 #define GRID_TARGET(name_, prepare_)                                                                                   \
     {                                                                                                                  \
         .name = name_, .is_directory = true, .prepare = prepare_, .plan = plan_tensors, .settle = settle,              \
         .lay_out = lay_out, .put_checksums = hone_put_safetensors_checksums                                            \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 const hone_target hone_target_compressed_tensors = GRID_TARGET("compressed-tensors", prepare_compressed);
 const hone_target hone_target_gptq = GRID_TARGET("gptq", prepare_gptq);
