@@ -11,23 +11,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-hone_context *ctx;
 hone_plan *plan;
-char notes[1024], out[512];
-
-static void keep_note(void *user, const char *text)
-{
-    (void)user;
-    (void)strncat(notes, text, sizeof notes - strlen(notes) - 1);
-}
-
-void renew_context(int n_threads, uint64_t memory_nbytes)
-{
-    hone_context_free(ctx);
-    ctx = NULL;
-    const hone_context_options opts = {.n_threads = n_threads, .memory_nbytes = memory_nbytes, .note = keep_note};
-    ck_assert_int_eq(hone_context_new(&opts, &ctx, &err), HONE_OK);
-}
+char out[512];
 
 void set_up_plan(const char *out_name)
 {
@@ -35,15 +20,13 @@ void set_up_plan(const char *out_name)
     (void)snprintf(out, sizeof out, "%s", hone_temp_path(&dir, out_name));
     renew_context(2, 0);
     plan = NULL;
-    notes[0] = '\0';
 }
 
 void tear_down_plan(void)
 {
     hone_plan_free(plan);
     plan = NULL;
-    hone_context_free(ctx);
-    ctx = NULL;
+    drop_context();
     tear_down_source();
 }
 

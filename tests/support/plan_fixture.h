@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What tests of conversions work with: the fixture of sources, a context that keeps its notes, a plan and where its
- * output goes.
+ * What tests of conversions work with: the fixtures of sources and of a context, a plan and where its output goes.
  */
 #ifndef HONE_PLAN_FIXTURE_H
 #define HONE_PLAN_FIXTURE_H
 
 #include "hone/hone.h"
+#include "tests/support/context_fixture.h"
 #include "tests/support/source_fixture.h"
 
-extern hone_context *ctx;
-extern hone_plan *plan;  /* NULL at first; freed at the end */
-extern char notes[1024]; /* all of ctx, one behind the other */
-extern char out[512];    /* a path in dir; nothing is there at first */
+extern hone_plan *plan; /* NULL at first; freed at the end */
+extern char out[512];   /* a path in dir; nothing is there at first */
 
 /* set_up_plan() begins with a context of two threads, and an output of this name. */
 void set_up_plan(const char *out_name);
 void tear_down_plan(void);
-
-/* renew_context() puts another context in ctx's place; memory_nbytes 0: hone's own choice. */
-void renew_context(int n_threads, uint64_t memory_nbytes);
 
 /* plan_source() opens path as ckpt and plans it, in place of what was open and planned before. */
 hone_status plan_source(const char *path, const hone_convert_options *opts);
