@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "tests/support/diff_fixture.h"
+#include "tests/support/gpt2_shapes.h"
 #include "tests/support/model_run.h"
 #include "tests/support/table.h"
-#include "tests/support/toy_gpt2.h"
 
 Suite *hone_suite_model_gpt2(void);
 
@@ -49,77 +49,15 @@ static void assert_equals_scalar_model(const char *path)
 
 /* ---- the toy model in every shape ---- */
 
-static void plain(void)
-{
-}
-static void untied(void)
-{
-    toy.untied = true;
-}
-static void inner_of_null(void)
-{
-    toy.no_inner = true;
-    toy.n_ff = 4 * toy.n_embd;
-}
-static void inner_not_said(void)
-{
-    toy.skip_key = "n_inner";
-    toy.n_ff = 4 * toy.n_embd;
-}
-static void other_epsilon(void)
-{
-    toy.eps = 0.125;
-}
-static void one_head(void)
-{
-    toy.n_heads = 1;
-}
-static void gelu_new(void)
-{
-    toy.act = "gelu_new";
-}
-static void gelu_fast(void)
-{
-    toy.act = "gelu_fast";
-}
-static void gelu_pytorch_tanh(void)
-{
-    toy.act = "gelu_pytorch_tanh";
-}
-static void gelu(void)
-{
-    toy.act = "gelu";
-    toy.exact_gelu = true;
-}
-static void unscaled(void)
-{
-    toy.unscaled = true;
-}
-static void scaled_by_layer(void)
-{
-    toy.layered = true;
-}
-static void bare_names(void)
-{
-    toy.bare = true;
-}
-static void bare_names_untied(void)
-{
-    toy.bare = toy.untied = true;
-}
-static void stored_masks(void)
-{
-    toy.masks = true;
-}
-
-static void (*const shapes[])(void) = {plain,    untied,          inner_of_null, inner_not_said,    other_epsilon,
-                                       one_head, gelu_new,        gelu_fast,     gelu_pytorch_tanh, gelu,
-                                       unscaled, scaled_by_layer, bare_names,    bare_names_untied, stored_masks};
+static const char *const shapes[] = {
+    "plain",    "untied",          "inner_of_null", "inner_not_said",    "other_epsilon",
+    "one_head", "gelu_new",        "gelu_fast",     "gelu_pytorch_tanh", "gelu",
+    "unscaled", "scaled_by_layer", "bare_names",    "bare_names_untied", "stored_masks"};
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0], N_GGUF_SHAPES = 6 /* the others, GGUF has no key for */ };
 
 START_TEST(hugging_face_checkpoint_equals_scalar_model)
 {
-    shapes[_i]();
+    hone_gpt2_reshape(&toy, shapes[_i]);
     hone_toy_gpt2_fill(&toy);
     assert_equals_scalar_model(hone_toy_gpt2_write_hf(&toy, &dirs[0]));
     ck_assert_str_eq(note, "");
@@ -128,7 +66,7 @@ END_TEST
 
 START_TEST(gguf_file_equals_scalar_model)
 {
-    shapes[_i]();
+    hone_gpt2_reshape(&toy, shapes[_i]);
     hone_toy_gpt2_fill(&toy);
     assert_equals_scalar_model(hone_toy_gpt2_write_gguf(&toy, &dirs[0]));
     ck_assert_str_eq(note, "");
