@@ -5,13 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/add_tcase.h"
 #include "tests/support/diff_fixture.h"
 #include "tests/support/toy_llama.h"
 
 Suite *hone_suite_diff(void);
-
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
 
 static hone_toy toy;
 
@@ -272,9 +270,7 @@ END_TEST
 Suite *hone_suite_diff(void)
 {
     Suite *suite = suite_create("diff");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, a_model_equals_itself_under_either_naming, 0, 4);
     tcase_add_loop_test(core, one_changed_element_is_found, 0, 4);
     tcase_add_test(core, wrong_row_order_is_seen);
@@ -285,18 +281,11 @@ Suite *hone_suite_diff(void)
     tcase_add_test(core, nan_is_reported_and_not_averaged_away);
     tcase_add_test(core, zeros_are_parallel_to_zeros_alone);
     tcase_add_loop_test(core, large_tensors_are_compared_in_chunks, 0, 4);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_test(bad, rejects_name_that_the_candidate_lacks);
     tcase_add_test(bad, rejects_shapes_that_differ);
     tcase_add_test(bad, rejects_other_heads);
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/add_tcase.h"
 #include "tests/support/model_run.h"
 #include "tests/support/table.h"
 #include "tests/support/test_dir.h"
@@ -12,9 +13,6 @@
 #include "verify/model_impl.h"
 
 Suite *hone_suite_forward(void);
-
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
 
 enum { N_TOKENS = 50 }; /* more than a block of queries */
 
@@ -399,19 +397,14 @@ END_TEST
 Suite *hone_suite_forward(void)
 {
     Suite *suite = suite_create("forward");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, hugging_face_checkpoint_equals_scalar_model, 0, N_SHAPES);
     tcase_add_loop_test(core, gguf_file_equals_scalar_model, 0, N_SHAPES);
     tcase_add_test(core, window_is_felt);
     tcase_add_test(core, tied_model_may_store_only_its_output);
     tcase_add_test(core, tied_model_that_stores_two_matrices_uses_both_and_says_so);
     tcase_add_test(core, sequence_beyond_the_trained_context_is_noted_once);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_loop_test(bad, rejects_configuration, 0, COUNT(bad_json));
     tcase_add_loop_test(bad, rejects_gguf_key, 0, COUNT(bad_gguf));
     tcase_add_loop_test(bad, rejects_sizes_that_the_tensors_contradict, 0, COUNT(bad_sizes));
@@ -422,11 +415,7 @@ Suite *hone_suite_forward(void)
     tcase_add_test(bad, rejects_token_outside_the_vocabulary);
     tcase_add_test(bad, rejects_empty_sequence);
     tcase_add_test(bad, rejects_sequence_too_long_to_count);
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

@@ -6,14 +6,12 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "tests/support/add_tcase.h"
 #include "tests/support/gpt2_shapes.h"
 #include "tests/support/plan_fixture.h"
 #include "tests/support/table.h"
 
 Suite *hone_suite_from_gpt2(void);
-
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
 
 static hone_toy_gpt2 toy;
 static hone_checkpoint *written;
@@ -342,18 +340,13 @@ END_TEST
 Suite *hone_suite_from_gpt2(void)
 {
     Suite *suite = suite_create("from_gpt2");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, matrices_are_transposed_and_all_else_is_kept, 0, COUNT(shapes));
     tcase_add_test(core, a_transpose_in_many_chunks_is_the_same);
     tcase_add_test(core, exact_gelu_is_converted_with_a_note);
     tcase_add_test(core, quantized_rows_run_along_the_inputs);
     tcase_add_loop_test(core, two_tokenizer_files_become_keys, 0, 2);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_loop_test(bad, rejects_configuration, 0, COUNT(bad_json));
     tcase_add_test(bad, rejects_matrix_that_is_not_transposed);
     tcase_add_test(bad, rejects_untied_model_without_output);
@@ -361,11 +354,7 @@ Suite *hone_suite_from_gpt2(void)
     tcase_add_test(bad, f16_refuses_what_it_cannot_hold_and_names_the_source_element);
     tcase_add_loop_test(bad, rejects_tokenizer_files, 0, COUNT(bad_files));
     tcase_add_loop_test(bad, verify_rejects_tokenizer_files, 0, COUNT(bad_tokenizers));
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_allocation_may_fail);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

@@ -5,15 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/add_tcase.h"
 #include "tests/support/diff_fixture.h"
 #include "tests/support/gpt2_shapes.h"
 #include "tests/support/model_run.h"
 #include "tests/support/table.h"
 
 Suite *hone_suite_model_gpt2(void);
-
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
 
 enum { N_TOKENS = 50 }; /* more than a block of queries */
 
@@ -321,9 +319,7 @@ END_TEST
 Suite *hone_suite_model_gpt2(void)
 {
     Suite *suite = suite_create("model_gpt2");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, hugging_face_checkpoint_equals_scalar_model, 0, N_SHAPES);
     tcase_add_loop_test(core, gguf_file_equals_scalar_model, 0, N_GGUF_SHAPES);
     tcase_add_test(core, tied_model_may_store_only_its_output);
@@ -331,10 +327,7 @@ Suite *hone_suite_model_gpt2(void)
     tcase_add_test(core, names_with_and_without_the_prefix_are_paired);
     tcase_add_test(core, masks_are_not_missed);
     tcase_add_loop_test(core, one_changed_element_of_a_transposed_matrix_is_found, 0, 4);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_test(bad, rejects_sequence_beyond_the_last_position);
     tcase_add_loop_test(bad, rejects_configuration, 0, COUNT(bad_json));
     tcase_add_loop_test(bad, rejects_gguf_key, 0, COUNT(bad_gguf));
@@ -342,11 +335,7 @@ Suite *hone_suite_model_gpt2(void)
     tcase_add_test(bad, rejects_misshapen_tensor);
     tcase_add_test(bad, rejects_matrix_that_is_not_transposed);
     tcase_add_test(bad, rejects_matrix_that_differs_in_shape);
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

@@ -9,14 +9,12 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "hone/verify.h"
+#include "tests/support/add_tcase.h"
 #include "tests/support/source_fixture.h"
 #include "tests/support/toy_llama.h"
 #include "verify/statistics.h"
 
 Suite *hone_suite_perplexity(void);
-
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
 
 #define MODEL "tests/models/tiny-llama"
 
@@ -314,27 +312,18 @@ END_TEST
 Suite *hone_suite_perplexity(void)
 {
     Suite *suite = suite_create("perplexity");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, perplexity_equals_its_definition, 0, (int)(sizeof contexts / sizeof contexts[0]));
     tcase_add_test(core, logits_are_the_same_for_every_thread_count);
     tcase_add_test(core, trained_model_is_far_better_than_chance);
     tcase_add_test(core, model_does_not_diverge_from_itself);
     tcase_add_test(core, divergence_of_a_sharpened_model_is_as_computed);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_test(bad, rejects_text_that_is_empty_or_short);
     tcase_add_test(bad, rejects_chunk_too_short_to_score);
     tcase_add_test(bad, rejects_text_that_is_not_utf8);
     tcase_add_test(bad, rejects_candidate_with_another_vocabulary);
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

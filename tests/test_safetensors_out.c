@@ -12,13 +12,11 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "formats/safetensors_writer.h"
+#include "tests/support/add_tcase.h"
 #include "tests/support/plan_fixture.h"
 #include "tests/support/tiny_checkpoint.h"
 
 Suite *hone_suite_safetensors_out(void);
-
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
 
 static void set_up(void)
 {
@@ -485,8 +483,7 @@ END_TEST
 Suite *hone_suite_safetensors_out(void)
 {
     Suite *suite = suite_create("safetensors_out");
-    TCase *core = tcase_create("core");
-    tcase_add_checked_fixture(core, set_up, tear_down_plan);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down_plan);
     tcase_add_test(core, the_header_says_what_the_format_says);
     tcase_add_test(core, wide_types_come_first_then_names_count);
     tcase_add_test(core, a_directory_holds_what_the_source_holds);
@@ -494,17 +491,12 @@ Suite *hone_suite_safetensors_out(void)
     tcase_add_test(core, a_tensor_beyond_the_size_has_a_shard_to_itself);
     tcase_add_loop_test(core, oddities_survive, 0, 2);
     tcase_add_test(core, a_cast_keeps_whole_numbers_and_what_is_not_finite);
-    suite_add_tcase(suite, core);
-    TCase *malformed = tcase_create("malformed");
-    tcase_add_checked_fixture(malformed, set_up, tear_down_plan);
+    TCase *malformed = add_tcase(suite, "malformed", set_up, tear_down_plan);
     tcase_add_loop_test(malformed, what_the_format_cannot_hold_is_refused, 0, sizeof unwritable / sizeof unwritable[0]);
     tcase_add_test(malformed, f16_refuses_what_it_cannot_hold);
     tcase_add_test(malformed, a_flipped_bit_is_found);
     tcase_add_loop_test(malformed, bad_checksums_are_refused, 0, 3);
-    suite_add_tcase(suite, malformed);
-    TCase *files = tcase_create("files");
-    tcase_set_timeout(files, TIMEOUT);
-    tcase_add_checked_fixture(files, set_up, tear_down_plan);
+    TCase *files = add_tcase(suite, "files", set_up, tear_down_plan);
     tcase_add_test(files, nothing_in_the_way_is_lost);
     tcase_add_test(files, the_source_itself_is_no_target);
     tcase_add_test(files, a_file_is_no_directory);
@@ -512,11 +504,7 @@ Suite *hone_suite_safetensors_out(void)
     tcase_add_test(files, a_run_killed_while_naming_resumes);
     tcase_add_test(files, a_damaged_partial_is_redone);
     tcase_add_test(files, another_plan_leaves_the_partial_files_alone);
-    suite_add_tcase(suite, files);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down_plan);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down_plan);
     tcase_add_test(nomem, every_allocation_may_fail);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

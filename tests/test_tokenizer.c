@@ -9,11 +9,12 @@
 #include "base/mem.h"
 #include "hone/convert.h"
 #include "hone/verify.h"
+#include "tests/support/add_tcase.h"
 #include "tests/support/source_fixture.h"
 
 Suite *hone_suite_tokenizer(void);
 
-enum { TIMEOUT = 60, MAX_PATH_NBYTES = 600 };
+enum { MAX_PATH_NBYTES = 600 };
 
 #define MODELS "tests/models/"
 
@@ -244,15 +245,12 @@ END_TEST
 Suite *hone_suite_tokenizer(void)
 {
     Suite *s = suite_create("tokenizer");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up_source, tear_down);
+    TCase *core = add_tcase(s, "core", set_up_source, tear_down);
     tcase_add_test(core, gives_the_packages_ids_from_hf_files);
     tcase_add_test(core, gives_the_packages_ids_from_gguf);
     tcase_add_test(core, pieces_of_byte_level_ids_spell_the_text);
     tcase_add_test(core, adds_bos_only_when_asked);
     tcase_add_loop_test(core, refuses_what_is_not_utf8, 0, (int)(sizeof not_utf8 / sizeof not_utf8[0]));
     tcase_add_test(core, survives_every_failing_allocation);
-    suite_add_tcase(s, core);
     return s;
 }
