@@ -7,7 +7,7 @@
 
 #include "tests/support/add_tcase.h"
 #include "tests/support/model_run.h"
-#include "tests/support/table.h"
+#include "tests/support/row_count.h"
 #include "tests/support/test_dir.h"
 #include "tests/support/toy_llama.h"
 #include "verify/model_impl.h"

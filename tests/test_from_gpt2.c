@@ -9,7 +9,7 @@
 #include "tests/support/add_tcase.h"
 #include "tests/support/gpt2_shapes.h"
 #include "tests/support/plan_fixture.h"
-#include "tests/support/table.h"
+#include "tests/support/row_count.h"
 
 Suite *hone_suite_from_gpt2(void);
 

@@ -9,7 +9,7 @@
 #include "tests/support/diff_fixture.h"
 #include "tests/support/gpt2_shapes.h"
 #include "tests/support/model_run.h"
-#include "tests/support/table.h"
+#include "tests/support/row_count.h"
 
 Suite *hone_suite_model_gpt2(void);
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/support/source_fixture.h"
-#include "tests/support/table.h"
+#include "tests/support/row_count.h"
 #include "tests/support/zip_builder.h"
 
 Suite *hone_suite_npz(void);

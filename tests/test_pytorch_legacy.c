@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "tests/support/source_fixture.h"
-#include "tests/support/table.h"
+#include "tests/support/row_count.h"
 #include "tests/support/torch_archive.h"
 
 Suite *hone_suite_pytorch_legacy(void);

@@ -6,7 +6,7 @@
 #include "hone/checkpoint.h"
 #include "tests/support/byte_builder.h"
 #include "tests/support/opening.h"
-#include "tests/support/table.h"
+#include "tests/support/row_count.h"
 #include "tests/support/test_dir.h"
 
 Suite *hone_suite_safetensors(void);

@@ -9,7 +9,7 @@
 
 #include "tests/support/byte_builder.h"
 #include "tests/support/source_fixture.h"
-#include "tests/support/table.h"
+#include "tests/support/row_count.h"
 
 Suite *hone_suite_unquantize(void);
 
