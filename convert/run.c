@@ -12,11 +12,13 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "convert/grid_parts.h"
+#include "convert/importance.h"
 #include "convert/journal.h"
 #include "convert/output.h"
 #include "convert/output_guard.h"
 #include "convert/row_reader.h"
 #include "convert/target.h"
+#include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
@@ -25,10 +27,10 @@ struct chunk {
     uint64_t row, nrows;
 };
 
-/* One thread's buffers: a chunk as stored, as f32 (nelems), as encoded. */
+/* One thread's buffers: a chunk as stored, as f32 (nelems), as encoded; the importance of a row. */
 struct workspace {
     void *raw, *encoded;
-    float *values;
+    float *values, *importance;
 };
 
 struct job {
@@ -80,7 +82,7 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
 static hone_status alloc_workspaces(struct job *job, hone_error *err)
 {
     const hone_plan *plan = job->plan;
-    size_t raw = 0, values = 0, encoded = 0;
+    size_t raw = 0, values = 0, encoded = 0, importance = 0;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const hone_planned_tensor *t = &plan->tensors[i];
         uint64_t rows = chunk_rows(plan, t);
@@ -91,6 +93,7 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
         const size_t need_encoded =
             t->weight ? hone_grid_chunk_nbytes(&plan->weights[t->weight - 1], rows) : (size_t)(rows * t->row_nbytes);
         encoded = need_encoded > encoded ? need_encoded : encoded;
+        importance = t->entry && t->row_nelems > importance ? (size_t)t->row_nelems : importance;
     }
     job->workspaces = hone_calloc((size_t)plan->n_threads, sizeof *job->workspaces);
     if (!job->workspaces)
@@ -100,7 +103,8 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
         w->raw = hone_alloc(raw, 1);
         w->values = hone_alloc(values, sizeof *w->values);
         w->encoded = hone_alloc(encoded, 1);
-        if (!w->raw || !w->values || !w->encoded)
+        w->importance = hone_alloc(importance, sizeof *w->importance);
+        if (!w->raw || !w->values || !w->encoded || !w->importance)
             return hone_fail_nomem(err, raw + values * sizeof *w->values + encoded);
     }
     return HONE_OK;
@@ -162,6 +166,25 @@ static const void *chunk_bytes(const struct workspace *w, const hone_planned_ten
     return kept && hone_rows_are_raw(t) ? w->raw : w->encoded;
 }
 
+static hone_status encode_rows(const struct job *job, const struct chunk *chunk, const struct workspace *w,
+                               hone_error *err)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
+    const size_t row_nelems = (size_t)t->row_nelems;
+    if (row_nelems == 1) { /* a long vector, cut anywhere */
+        encode(w->values, (size_t)chunk->nrows, NULL, w->encoded);
+        return HONE_OK;
+    }
+    uint64_t held = UINT64_MAX;
+    for (uint64_t r = 0; r < chunk->nrows; r++) {
+        const float *importance;
+        HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row + r, w->importance, &held, &importance, err));
+        encode(w->values + r * row_nelems, row_nelems, importance, (char *)w->encoded + r * t->row_nbytes);
+    }
+    return HONE_OK;
+}
+
 static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     const struct job *job = user;
@@ -170,20 +193,14 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
     const struct workspace *w = &job->workspaces[thread];
     HONE_TRY(hone_read_rows(job->ctx, job->plan, t, chunk->row, chunk->nrows, w->raw, w->values, err));
 
-    const size_t row_nelems = (size_t)t->row_nelems;
     const void *bytes = chunk_bytes(w, t);
     if (t->weight) {
         hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL,
                               w->encoded);
     } else if (bytes == w->encoded) {
         if (t->dtype == HONE_F16 && job->plan->saturate)
-            clamp_to_f16(w->values, (size_t)chunk->nrows * row_nelems);
-        const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
-        if (t->row_nelems == 1) /* a long vector, cut anywhere */
-            encode(w->values, (size_t)chunk->nrows, NULL, w->encoded);
-        else
-            for (uint64_t r = 0; r < chunk->nrows; r++)
-                encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
+            clamp_to_f16(w->values, (size_t)(chunk->nrows * t->row_nelems));
+        HONE_TRY(encode_rows(job, chunk, w, err));
     }
     return write_chunk(job, chunk, bytes, err);
 }
@@ -229,21 +246,24 @@ static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_err
     return HONE_OK;
 }
 
+static uint64_t identify_file(const hone_file *f, uint64_t id)
+{
+    /* No device number: mounted again after a crash, a file system may have another. */
+    const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns};
+    return XXH3_64bits_withSeed(facts, sizeof facts, id);
+}
+
 /* What must be equal for two runs to be the same work: the headers, how they are cut into chunks, and the sources as
  * they are now. */
 static uint64_t identity(const struct job *job)
 {
     const hone_plan *plan = job->plan;
-    uint64_t id = plan->chunk_nelems;
+    uint64_t id = plan->chunk_nelems + ((uint64_t)plan->saturate << 63);
     for (size_t i = 0; i < plan->n_files; i++)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
-    for (size_t i = 0; i < plan->src->n_files; i++) {
-        const hone_file *f = &plan->src->files[i];
-        /* No device number: mounted again after a crash, a file system may have another. */
-        const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
-        id = XXH3_64bits_withSeed(facts, sizeof facts, id);
-    }
-    return id;
+    for (size_t i = 0; i < plan->src->n_files; i++)
+        id = identify_file(&plan->src->files[i], id);
+    return plan->imatrix ? identify_file(hone_imatrix_file(plan->imatrix), id) : id;
 }
 
 /* The file's header with the checksums filled in; the plan itself stays as it was made. */
@@ -268,6 +288,7 @@ static void free_job(struct job *job)
         hone_release(job->workspaces[i].raw);
         hone_release(job->workspaces[i].values);
         hone_release(job->workspaces[i].encoded);
+        hone_release(job->workspaces[i].importance);
     }
     hone_release(job->workspaces);
     hone_release(job->chunks);
@@ -356,7 +377,7 @@ static hone_status run(struct job *job, hone_error *err)
         if (job->journal.n_done < n_resumable)
             n_resumable = 0;
     }
-    HONE_TRY(hone_check_unchanged(plan->src, err));
+    HONE_TRY(hone_check_unchanged(plan, err));
     return hone_output_commit(&job->output, err);
 }
 
