@@ -176,6 +176,7 @@ int hone_cmd_quantize(int argc, char **argv)
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
+    job.quality = gguf;
     job.convert = (hone_convert_options){.type = type, .search = how, .pure = pure, .imatrix = imatrix};
     code = parse_type("output-type", output_type, &job.convert.output_dtype);
     if (code == 0)

@@ -80,17 +80,17 @@ typedef struct hone_plan_tensor {
     const char *transform; /* "", "permute", ... */
     const char *why;       /* why it is not of the type asked for; "" when it is */
     hone_importance importance;
-    uint64_t n_zero_columns;     /* of the importance used: columns that only zeros reached */
-    uint64_t n_unseen, n_experts; /* of the importance used: experts that nothing reached, each column of which counts 1;
-                                   * of how many */
+    uint64_t n_zero_columns;      /* of the importance used: columns that only zeros reached */
+    uint64_t n_unseen, n_experts; /* of the importance used: experts that nothing reached, each column of which counts
+                                   * 1; of how many */
 } hone_plan_tensor;
 
 typedef struct hone_plan_totals {
     size_t n_tensors;
-    uint64_t input_nbytes;  /* tensor data read */
-    uint64_t output_nbytes; /* the whole output, sidecar files excepted */
-    uint64_t memory_nbytes; /* working memory while running */
-    double bpw;             /* bits per weight over all tensors */
+    uint64_t input_nbytes;    /* tensor data read */
+    uint64_t output_nbytes;   /* the whole output, sidecar files excepted */
+    uint64_t memory_nbytes;   /* working memory while running */
+    double bpw;               /* bits per weight over all tensors */
     size_t n_imatrix_entries; /* of the importance matrix */
     size_t n_imatrix_unknown; /* of them: for tensors that are not in the output */
 } hone_plan_totals;
@@ -111,10 +111,27 @@ HONE_API void hone_plan_free(hone_plan *plan);
 HONE_API hone_plan_totals hone_plan_describe(const hone_plan *plan);
 HONE_API hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i);
 
-/* What may be in the way of an output. All false is careful. */
+/*
+ * What encoding did to a tensor: sums over its elements of the source's values, as they were given to the encoder, and
+ * of what the output decodes to. The same whatever the threads, the memory, the CPU, and also after a resumed run.
+ *
+ *   relative RMSE  sqrt(squared_error / squared_source)
+ *   cosine         dot / sqrt(squared_source * squared_output)
+ */
+typedef struct hone_tensor_error {
+    bool measured; /* false: nothing was lost (floats that keep or widen their type), and all is 0 */
+    double squared_error, squared_source, squared_output, dot;
+    /* The block of largest squared error, the first of equals: counted from 0 in the order of rows; of 32 elements (at
+     * the end of a row fewer) where the type is f16 or bf16. */
+    uint64_t worst_block;
+    double worst_squared_error;
+} hone_tensor_error;
+
+/* What may be in the way of an output, and what to tell about it. All zero is careful and silent. */
 typedef struct hone_run_options {
-    bool overwrite; /* the output may exist */
-    bool restart;   /* discard the partial file of an earlier run instead of resuming it */
+    bool overwrite;            /* the output may exist */
+    bool restart;              /* discard the partial file of an earlier run instead of resuming it */
+    hone_tensor_error *errors; /* one for each tensor of the plan, to be filled in; or NULL */
 } hone_run_options;
 
 /*
