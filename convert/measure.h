@@ -3,7 +3,7 @@
  * How far encoded rows are from what they stand for.
  *
  * Sums are made for each row by itself and joined in the order of rows, so that they depend neither on how rows are cut
- * into chunks nor on threads; eight partial sums in f32 inside a block, in double beyond it, on every CPU.
+ * into chunks nor on threads; in f32 inside a block, in double beyond it.
  */
 #ifndef HONE_MEASURE_H
 #define HONE_MEASURE_H
