@@ -165,6 +165,9 @@ int hone_cmd_quantize(int argc, char **argv)
     if (gguf && (grid.bits || grid.group || grid.symmetric || grid.scale || shard_nbytes))
         return hone_cli_usage_error("quantize",
                                     "--bits, --group, --symmetric, --scale-type and --shard-size go with --to");
+    if (!gguf && imatrix)
+        return hone_cli_usage_error("quantize", "--imatrix is for gguf: the rules of %s look at no importance",
+                                    grid.to);
     if (!gguf && (type || pure || rules.n))
         return hone_cli_usage_error("quantize", "--type, --pure and --tensor-type are for gguf; %s takes --bits",
                                     grid.to);

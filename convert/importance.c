@@ -34,9 +34,8 @@ static hone_status settle_tensor(hone_plan *plan, hone_planned_tensor *t, hone_e
     const hone_imatrix_entry *entry = hone_imatrix_find(plan->imatrix, t->name);
     const uint64_t n = n_matrices(t);
     if (entry && (entry->n_values / n != t->row_nelems || entry->n_values % n != 0)) {
-        (void)hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
-                        "%llu values of importance for %llu matrices of %llu columns",
-                        (unsigned long long)entry->n_values, (unsigned long long)n, (unsigned long long)t->row_nelems);
+        (void)hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "%llu values of importance for %llu columns",
+                        (unsigned long long)entry->n_values, (unsigned long long)(n * t->row_nelems));
         return hone_fail_in_file(err, HONE_ERROR_DATA, hone_imatrix_path(plan->imatrix));
     }
     if (!hone_encoder_weighs(t->dtype))

@@ -2,6 +2,7 @@
 /* Plans under an importance matrix, and what a run says about the error it made. */
 #include <check.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,10 +197,10 @@ START_TEST(refuses_entries_of_another_length)
 {
     write_imatrix(&(hone_imatrix_sums){tensors[Q].name, NCOLS - 1, 1, sums, counts}, 1);
     (void)!plan_with("q4_k", imatrix, HONE_SEARCH_REFERENCE);
-    expect_refusal(HONE_ERROR_DATA, tensors[Q].name, imatrix, "255 values of importance for 1 matrices of 256 columns");
+    expect_refusal(HONE_ERROR_DATA, tensors[Q].name, imatrix, "255 values of importance for 256 columns");
     write_imatrix(&(hone_imatrix_sums){tensors[EXPS].name, NCOLS, 1, sums, counts}, 1);
     (void)!plan_with("q8_0", imatrix, HONE_SEARCH_REFERENCE);
-    expect_refusal(HONE_ERROR_DATA, tensors[EXPS].name, imatrix, "256 values of importance for 3 matrices");
+    expect_refusal(HONE_ERROR_DATA, tensors[EXPS].name, imatrix, "256 values of importance for 768 columns");
 }
 END_TEST
 
@@ -333,9 +334,17 @@ static void leave(void *user, const char *phase, uint64_t done, uint64_t total)
         _exit(0);
 }
 
+static void note_resumed(void *user, const char *text)
+{
+    if (strncmp(text, "resuming: ", 10) == 0)
+        *(bool *)user = true;
+}
+
 START_TEST(errors_of_a_resumed_run_are_those_of_an_undisturbed_one)
 {
-    const hone_context_options opts = {.n_threads = 2, .memory_nbytes = (uint64_t)2 * NCOLS * 24};
+    bool resumed = false;
+    const hone_context_options opts = {
+        .n_threads = 2, .memory_nbytes = (uint64_t)2 * NCOLS * 24, .note = note_resumed, .user = &resumed};
     hone_tensor_error undisturbed[N_TENSORS], errors[N_TENSORS];
     const pid_t pid = fork(); /* before there are threads */
     if (pid == 0) {
@@ -349,6 +358,7 @@ START_TEST(errors_of_a_resumed_run_are_those_of_an_undisturbed_one)
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     ck_assert_int_ne(access(out, F_OK), 0);
     run_measured("q4_k", &opts, errors);
+    ck_assert(resumed);
     run_measured("q4_k", &opts, undisturbed);
     ck_assert_mem_eq(errors, undisturbed, sizeof errors);
 }
