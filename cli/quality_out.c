@@ -103,8 +103,7 @@ static void print_row(hone_cli_table *t, const hone_plan *plan, const char *name
 void hone_cli_print_quality(const hone_plan *plan, const hone_tensor_error *errors)
 {
     struct quality *all = sum_up(plan, errors);
-    hone_cli_table *t =
-        hone_cli_table_new("<type|>tensors|>bits/weight|>relative RMSE|>cosine|>worst block|<which");
+    hone_cli_table *t = hone_cli_table_new("<type|>tensors|>bits/weight|>relative RMSE|>cosine|>worst block|<which");
     for (size_t dtype = HONE_INVALID + 1; dtype < HONE_N_DTYPES; dtype++)
         if (all[dtype].n_tensors > 0)
             print_row(t, plan, hone_dtype_describe((hone_dtype)dtype)->name, &all[dtype]);
