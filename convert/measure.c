@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "convert/measure.h"
 
+#include "convert/grid_parts.h"
 #include "convert/measure_kernels.h"
 #include "formats/decode.h"
 
@@ -9,7 +10,9 @@ enum { PIECE_NELEMS = 2048, PLAIN_BLOCK = 32, LANES = 8 };
 
 bool hone_is_measured(const hone_planned_tensor *t)
 {
-    if (!t->source || t->weight || t->dtype == t->source->dtype || t->row_nelems == 1)
+    if (t->weight)
+        return t->part == HONE_PART_CODES;
+    if (!t->source || t->dtype == t->source->dtype || t->row_nelems == 1)
         return false;
     return hone_dtype_describe(t->dtype)->is_quantized || t->dtype == HONE_F16 || t->dtype == HONE_BF16;
 }
@@ -86,36 +89,47 @@ static void measure_piece(hone_measure_fn kernel, const float *x, const float *y
         if (s.squared_error > out->worst_squared_error) {
             out->worst_squared_error = s.squared_error;
             out->worst_block = index + b;
+            out->worst_nelems = b < whole ? block : n % block;
         }
     }
 }
 
-void hone_measure_rows(const hone_planned_tensor *t, hone_cpu_level cpu, uint64_t row, uint64_t nrows,
-                       const float *values, const void *encoded, hone_measure *out)
+/* Elements that share a scale; where none or too many do, a few of them. */
+static size_t block_nelems(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    const hone_dtype_info *info = hone_dtype_describe(t->dtype);
+    const uint64_t group = t->weight ? plan->weights[t->weight - 1].group : info->block_nelems;
+    return group > 1 && PIECE_NELEMS % group == 0 ? (size_t)group : PLAIN_BLOCK;
+}
+
+void hone_measure_rows(const hone_plan *plan, const hone_planned_tensor *t, hone_cpu_level cpu, uint64_t row,
+                       uint64_t nrows, const float *values, const void *encoded, hone_measure *out)
 {
     const hone_decode_fn decode = hone_decoder(t->dtype, cpu);
     const hone_measure_fn kernel = choose_kernel(cpu);
     const hone_dtype_info *info = hone_dtype_describe(t->dtype);
-    const size_t block = info->is_quantized ? info->block_nelems : PLAIN_BLOCK, ncols = (size_t)t->row_nelems;
+    const size_t block = block_nelems(plan, t), ncols = (size_t)t->row_nelems;
     uint64_t index = row * ((ncols + block - 1) / block);
-    const uint8_t *src = encoded;
     out->worst_block = index;
     out->worst_squared_error = -1;
     for (uint64_t r = 0; r < nrows; r++) {
+        const uint8_t *src = (const uint8_t *)encoded + r * t->row_nbytes;
         hone_row_sums *sums = &out->rows[r];
         *sums = (hone_row_sums){0};
         for (size_t first = 0; first < ncols; first += PIECE_NELEMS) {
             float decoded[PIECE_NELEMS];
             const size_t n = ncols - first < PIECE_NELEMS ? ncols - first : PIECE_NELEMS;
-            decode(src + first / info->block_nelems * info->block_nbytes, decoded, n);
+            if (t->weight)
+                hone_grid_decode_piece(&plan->weights[t->weight - 1], nrows, encoded, r, first, n, decoded);
+            else
+                decode(src + first / info->block_nelems * info->block_nbytes, decoded, n);
             measure_piece(kernel, values + r * ncols + first, decoded, n, block, index, sums, out);
             index += (n + block - 1) / block;
         }
-        src += t->row_nbytes;
     }
 }
 
-void hone_measure_add(const hone_measure *m, uint64_t nrows, hone_tensor_error *error)
+void hone_measure_add(const hone_planned_tensor *t, const hone_measure *m, uint64_t nrows, hone_tensor_error *error)
 {
     for (uint64_t r = 0; r < nrows; r++) {
         error->squared_error += m->rows[r].squared_error;
@@ -123,9 +137,11 @@ void hone_measure_add(const hone_measure *m, uint64_t nrows, hone_tensor_error *
         error->squared_output += m->rows[r].squared_output;
         error->dot += m->rows[r].dot;
     }
+    error->nelems += nrows * t->row_nelems;
     if (!error->measured || m->worst_squared_error > error->worst_squared_error) {
         error->worst_squared_error = m->worst_squared_error;
         error->worst_block = m->worst_block;
+        error->worst_nelems = (uint32_t)m->worst_nelems;
     }
     error->measured = true;
 }

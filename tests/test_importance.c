@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fail.h"
 #include "convert/measure.h"
 #include "formats/gguf_writer.h"
 #include "formats/imatrix.h"
@@ -16,6 +17,7 @@
 #include "tests/support/fills.h"
 #include "tests/support/seeded_weights.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/tiny_checkpoint.h"
 
 Suite *hone_suite_importance(void);
 
@@ -216,9 +218,9 @@ START_TEST(refuses_what_makes_no_sense)
     write_imatrix(&(hone_imatrix_sums){"blk.9.attn_q.weight", NCOLS, 1, sums, counts}, 1);
     (void)!plan_with("q4_k", imatrix, HONE_SEARCH_REFERENCE);
     expect_refusal(HONE_ERROR_ARG, "", imatrix, "none of its 1 entries belongs to a tensor of this model");
-    const hone_convert_options mlx = {.to = "mlx", .grid = {.bits = 4, .group = 64}, .imatrix = imatrix};
-    (void)!hone_plan_new(ctx, src, &mlx, &plan, &err);
-    expect_refusal(HONE_ERROR_ARG, "", "", "an importance matrix is for gguf, not for mlx");
+    const hone_convert_options plain = {.to = "safetensors", .imatrix = imatrix};
+    (void)!hone_plan_new(ctx, src, &plain, &plan, &err);
+    expect_refusal(HONE_ERROR_ARG, "", "", "safetensors has no use for an importance matrix");
 }
 END_TEST
 
@@ -388,6 +390,8 @@ START_TEST(finds_the_worst_block)
     }
     ck_assert_uint_eq(errors[Q].worst_block, worst);
     expect_near(errors[Q].worst_squared_error, most);
+    ck_assert_uint_eq(errors[Q].worst_nelems, BLOCK);
+    ck_assert_uint_eq(errors[Q].nelems, NROWS * NCOLS);
 }
 END_TEST
 
@@ -411,13 +415,100 @@ START_TEST(measures_the_smallest_and_the_largest)
         ck_assert_int_eq(hone_cpu_choose(cpus[c], &cpu, &err), HONE_OK);
         hone_row_sums rows[2];
         hone_measure m = {.rows = rows};
-        hone_measure_rows(&t, cpu, 0, 2, x, encoded, &m);
+        hone_measure_rows(NULL, &t, cpu, 0, 2, x, encoded, &m);
         for (size_t r = 0; r < 2; r++) {
             const double error = sqrt(rows[r].squared_error / rows[r].squared_source);
             ck_assert_msg(error > 1e-4 && error < 4e-3, "%g", error); /* half a step of 8 bits at most */
         }
         ck_assert_uint_ge(m.worst_block, NCOLS / 32);
     }
+}
+END_TEST
+
+/* --- codes on a grid --- */
+
+static const char *const grids[] = {"compressed-tensors", "gptq", "awq", "mlx"};
+enum { N_GRIDS = sizeof grids / sizeof grids[0] };
+static const char q_proj[] = "model.layers.1.self_attn.q_proj.weight", q_gguf[] = "blk.1.attn_q.weight";
+
+/* The weighted squared error of q_proj (64, 64) in the directory that its grid was written to. */
+static double weighted_error(const hone_checkpoint *source, const char *directory)
+{
+    enum { N = 64 };
+    static float is[N * N], was[N * N];
+    hone_checkpoint *written;
+    ck_assert_int_eq(hone_checkpoint_open(directory, NULL, &written, &err), HONE_OK);
+    const hone_tensor *t = hone_checkpoint_find(written, q_proj), *from = hone_checkpoint_find(source, q_proj);
+    ck_assert(t && t->dtype == HONE_F32 && from && from->dtype == HONE_F32);
+    ck_assert_int_eq(hone_checkpoint_read(written, t, 0, sizeof is, is, &err), HONE_OK);
+    ck_assert_int_eq(hone_checkpoint_read(source, from, 0, sizeof was, was, &err), HONE_OK);
+    hone_checkpoint_close(written);
+    double sum = 0;
+    for (size_t i = 0; i < N * N; i++)
+        sum += (double)sums[i % N] * ((double)is[i] - (double)was[i]) * ((double)is[i] - (double)was[i]);
+    return sum;
+}
+
+static hone_status quantize_to(const hone_checkpoint *source, const char *to, hone_search search, const char *path,
+                               const char *directory, hone_tensor_error *errors)
+{
+    const hone_convert_options opts = {
+        .to = to, .grid = {.bits = 4, .group = 32, .symmetric = false}, .search = search, .imatrix = path};
+    hone_plan_free(plan);
+    HONE_TRY(hone_plan_new(ctx, source, &opts, &plan, &err));
+    const hone_run_options run = {.errors = errors};
+    return hone_plan_run(ctx, plan, directory, &run, &err);
+}
+
+static size_t find_codes(const char *source)
+{
+    for (size_t i = 0; i < hone_plan_describe(plan).n_tensors; i++) {
+        const hone_plan_tensor p = hone_plan_tensor_at(plan, i);
+        if (strcmp(p.source, source) == 0 && p.n_weights > 0)
+            return i;
+    }
+    ck_abort_msg("no codes of %s", source);
+}
+
+START_TEST(grids_are_weighed_by_the_names_in_gguf)
+{
+    enum { MOST = 64 };
+    static hone_tensor_error errors[MOST];
+    hone_temp_dir checkpoint;
+    hone_temp_dir_init(&checkpoint);
+    hone_tiny_checkpoint(&checkpoint, &(hone_tiny_options){0});
+    hone_checkpoint *source;
+    ck_assert_int_eq(hone_checkpoint_open(checkpoint.path, NULL, &source, &err), HONE_OK);
+    for (size_t i = 0; i < 64; i++)
+        sums[i] = i % 4 == 0 ? 1000.0f : 1.0f;
+    write_imatrix(&(hone_imatrix_sums){q_gguf, 64, 1, sums, counts}, 1);
+    char plain[600], weighed[600];
+    (void)snprintf(plain, sizeof plain, "%s/plain", dir.path);
+    (void)snprintf(weighed, sizeof weighed, "%s/weighed", dir.path);
+
+    const char *to = grids[_i];
+    ck_assert_int_eq(quantize_to(source, to, HONE_SEARCH_REFERENCE, imatrix, weighed, NULL), HONE_ERROR_ARG);
+    ck_assert_ptr_nonnull(strstr(err.reason, "looks at no importance"));
+    ck_assert_int_eq(quantize_to(source, to, HONE_SEARCH_FAST, NULL, weighed, NULL), HONE_ERROR_ARG);
+    ck_assert_int_eq(quantize_to(source, to, HONE_SEARCH_BEST, NULL, plain, NULL), HONE_OK);
+    ck_assert_msg(quantize_to(source, to, HONE_SEARCH_BEST, imatrix, weighed, errors) == HONE_OK, "%s", err.reason);
+    ck_assert_double_lt(weighted_error(source, weighed), 0.95 * weighted_error(source, plain));
+    const size_t codes = find_codes(q_proj);
+    ck_assert_int_eq(hone_plan_tensor_at(plan, codes).importance, HONE_IMPORTANCE_USED);
+    ck_assert_int_eq(hone_plan_tensor_at(plan, find_codes("model.layers.0.self_attn.q_proj.weight")).importance,
+                     HONE_IMPORTANCE_MISSING);
+
+    /* the error is that of the weights that a reader finds */
+    hone_checkpoint *written;
+    hone_diff *diff;
+    ck_assert_int_eq(hone_checkpoint_open(weighed, NULL, &written, &err), HONE_OK);
+    ck_assert_int_eq(hone_diff_run(ctx, source, written, q_proj, &diff, &err), HONE_OK);
+    ck_assert(errors[codes].measured && errors[codes].nelems == 64 * 64 && errors[codes].worst_nelems == 32);
+    expect_near(sqrt(errors[codes].squared_error / errors[codes].squared_source), hone_diff_at(diff, 0)->relative_rmse);
+    hone_diff_free(diff);
+    hone_checkpoint_close(written);
+    hone_checkpoint_close(source);
+    hone_temp_dir_deinit(&checkpoint);
 }
 END_TEST
 
@@ -443,6 +534,10 @@ Suite *hone_suite_importance(void)
     tcase_add_test(t, errors_of_a_resumed_run_are_those_of_an_undisturbed_one);
     tcase_add_test(t, finds_the_worst_block);
     tcase_add_test(t, measures_the_smallest_and_the_largest);
+    suite_add_tcase(s, t);
+    t = tcase_create("grids");
+    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_loop_test(t, grids_are_weighed_by_the_names_in_gguf, 0, N_GRIDS);
     suite_add_tcase(s, t);
     return s;
 }
