@@ -536,6 +536,7 @@ Suite *hone_suite_importance(void)
     tcase_add_test(t, measures_the_smallest_and_the_largest);
     suite_add_tcase(s, t);
     t = tcase_create("grids");
+    tcase_set_timeout(t, 60); /* the best search is slow */
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_loop_test(t, grids_are_weighed_by_the_names_in_gguf, 0, N_GRIDS);
     suite_add_tcase(s, t);
