@@ -206,13 +206,13 @@ def main():
         "rows of 96": dict(layers=8, heads=4, kv_heads=1, width=96, ff=160),
     }
     with tempfile.TemporaryDirectory() as tmp:
+        compare_real(tally, args, rng, tmp)
         for what, shape in models.items():
             source = os.path.join(tmp, "model.gguf")
             shapes = write_model(source, rng, **shape)
             compare_mixes(tally, args, what, source, shapes, rng, tmp)
             if not args.mix:
                 compare_ends(tally, args, what, source, tmp)
-        compare_real(tally, args, rng, tmp)
     return tally.finish()
 
 
