@@ -115,8 +115,8 @@ void hone_bench_errors(hone_bench *bench)
     else
         (void)printf("%-8s %-10s %-12s %11s %11s\n", "", "weights", "error by", "RMSE lower", "target");
     for (size_t source = 0; source < N_SOURCES; source++) {
-        for (size_t i = 0; i < (size_t)NROWS * NCOLS; i++)
-            r.x[i] = (float)(0.02 * sources[source].draw(&state));
+        for (size_t i = 0; i < (size_t)NROWS * NCOLS; i++) /* an octave of sizes: mxfp4's scales are powers of two */
+            r.x[i] = (float)(0.02 * exp2((double)(i / NCOLS) / NROWS) * sources[source].draw(&state));
         for (size_t type = 0; type < N_TYPES; type++)
             for (int weighted = 0; weighted < 2; weighted++)
                 print_line(bench, &r, type, sources[source].name, weighted);
