@@ -77,6 +77,21 @@ typedef struct hone_symmetric_steps {
     hone_tile_floats scale, error;
 } hone_symmetric_steps;
 
+/*
+ * Neighbouring weights with one scale, any number of them. Element i stands for x[i] * x_factor - shift, its weight for
+ * (w[i] + w_plus) * w_factor, or 1 where w is NULL.
+ */
+typedef struct hone_run {
+    const float *x, *w;
+    size_t n;
+    float x_factor, shift, w_factor, w_plus;
+} hone_run;
+
+/* Sums of w, w x, w l, w l^2, w x l. */
+typedef struct hone_run_sums {
+    float w, x, l, ll, xl;
+} hone_run_sums;
+
 typedef struct hone_best_kernels {
     hone_cpu_level level;
     /* The largest |x| of n floats, n a multiple of 16. */
@@ -109,7 +124,12 @@ typedef struct hone_best_kernels {
                         uint8_t *codes);
     /* The sum of w ((x - y) * factor)^2 over n elements (a multiple of 16), in 16 partial sums. w may be NULL: 1. */
     float (*error)(const float *x, const float *y, const float *w, size_t n, float factor);
+    /* Over the codes l nearest to (x - base) * inverse in [lo, hi], in 16 partial sums. */
+    void (*run_sums)(const hone_run *run, float base, float inverse, int lo, int hi, hone_run_sums *out);
 } hone_best_kernels;
+
+/* hone_best_kernels_for() returns the kernels of a level. */
+const hone_best_kernels *hone_best_kernels_for(hone_cpu_level cpu);
 
 extern const hone_best_kernels hone_best_ref;
 extern const hone_encode_fn hone_best_encoders_ref[HONE_N_DTYPES];

@@ -471,6 +471,80 @@ static float error(const float *x, const float *y, const float *w, size_t n, flo
     return sums[0];
 }
 
+/* How elements of a run are coded. */
+struct lane_line {
+    lanes base, inverse, lo, hi;
+};
+
+/* The partial sums of one lane's elements. */
+struct run_lanes {
+    lanes w, x, l, ll, xl;
+};
+
+static inline void add_to_run(struct run_lanes *s, const struct lane_line *line, lanes x, lanes w)
+{
+    const lanes l = lanes_round_within((x - line->base) * line->inverse, line->lo, line->hi);
+    const lanes wl = w * l;
+    s->w = s->w + w;
+    s->x = s->x + w * x;
+    s->l = s->l + wl;
+    s->ll = s->ll + wl * l;
+    s->xl = s->xl + wl * x;
+}
+
+/* The elements behind the last whole sixteen; those that are missing weigh nothing. */
+struct run_tail {
+    float x[HONE_TILE], w[HONE_TILE];
+};
+
+static struct run_tail tail_of(const hone_run *run, size_t whole)
+{
+    struct run_tail t = {{0}, {0}};
+    for (size_t i = whole; i < run->n; i++) {
+        t.x[i - whole] = run->x[i] * run->x_factor - run->shift;
+        t.w[i - whole] = run->w ? (run->w[i] + run->w_plus) * run->w_factor : 1.0f;
+    }
+    return t;
+}
+
+static float fold(float v[HONE_TILE])
+{
+    for (int half = HONE_TILE / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            v[i] += v[i + half];
+    return v[0];
+}
+
+static void run_sums(const hone_run *run, float base, float inverse, int lo, int hi, hone_run_sums *out)
+{
+    const struct lane_line line = {.base = lanes_all(base),
+                                   .inverse = lanes_all(inverse),
+                                   .lo = lanes_all((float)lo),
+                                   .hi = lanes_all((float)hi)};
+    const lanes factor = lanes_all(run->x_factor), shift = lanes_all(run->shift), zero = lanes_all(0.0f);
+    const lanes w_factor = lanes_all(run->w_factor), plus = lanes_all(run->w_plus);
+    const size_t whole = run->n / HONE_TILE * HONE_TILE;
+    const struct run_tail tail = tail_of(run, whole);
+    float w[HONE_TILE], x[HONE_TILE], l[HONE_TILE], ll[HONE_TILE], xl[HONE_TILE];
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
+        struct run_lanes s = {zero, zero, zero, zero, zero};
+        for (size_t i = g; i < whole; i += HONE_TILE) {
+            lanes weight = lanes_all(1.0f);
+            if (run->w)
+                weight = (lanes_load(run->w + i) + plus) * w_factor;
+            add_to_run(&s, &line, lanes_load(run->x + i) * factor - shift, weight);
+        }
+        if (whole < run->n)
+            add_to_run(&s, &line, lanes_load(tail.x + g), lanes_load(tail.w + g));
+        lanes_store(w + g, s.w);
+        lanes_store(x + g, s.x);
+        lanes_store(l + g, s.l);
+        lanes_store(ll + g, s.ll);
+        lanes_store(xl + g, s.xl);
+    }
+    *out = (hone_run_sums){fold(w), fold(x), fold(l), fold(ll), fold(xl)};
+}
+
 const hone_best_kernels HONE_BEST_KERNELS = {
     .level = HONE_BEST_LEVEL,
     .largest = largest,
@@ -485,6 +559,7 @@ const hone_best_kernels HONE_BEST_KERNELS = {
     .codes = codes,
     .table_codes = table_codes,
     .error = error,
+    .run_sums = run_sums,
 };
 
 static void best_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
