@@ -23,10 +23,10 @@ struct k_type {
     size_t nbytes, sub_size;
     hone_step_range range; /* n_trials: without importance */
     int n_trials_weighted;
-    hone_affine_grid affine; /* or */
+    hone_affine_grid affine;                 /* or */
     hone_symmetric_grid symmetric, weighted; /* without importance, and with */
     int scale_zero;                          /* what is added to signed scales */
-    int n_nudges, n_refits;
+    int n_nudges, n_nudges_weighted, n_refits;
     void (*pack)(const hone_super_block *s, uint8_t *dst);
 };
 
@@ -158,8 +158,8 @@ static void refit_affine(struct affine_search *s)
 }
 
 /* What d and dmin are tried at, in units of what gives the largest sub-block the largest whole number. */
-static const float nudges[] = {1.0f, 0.97f, 1.03f};
-enum { N_NUDGES = sizeof nudges / sizeof nudges[0] };
+static const float nudges[] = {1.0f, 0.97f, 1.03f, 0.94f, 1.06f, 0.91f, 1.09f};
+enum { N_NUDGES_AFFINE = 3 };
 
 static void search_affine(struct affine_search *s)
 {
@@ -172,14 +172,14 @@ static void search_affine(struct affine_search *s)
         d0[b] = largest_of(s->scale.of + b * s->in.n_subs, s->in.n_subs) / (float)s->range.hi;
         dmin0[b] = largest_of(s->min.of + b * s->in.n_subs, s->in.n_subs) / (float)s->range.hi;
     }
-    for (int i = 0; i < N_NUDGES; i++) {
+    for (int i = 0; i < N_NUDGES_AFFINE; i++) {
         for (size_t b = 0; b < s->in.n_supers; b++)
             d[b] = d0[b] * nudges[i];
         try_affine(s, d, dmin0);
     }
     for (size_t b = 0; b < s->in.n_supers; b++)
         d[b] = s->at[b].d;
-    for (int i = 1; i < N_NUDGES; i++) {
+    for (int i = 1; i < N_NUDGES_AFFINE; i++) {
         for (size_t b = 0; b < s->in.n_supers; b++)
             dmin[b] = dmin0[b] * nudges[i];
         try_affine(s, d, dmin);
@@ -290,6 +290,7 @@ struct symmetric_search {
     const hone_best_kernels *k;
     hone_step_range range;
     hone_symmetric_grid grid;
+    int n_nudges;
     struct k_tile in;
     hone_tile_floats scale; /* the targets */
     hone_symmetric_steps best;
@@ -351,7 +352,7 @@ static void search_symmetric(struct symmetric_search *s)
         d0[b] = largest_of(s->scale.of + b * n, n) / (float)s->range.lo;
         s->at[b] = (struct symmetric_best){.error = INFINITY};
     }
-    for (int i = 0; i < s->t->n_nudges; i++) {
+    for (int i = 0; i < s->n_nudges; i++) {
         for (size_t b = 0; b < s->in.n_supers; b++)
             d[b] = d0[b] * nudges[i];
         try_symmetric(s, d);
@@ -390,11 +391,12 @@ static void encode_symmetric(const struct k_type *t, const hone_best_kernels *k,
                              const float *importance, void *dst)
 {
     uint8_t *out = dst;
-    struct symmetric_search s = {.t = t, .k = k, .range = t->range, .grid = t->symmetric};
+    struct symmetric_search s = {.t = t, .k = k, .range = t->range, .grid = t->symmetric, .n_nudges = t->n_nudges};
     const size_t supers = HONE_TILE * t->sub_size / HONE_QK_K, nblocks = ncols / HONE_QK_K;
     if (importance) {
         s.range.n_trials = t->n_trials_weighted;
         s.grid = t->weighted;
+        s.n_nudges = t->n_nudges_weighted;
     }
     hone_encoder(t->dtype, HONE_SEARCH_REFERENCE, k->level)(src, ncols, importance, dst);
     for (size_t i = 0; i < nblocks; i += supers) {
@@ -407,6 +409,8 @@ static void encode_symmetric(const struct k_type *t, const hone_best_kernels *k,
 }
 
 static const float ratios_q3[] = {2.3f, 2.7f, 3.2f, 3.6f, 4.0f, 4.4f, 4.8f};
+static const float weighted_q3[] = {1.9f, 2.1f, 2.3f, 2.5f, 2.7f, 2.95f, 3.2f, 3.4f,
+                                    3.6f, 3.8f, 4.0f, 4.2f, 4.4f, 4.6f,  4.8f, 5.2f};
 static const float ratios_q6[] = {20.0f, 20.5f, 21.0f, 21.5f, 22.0f, 22.5f, 23.0f, 23.5f, 24.0f, 24.5f, 25.0f,
                                   25.5f, 26.0f, 26.5f, 27.0f, 27.5f, 28.0f, 28.5f, 29.0f, 29.5f, 30.0f, 30.5f,
                                   31.0f, 31.5f, 32.0f, 32.5f, 33.0f, 33.5f, 34.0f, 34.5f, 35.0f, 35.5f, 36.0f};
@@ -425,10 +429,11 @@ static const struct k_type q3_k = {
     .range = {.lo = -32, .hi = 31, .n_trials = 2},
     .n_trials_weighted = 7,
     .symmetric = {.codes.nmax = 4, RATIOS(ratios_q3), .n_rounds = 1},
-    .weighted = {.codes.nmax = 4, RATIOS(ratios_q3), .n_rounds = 1},
+    .weighted = {.codes.nmax = 4, RATIOS(weighted_q3), .n_rounds = 2},
     .scale_zero = 32,
     .n_nudges = 3,
-    .n_refits = 1,
+    .n_nudges_weighted = 7,
+    .n_refits = 2,
     .pack = hone_pack_q3_k,
 };
 static const struct k_type q6_k = {
@@ -440,6 +445,7 @@ static const struct k_type q6_k = {
     .symmetric = {.codes.nmax = 32, RATIOS(ratios_q6), .n_rounds = 2},
     .weighted = {.codes.nmax = 32, RATIOS(ratios_q6), .n_rounds = 2},
     .n_nudges = 3,
+    .n_nudges_weighted = 3,
     .n_refits = 1,
     .pack = hone_pack_q6_k,
 };
@@ -453,6 +459,7 @@ static const struct k_type iq4_xs = {
     .weighted = {.codes.kind = HONE_CODES_IQ4, RATIOS(weighted_iq4), .n_rounds = 2},
     .scale_zero = 32,
     .n_nudges = 3,
+    .n_nudges_weighted = 3,
     .n_refits = 1,
     .pack = hone_pack_iq4_xs,
 };

@@ -273,7 +273,8 @@ struct code_table {
 };
 
 static const struct code_table tables[] = {
-    [HONE_CODES_IQ4] = {.tree = {0, -4.5f, -57, 45.5f, -93.5f, -28.5f, 19, 79, -115.5f, -74, -42, -16, 7, 31.5f, 61, 101},
+    [HONE_CODES_IQ4] = {.tree = {0, -4.5f, -57, 45.5f, -93.5f, -28.5f, 19, 79, -115.5f, -74, -42, -16, 7, 31.5f, 61,
+                                 101},
                         .values = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113},
                         .codes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}},
     [HONE_CODES_E2M1] = {.tree = {0, 0, -3.5f, 3.5f, -7, -1.5f, 1.5f, 7, -10, -5, -2.5f, -0.5f, 0.5f, 2.5f, 5, 10},
@@ -391,8 +392,7 @@ static void symmetric_error(hone_code_set set, const hone_tile *t, const hone_ti
 {
     const struct lane_codes c = lane_codes_of(set);
     for (size_t g = 0; g < HONE_TILE; g += HONE_LANES)
-        lanes_store(out->of + g,
-                    symmetric_error_lanes(&c, t->x + g, t->w + g, t->size, lanes_load(scale->of + g)));
+        lanes_store(out->of + g, symmetric_error_lanes(&c, t->x + g, t->w + g, t->size, lanes_load(scale->of + g)));
 }
 
 static void symmetric_step(hone_code_set set, const hone_step_range *range, const hone_tile *t,
@@ -517,10 +517,8 @@ static float fold(float v[HONE_TILE])
 
 static void run_sums(const hone_run *run, float base, float inverse, int lo, int hi, hone_run_sums *out)
 {
-    const struct lane_line line = {.base = lanes_all(base),
-                                   .inverse = lanes_all(inverse),
-                                   .lo = lanes_all((float)lo),
-                                   .hi = lanes_all((float)hi)};
+    const struct lane_line line = {
+        .base = lanes_all(base), .inverse = lanes_all(inverse), .lo = lanes_all((float)lo), .hi = lanes_all((float)hi)};
     const lanes factor = lanes_all(run->x_factor), shift = lanes_all(run->shift), zero = lanes_all(0.0f);
     const lanes w_factor = lanes_all(run->w_factor), plus = lanes_all(run->w_plus);
     const size_t whole = run->n / HONE_TILE * HONE_TILE;
@@ -628,9 +626,8 @@ static void best_nvfp4(const float *src, size_t ncols, const float *importance, 
 }
 
 const hone_encode_fn HONE_BEST_ENCODERS[HONE_N_DTYPES] = {
-    [HONE_Q4_0] = best_q4_0, [HONE_Q4_1] = best_q4_1, [HONE_Q5_0] = best_q5_0,
-    [HONE_Q5_1] = best_q5_1, [HONE_Q2_K] = best_q2_k, [HONE_Q3_K] = best_q3_k,
-    [HONE_Q6_K] = best_q6_k, [HONE_Q4_K] = best_q4_k, [HONE_Q5_K] = best_q5_k,
-    [HONE_IQ4_NL] = best_iq4_nl, [HONE_IQ4_XS] = best_iq4_xs, [HONE_MXFP4] = best_mxfp4,
+    [HONE_Q4_0] = best_q4_0,   [HONE_Q4_1] = best_q4_1,     [HONE_Q5_0] = best_q5_0,     [HONE_Q5_1] = best_q5_1,
+    [HONE_Q2_K] = best_q2_k,   [HONE_Q3_K] = best_q3_k,     [HONE_Q6_K] = best_q6_k,     [HONE_Q4_K] = best_q4_k,
+    [HONE_Q5_K] = best_q5_k,   [HONE_IQ4_NL] = best_iq4_nl, [HONE_IQ4_XS] = best_iq4_xs, [HONE_MXFP4] = best_mxfp4,
     [HONE_NVFP4] = best_nvfp4,
 };

@@ -232,7 +232,8 @@ static struct ends bulk(const struct search *s, float deviations)
     const double squares = (double)sums.ll / w / ((double)inverse * (double)inverse) - mean * mean;
     const float reach = deviations * (float)sqrt(squares > 0 ? squares : 0);
     const float middle = (float)mean + s->run.shift;
-    return (struct ends){middle - reach > s->lo ? middle - reach : s->lo, middle + reach < s->hi ? middle + reach : s->hi};
+    return (struct ends){middle - reach > s->lo ? middle - reach : s->lo,
+                         middle + reach < s->hi ? middle + reach : s->hi};
 }
 
 /* How far from the mean ends do least harm to a bell-shaped group; trial widths around that. */
@@ -263,8 +264,8 @@ static void try_whole(struct search *s, float scale, float zero)
 
 static void search_symmetric(struct search *s)
 {
-    static const float widths[] = {1.1f,  1.07f, 1.04f, 1.0f,  0.96f, 0.93f, 0.9f,  0.86f, 0.83f,
-                                   0.79f, 0.75f, 0.7f,  0.65f, 0.6f,  0.55f, 0.5f,  0.45f, 0.4f};
+    static const float widths[] = {1.1f,  1.07f, 1.04f, 1.0f,  0.96f, 0.93f, 0.9f, 0.86f, 0.83f,
+                                   0.79f, 0.75f, 0.7f,  0.65f, 0.6f,  0.55f, 0.5f, 0.45f, 0.4f};
     const float half = (float)(1 << (s->grid->bits - 1));
     const float largest = -s->lo > s->hi ? -s->lo : s->hi, plain = largest / (half - 0.5f);
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)
@@ -315,8 +316,7 @@ static struct point try_line(struct search *s, struct point line)
     if (!(det > 1e-9 * w * ll))
         return line;
     const double scale = (w * xl - x * l) / det, zero = (ll * x - l * xl) / det;
-    const double gain =
-        2.0 * (scale * xl + zero * x) - (scale * scale * ll + 2.0 * scale * zero * l + zero * zero * w);
+    const double gain = 2.0 * (scale * xl + zero * x) - (scale * scale * ll + 2.0 * scale * zero * l + zero * zero * w);
     line = (struct point){(float)scale, (float)zero};
     if (scale > 0.0 && gain > s->gain) {
         s->gain = gain;
