@@ -124,7 +124,7 @@ static const struct fp4_type mxfp4 = {
     .below = 1,
     .above = 1,
     .most = 254,
-    .softening = 0.0625f,
+    .softening = 0.1f,
     .reference = hone_mxfp4_scale,
     .value = hone_e8m0_half,
 };
