@@ -625,9 +625,19 @@ static void best_nvfp4(const float *src, size_t ncols, const float *importance, 
     hone_best_nvfp4(&HONE_BEST_KERNELS, src, ncols, importance, dst);
 }
 
+static void best_tq1_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_tq1_0(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_tq2_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_tq2_0(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
 const hone_encode_fn HONE_BEST_ENCODERS[HONE_N_DTYPES] = {
     [HONE_Q4_0] = best_q4_0,   [HONE_Q4_1] = best_q4_1,     [HONE_Q5_0] = best_q5_0,     [HONE_Q5_1] = best_q5_1,
     [HONE_Q2_K] = best_q2_k,   [HONE_Q3_K] = best_q3_k,     [HONE_Q6_K] = best_q6_k,     [HONE_Q4_K] = best_q4_k,
     [HONE_Q5_K] = best_q5_k,   [HONE_IQ4_NL] = best_iq4_nl, [HONE_IQ4_XS] = best_iq4_xs, [HONE_MXFP4] = best_mxfp4,
-    [HONE_NVFP4] = best_nvfp4,
+    [HONE_NVFP4] = best_nvfp4, [HONE_TQ1_0] = best_tq1_0,   [HONE_TQ2_0] = best_tq2_0,
 };
