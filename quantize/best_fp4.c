@@ -40,7 +40,7 @@ static void find_scales(const struct fp4_type *t, const hone_best_kernels *k, co
             trial[g] = (uint8_t)(s < 0 ? 0 : s > t->most ? t->most : s);
             scale.of[g] = t->value(trial[g]) * factor[g];
         }
-        k->symmetric_error((hone_code_set){.kind = HONE_CODES_E2M1}, tile, &scale, &error);
+        k->e2m1_error(tile, &scale, &error);
         for (size_t g = 0; g < n; g++)
             if (error.of[g] < least[g]) {
                 least[g] = error.of[g];

@@ -388,11 +388,29 @@ static inline lanes symmetric_error_lanes(const struct lane_codes *c, const floa
     return error;
 }
 
-static void symmetric_error(hone_code_set set, const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *out)
+/* The doubled E2M1 value nearest to a magnitude. They lie 1 apart up to 4, 2 up to 8, then 4: rounding by adding 1.5 *
+ * 2^23 of these steps. */
+static inline lanes nearest_e2m1(lanes v)
 {
-    const struct lane_codes c = lane_codes_of(set);
-    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES)
-        lanes_store(out->of + g, symmetric_error_lanes(&c, t->x + g, t->w + g, t->size, lanes_load(scale->of + g)));
+    const lanes most = lanes_min(v, lanes_all(12.0f));
+    const lanes beyond4 =
+        lanes_choose(lanes_less(most, lanes_all(8.0f)), lanes_all(25165824.0f), lanes_all(50331648.0f));
+    const lanes big = lanes_choose(lanes_less(most, lanes_all(4.0f)), lanes_all(12582912.0f), beyond4);
+    return (most + big) - big;
+}
+
+static void e2m1_error(const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *out)
+{
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
+        const lanes s = lanes_load(scale->of + g), inverse = inverse_of(s);
+        lanes error = lanes_all(0.0f);
+        for (size_t i = g; i < HONE_TILE * t->size; i += HONE_TILE) {
+            const lanes v = lanes_abs(lanes_load(t->x + i));
+            const lanes diff = v - nearest_e2m1(v * inverse) * s;
+            error = error + lanes_load(t->w + i) * (diff * diff);
+        }
+        lanes_store(out->of + g, error);
+    }
 }
 
 static void symmetric_step(hone_code_set set, const hone_step_range *range, const hone_tile *t,
@@ -553,7 +571,7 @@ const hone_best_kernels HONE_BEST_KERNELS = {
     .symmetric_fit = symmetric_fit,
     .symmetric_step = symmetric_step,
     .symmetric_sums = symmetric_sums,
-    .symmetric_error = symmetric_error,
+    .e2m1_error = e2m1_error,
     .codes = codes,
     .table_codes = table_codes,
     .error = error,
