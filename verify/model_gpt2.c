@@ -268,6 +268,7 @@ struct pass {
     const hone_context *ctx;
     const struct gpt2 *body;
     const int32_t *tokens;
+    const hone_observer *observer;
     size_t n;
     float *x;        /* (n, n_embd) the residual stream */
     float *normed;   /* (n, n_embd) also takes what is added to x */
@@ -344,6 +345,8 @@ static void for_rows(const struct pass *p, size_t n, size_t width, hone_row_fn f
 
 static void multiply(const struct pass *p, const hone_linear *linear, const float *x, size_t n, float *y)
 {
+    const hone_weight *const seen[] = {&linear->weight};
+    hone_observe(p->observer, seen, 1, x, n);
     hone_matmul(p->ctx, &linear->weight, linear->bias, x, n, y, p->threads);
 }
 
@@ -390,10 +393,10 @@ static void mlp(const struct pass *p, const struct layer *layer)
 }
 
 static void forward(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n, float *hidden,
-                    float *scratch)
+                    float *scratch, const hone_observer *observer)
 {
     const struct gpt2 *body = model->body;
-    struct pass p = {.ctx = ctx, .body = body, .tokens = tokens, .n = n, .x = hidden};
+    struct pass p = {.ctx = ctx, .body = body, .tokens = tokens, .n = n, .x = hidden, .observer = observer};
     size_t nfloats;
     if (!lay_out(&p, &body->config, n, ctx->n_threads, scratch, &nfloats))
         return; /* unreachable: the same layout was measured for at least n */
