@@ -94,8 +94,8 @@ hone_naming hone_family_naming(const hone_family *family, const hone_checkpoint 
 void hone_role_name(const hone_family *family, size_t role, size_t layer, hone_naming naming,
                     char name[HONE_ROLE_NAME_CAP]);
 
-/* hone_role_gguf_name() writes what GGUF calls the tensor that a checkpoint of that naming calls stored. false: it is no
- * role of the family. */
+/* hone_role_gguf_name() writes what GGUF calls the tensor that a checkpoint of that naming calls stored. false: it is
+ * no role of the family. */
 bool hone_role_gguf_name(const hone_family *family, hone_naming naming, const char *stored,
                          char name[HONE_ROLE_NAME_CAP]);
 
