@@ -46,9 +46,11 @@ typedef struct hone_planned_tensor {
     unsigned n_dims;
     uint64_t shape[HONE_MAX_DIMS];
     uint64_t n_rows, row_nelems, row_nbytes;
-    size_t file;             /* in plan->files */
-    uint64_t offset, nbytes; /* in that file */
-    const char *why;         /* static, "" if of the type asked for */
+    size_t file;                /* in plan->files */
+    uint64_t offset, nbytes;    /* in that file */
+    const hone_tensor *moments; /* in plan->calibration: of its input, and it is coded by them; or NULL */
+    float n_tokens;             /* that they were summed over */
+    const char *why;            /* static, "" if of the type asked for */
 } hone_planned_tensor;
 
 /* One file of the output. The last of a plan is the one whose presence says that the output is complete. */
@@ -87,6 +89,8 @@ struct hone_plan {
     int n_threads;
     uint64_t memory_nbytes;
     bool saturate;
+    hone_checkpoint *calibration; /* or NULL */
+    uint64_t moments_nbytes, thread_moments_nbytes;
 };
 
 /* hone_plan_add() adds a tensor named by the printf-style name. t->name is ignored. */

@@ -13,12 +13,14 @@
 #include "base/parallel.h"
 #include "convert/grid_parts.h"
 #include "convert/journal.h"
+#include "convert/moments.h"
 #include "convert/output.h"
 #include "convert/output_guard.h"
 #include "convert/row_reader.h"
 #include "convert/target.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
+#include "quantize/gptq.h"
 
 struct chunk {
     size_t tensor;
@@ -29,6 +31,8 @@ struct chunk {
 struct workspace {
     void *raw, *encoded;
     float *values;
+    float *feedback; /* scratch */
+    size_t n_plain;  /* rows of the chunk that were coded without feedback after all */
 };
 
 struct job {
@@ -45,6 +49,9 @@ struct job {
     XXH3_state_t *hash;  /* of the tensor being committed */
     uint64_t *checksums; /* one per tensor */
     uint64_t done_nbytes, total_nbytes;
+    hone_feedback feedback; /* for the tensors that have the moments `current` */
+    const hone_tensor *current;
+    size_t n_plain; /* rows of the tensor being committed */
 };
 
 static uint64_t chunk_rows(const hone_plan *plan, const hone_planned_tensor *t)
@@ -100,7 +107,8 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
         w->raw = hone_alloc(raw, 1);
         w->values = hone_alloc(values, sizeof *w->values);
         w->encoded = hone_alloc(encoded, 1);
-        if (!w->raw || !w->values || !w->encoded)
+        w->feedback = hone_alloc(plan->thread_moments_nbytes, 1);
+        if (!w->raw || !w->values || !w->encoded || !w->feedback)
             return hone_fail_nomem(err, raw + values * sizeof *w->values + encoded);
     }
     return HONE_OK;
@@ -167,7 +175,7 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
     const struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    const struct workspace *w = &job->workspaces[thread];
+    struct workspace *w = &job->workspaces[thread];
     HONE_TRY(hone_read_rows(job->ctx, job->plan, t, chunk->row, chunk->nrows, w->raw, w->values, err));
 
     const size_t row_nelems = (size_t)t->row_nelems;
@@ -175,6 +183,9 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
     if (t->weight) {
         hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL,
                               w->encoded);
+    } else if (t->moments) {
+        hone_gptq_encode(&job->feedback, t->dtype, job->plan->search, job->ctx->cpu, w->values, (size_t)chunk->nrows,
+                         w->encoded, w->feedback, &w->n_plain);
     } else if (bytes == w->encoded) {
         if (t->dtype == HONE_F16 && job->plan->saturate)
             clamp_to_f16(w->values, (size_t)chunk->nrows * row_nelems);
@@ -203,12 +214,24 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const void
     hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
 }
 
+static void count_plain(struct job *job, const struct chunk *chunk, size_t n)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    if (!t->moments)
+        return;
+    job->n_plain = (chunk->row ? job->n_plain : 0) + n;
+    if (chunk->row + chunk->nrows == t->n_rows && job->n_plain > 0)
+        hone_context_note(job->ctx, "%s: %zu of %llu rows are no better for error feedback and keep their plain codes",
+                          t->name, job->n_plain, (unsigned long long)t->n_rows);
+}
+
 static hone_status commit_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
     const void *bytes = chunk_bytes(&job->workspaces[thread], &job->plan->tensors[chunk->tensor]);
     HONE_TRY(hone_journal_commit(&job->journal, XXH3_64bits(bytes, chunk_nbytes(job, chunk)), err));
+    count_plain(job, chunk, job->workspaces[thread].n_plain);
     account_chunk(job, chunk, bytes);
     return HONE_OK;
 }
@@ -237,12 +260,14 @@ static uint64_t identity(const struct job *job)
     uint64_t id = plan->chunk_nelems;
     for (size_t i = 0; i < plan->n_files; i++)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
-    for (size_t i = 0; i < plan->src->n_files; i++) {
-        const hone_file *f = &plan->src->files[i];
-        /* No device number: mounted again after a crash, a file system may have another. */
-        const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
-        id = XXH3_64bits_withSeed(facts, sizeof facts, id);
-    }
+    const hone_checkpoint *const sources[] = {plan->src, plan->calibration};
+    for (size_t s = 0; s < 2 && sources[s]; s++)
+        for (size_t i = 0; i < sources[s]->n_files; i++) {
+            const hone_file *f = &sources[s]->files[i];
+            /* No device number: mounted again after a crash, a file system may have another. */
+            const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
+            id = XXH3_64bits_withSeed(facts, sizeof facts, id);
+        }
     return id;
 }
 
@@ -268,7 +293,9 @@ static void free_job(struct job *job)
         hone_release(job->workspaces[i].raw);
         hone_release(job->workspaces[i].values);
         hone_release(job->workspaces[i].encoded);
+        hone_release(job->workspaces[i].feedback);
     }
+    hone_feedback_deinit(&job->feedback);
     hone_release(job->workspaces);
     hone_release(job->chunks);
     hone_release(job->checksums);
@@ -326,6 +353,23 @@ static void tell_resumed(struct job *job, size_t end, uint64_t n_resumable)
         hone_context_note(job->ctx, "resuming: %zu of %zu chunks were done", job->first_chunk, job->n_chunks);
 }
 
+/* Runs the chunks before end, those that need the same feedback together. */
+static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
+{
+    const hone_planned_tensor *tensors = job->plan->tensors;
+    while (job->first_chunk < end) {
+        const hone_planned_tensor *t = &tensors[job->chunks[job->first_chunk].tensor];
+        size_t stop = job->first_chunk;
+        while (stop < end && tensors[job->chunks[stop].tensor].moments == t->moments)
+            stop++;
+        HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
+        HONE_TRY(
+            hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
+        job->first_chunk = stop;
+    }
+    return HONE_OK;
+}
+
 /* Chunks [job->first_chunk, end) are all those of the file. */
 static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_resumable, hone_error *err)
 {
@@ -334,8 +378,7 @@ static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_
     tell_resumed(job, end, n_resumable);
     if (job->first_chunk < end)
         job->journal.n_done = job->first_chunk;
-    HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
-    job->first_chunk = end;
+    HONE_TRY(encode_chunks(job, end, err));
     HONE_TRY(hash_parts(job, &job->plan->files[i], err));
     HONE_TRY(write_header(job, &job->plan->files[i], err));
     HONE_TRY(sync_file(job, err));
@@ -357,6 +400,8 @@ static hone_status run(struct job *job, hone_error *err)
             n_resumable = 0;
     }
     HONE_TRY(hone_check_unchanged(plan->src, err));
+    if (plan->calibration)
+        HONE_TRY(hone_check_unchanged(plan->calibration, err));
     return hone_output_commit(&job->output, err);
 }
 

@@ -8,13 +8,8 @@
 #include "base/arena.h"
 #include "base/writer.h"
 #include "hone/calibrate.h"
+#include "quantize/calibration_keys.h"
 #include "quantize/input_stats.h"
-
-#define HONE_IN_SUM2 ".in_sum2"
-#define HONE_COUNTS ".counts"
-#define HONE_IN_GRAM ".in_gram"
-#define HONE_CALIBRATION_WEIGHTS "hone.calibration.weights"
-#define HONE_CALIBRATION_GRAMS "hone.calibration.grams"
 
 /* What the file says of where its numbers come from. */
 typedef struct hone_calibration_origin {
