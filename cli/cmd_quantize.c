@@ -97,7 +97,7 @@ static int run(const hone_cli_globals *globals, hone_cli_job *job, const hone_cl
 int hone_cmd_quantize(int argc, char **argv)
 {
     const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_REFERENCE);
-    const char *output_type = NULL, *embedding_type = NULL;
+    const char *output_type = NULL, *embedding_type = NULL, *imatrix = NULL;
     bool dry_run = false, restart = false, pure = false;
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
@@ -122,6 +122,9 @@ int hone_cmd_quantize(int argc, char **argv)
          "reference (default): the codes llama.cpp's quantizer chooses;\nbest: less error in the same format; fast: no "
          "search",
          HONE_CLI_TEXT, &search},
+        {0, "imatrix", "FILE",
+         "weigh the columns of each tensor by an importance matrix of llama.cpp\nor hone calibrate, .gguf or .dat",
+         HONE_CLI_TEXT, &imatrix},
         {0, "calibration", "STATS", "what hone calibrate --hessian wrote for this model", HONE_CLI_TEXT, &calibration},
         {0, "method", "HOW",
          "plain (default); gptq: each column makes up for what those before it left\n(--calibration)", HONE_CLI_TEXT,
@@ -185,9 +188,11 @@ int hone_cmd_quantize(int argc, char **argv)
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
+    job.quality = gguf;
     job.convert = (hone_convert_options){.type = type,
                                          .search = how,
                                          .pure = pure,
+                                         .imatrix = imatrix,
                                          .method = gptq ? HONE_METHOD_GPTQ : HONE_METHOD_PLAIN,
                                          .calibration = calibration};
     code = parse_type("output-type", output_type, &job.convert.output_dtype);

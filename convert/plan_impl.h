@@ -46,11 +46,13 @@ typedef struct hone_planned_tensor {
     unsigned n_dims;
     uint64_t shape[HONE_MAX_DIMS];
     uint64_t n_rows, row_nelems, row_nbytes;
-    size_t file;                /* in plan->files */
-    uint64_t offset, nbytes;    /* in that file */
-    const hone_tensor *moments; /* in plan->calibration: of its input, and it is coded by them; or NULL */
-    float n_tokens;             /* that they were summed over */
-    const char *why;            /* static, "" if of the type asked for */
+    size_t file;             /* in plan->files */
+    uint64_t offset, nbytes; /* in that file */
+    const char *why;         /* static, "" if of the type asked for */
+    hone_importance importance;
+    const struct hone_imatrix_entry *entry; /* the importance of its columns, if USED; else NULL */
+    const hone_tensor *moments;             /* in plan->calibration: of its input, and it is coded by them; or NULL */
+    float n_tokens;                         /* that they were summed over */
 } hone_planned_tensor;
 
 /* One file of the output. The last of a plan is the one whose presence says that the output is complete. */
@@ -75,6 +77,7 @@ struct hone_plan {
     hone_mix_model model; /* filled by the family */
     uint32_t n_vocab;     /* rows of the embedding; filled by the family */
     hone_search search;
+    struct hone_imatrix *imatrix; /* or NULL */
     /* settled by plan.c */
     hone_output_file *files;
     size_t n_files, cap_files;
