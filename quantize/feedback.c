@@ -152,14 +152,11 @@ static hone_status read_gram(struct factors *f, hone_gram_row_fn read_row, void 
     return status;
 }
 
-/* The diagonal as it was read, its mean returned. */
-static double take_diagonal(const struct factors *f, hone_feedback *out)
+static double mean_diagonal(const struct factors *f)
 {
     double sum = 0;
-    for (size_t i = 0; i < f->n; i++) {
-        out->importance[i] = (float)f->h[i * f->n + i];
+    for (size_t i = 0; i < f->n; i++)
         sum += f->h[i * f->n + i];
-    }
     return sum / (double)f->n;
 }
 
@@ -183,7 +180,7 @@ static hone_status decompose(struct factors *f, hone_gram_row_fn read_row, void 
 {
     for (out->damping = 0.01;; out->damping *= 10) {
         HONE_TRY(read_gram(f, read_row, user, err));
-        double mean = take_diagonal(f, out);
+        double mean = mean_diagonal(f);
         if (!(mean > 0))
             mean = 1; /* nothing was ever seen: every column counts the same */
         for (size_t i = 0; i < f->n; i++)
@@ -209,11 +206,10 @@ hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_
     struct factors f = {.ctx = ctx, .kernels = fb.kernels, .n = ncols};
     fb.panels = hone_alloc(panel_start(n_panels(ncols)), sizeof *fb.panels);
     fb.diagonal = hone_alloc(ncols, sizeof *fb.diagonal);
-    fb.importance = hone_alloc(ncols, sizeof *fb.importance);
     f.h = hone_alloc(ncols * ncols, sizeof *f.h);
     f.above = hone_alloc(BLOCK * ncols, sizeof *f.above);
     hone_status status = HONE_OK;
-    if (!fb.panels || !fb.diagonal || !fb.importance || !f.h || !f.above)
+    if (!fb.panels || !fb.diagonal || !f.h || !f.above)
         status = hone_fail_nomem(err, nbytes);
     if (status == HONE_OK)
         status = decompose(&f, read_row, user, &fb, err);
@@ -230,6 +226,5 @@ void hone_feedback_deinit(hone_feedback *f)
 {
     hone_release(f->panels);
     hone_release(f->diagonal);
-    hone_release(f->importance);
     *f = (hone_feedback){0};
 }

@@ -25,9 +25,8 @@ typedef struct hone_feedback {
     const hone_feedback_kernels *kernels;
     size_t ncols;
     float *panels;
-    float *diagonal;   /* (ncols) D */
-    float *importance; /* (ncols) the diagonal of H */
-    double damping;    /* what was added to the diagonal of H, in units of its mean */
+    float *diagonal; /* (ncols) D */
+    double damping;  /* what was added to the diagonal of H, in units of its mean */
 } hone_feedback;
 
 /* hone_feedback_nbytes() returns the memory that hone_feedback_init() needs at its peak; UINT64_MAX if that overflows.

@@ -10,6 +10,12 @@
 enum { ROWS = HONE_FEEDBACK_ROWS, PANEL = HONE_FEEDBACK_PANEL, BLOCK_MAX = HONE_QK_K, BLOCK_NBYTES_MAX = 256 };
 enum { RUNS_MAX = 16 };
 
+/*
+ * How often a block's scales are chosen anew, for the targets that its codes turned out to be rounded from. On a model
+ * of 6.8 M weights under q4_k_m: none 0.000413 KLD, three 0.000374, eight 0.000372 (standard error 0.000006).
+ */
+enum { ROUNDS = 3 };
+
 /* Rows coded together, and where. Rows beyond n repeat the last. */
 struct group {
     const hone_feedback *f;
@@ -24,9 +30,9 @@ struct group {
     float loss[ROWS];
 };
 
-/* One block of every row, being tried. */
+/* One block of every row, coded. */
 struct trial {
-    float x[ROWS * BLOCK_MAX]; /* as it came; then the targets its codes were rounded from */
+    float x[ROWS * BLOCK_MAX]; /* in: as it comes; out: the targets its codes were rounded from */
     float e[ROWS * BLOCK_MAX];
     float loss[ROWS];
     uint8_t blocks[ROWS * BLOCK_NBYTES_MAX];
@@ -42,12 +48,13 @@ size_t hone_gptq_scratch_nfloats(size_t ncols)
     return (ROWS + 2) * ncols + 64;
 }
 
-/* Scales for the block's columns from `at` on, as they would be if these targets were all there is. */
+/* Scales for the block's columns from `at` on, as they would be if these targets were all there is: then D is what a
+ * column's error counts. */
 static void choose_scales(const struct group *g, size_t at, const float *targets, uint8_t *blocks)
 {
     float importance[ROWS * BLOCK_MAX];
     for (size_t r = 0; r < ROWS; r++)
-        memcpy(importance + r * g->block_nelems, g->f->importance + at, g->block_nelems * sizeof *importance);
+        memcpy(importance + r * g->block_nelems, g->f->diagonal + at, g->block_nelems * sizeof *importance);
     g->encode(targets, ROWS * g->block_nelems, importance, blocks);
 }
 
@@ -98,15 +105,45 @@ static void code_block(const struct group *g, size_t at, const float *m, struct 
         g->grid->recode(codes + r * n, t->blocks + r * g->block_nbytes);
 }
 
+/* Rows that t codes with less error than best has go there. */
+static void keep_better(const struct group *g, const struct trial *t, struct trial *best)
+{
+    const size_t n = g->block_nelems;
+    for (size_t r = 0; r < ROWS; r++) {
+        if (!(t->loss[r] < best->loss[r]))
+            continue;
+        best->loss[r] = t->loss[r];
+        memcpy(best->e + r * n, t->e + r * n, n * sizeof *t->e);
+        memcpy(best->blocks + r * g->block_nbytes, t->blocks + r * g->block_nbytes, g->block_nbytes);
+    }
+}
+
+/* Codes the block at column b of the panel in several ways, and keeps the best of each row. */
+static void search_block(const struct group *g, size_t at, size_t b, const float *m, struct trial *best)
+{
+    const size_t n = g->block_nelems;
+    float start[ROWS * BLOCK_MAX];
+    for (size_t r = 0; r < ROWS; r++)
+        memcpy(start + r * n, g->x + r * PANEL + b, n * sizeof *start);
+    struct trial t;
+    memcpy(t.x, start, ROWS * n * sizeof *start);
+    for (int round = 0; round <= ROUNDS; round++) {
+        choose_scales(g, at, t.x, t.blocks);
+        memcpy(t.x, start, ROWS * n * sizeof *start);
+        code_block(g, at, m, &t);
+        if (round == 0)
+            *best = t;
+        else
+            keep_better(g, &t, best);
+    }
+}
+
 /* The block at column b of the panel: coded, written, and what it leaves fed to the columns of the panel behind it. */
 static void finish_block(struct group *g, size_t p, size_t b, const float *panel, size_t width)
 {
     const size_t n = g->block_nelems, at = p * PANEL + b;
     struct trial t;
-    for (size_t r = 0; r < ROWS; r++)
-        memcpy(t.x + r * n, g->x + r * PANEL + b, n * sizeof *t.x);
-    choose_scales(g, at, t.x, t.blocks);
-    code_block(g, at, panel + at * PANEL + b, &t);
+    search_block(g, at, b, panel + at * PANEL + b, &t);
     for (size_t r = 0; r < ROWS; r++) {
         g->loss[r] += t.loss[r];
         memcpy(g->e + r * g->ncols + at, t.e + r * n, n * sizeof *t.e);
