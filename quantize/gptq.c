@@ -52,10 +52,14 @@ size_t hone_gptq_scratch_nfloats(size_t ncols)
  * column's error counts. */
 static void choose_scales(const struct group *g, size_t at, const float *targets, uint8_t *blocks)
 {
+    const size_t n = g->block_nelems;
     float importance[ROWS * BLOCK_MAX];
     for (size_t r = 0; r < ROWS; r++)
-        memcpy(importance + r * g->block_nelems, g->f->diagonal + at, g->block_nelems * sizeof *importance);
-    g->encode(targets, ROWS * g->block_nelems, importance, blocks);
+        memcpy(importance + r * n, g->f->diagonal + at, n * sizeof *importance);
+    /* Blocks of 256 do not look at each other. Those of 32 are weighed by the mean square of all they are given. */
+    const size_t step = n == HONE_QK_K ? ROWS : 1;
+    for (size_t r = 0; r < ROWS; r += step)
+        g->encode(targets + r * n, step * n, importance, blocks + r * g->block_nbytes);
 }
 
 static void load_walk(const struct group *g, size_t at, const struct trial *t, size_t first, hone_walk *walk)
