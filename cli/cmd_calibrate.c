@@ -113,9 +113,11 @@ int hone_cmd_calibrate(int argc, char **argv)
         {0, "ctx", "N", "tokens per chunk (default 512, or as many as the model has positions)", HONE_CLI_COUNT,
          &w.options.n_ctx},
         {0, "chunks", "N", "stop after N chunks", HONE_CLI_COUNT, &w.options.n_chunks},
-        {0, "hessian", NULL, "second moments, too: what quantize --method gptq needs", HONE_CLI_FLAG,
-         &w.options.hessian},
-        {0, "process-output", NULL, "the output matrix, too", HONE_CLI_FLAG, &w.options.output},
+        {0, "hessian", NULL,
+         "second moments, too: what quantize --method gptq needs; of the output\nmatrix and of the embedding's readers "
+         "as well",
+         HONE_CLI_FLAG, &w.options.hessian},
+        {0, "process-output", NULL, "the output matrix without --hessian, too", HONE_CLI_FLAG, &w.options.output},
         {0, "merge", "STATS", "add up such files instead of running a model; repeat for each", HONE_CLI_LIST, &w.merge},
     };
     const hone_cli_spec spec = {

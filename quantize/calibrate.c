@@ -23,19 +23,67 @@ struct calibration_run {
     uint64_t n_done, n_to_do; /* chunks, all rounds together */
 };
 
+static hone_status failure(const struct calibration_run *r, hone_error *err)
+{
+    if (r->set.status != HONE_OK && err)
+        *err = r->set.error;
+    return r->set.status;
+}
+
 /* The output matrix is not part of the pass: the last hidden states are what it is given. */
 static hone_status see_chunk(struct calibration_run *r, const int32_t *tokens, size_t n, hone_error *err)
 {
     HONE_TRY(hone_run_sequence(&r->run, tokens, n, err));
     const hone_weight *const output[] = {&r->model->output};
-    if (r->opts->output)
+    if (r->opts->output || r->opts->hessian)
         hone_input_see(&r->set, output, 1, r->run.hidden, n);
-    if (r->set.status != HONE_OK) {
-        if (err)
-            *err = r->set.error;
-        return r->set.status;
+    return failure(r, err);
+}
+
+/* Rows of a reader's weight times its norm, as they act on an embedding. */
+static void turn_rows(const hone_embedding_reader *reader, size_t n, size_t ncols, float *rows)
+{
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < ncols; j++) {
+            rows[i * ncols + j] *= reader->norm[j];
+            sum += (double)rows[i * ncols + j];
+        }
+        for (size_t j = 0; j < ncols && reader->centred; j++)
+            rows[i * ncols + j] -= (float)(sum / (double)ncols);
     }
-    return HONE_OK;
+}
+
+/*
+ * An embedding is looked up, not multiplied, and has no input. But what its errors do is known: the stream is still
+ * small where the first layer reads it, and that layer's norms blow them up. So the rows of its weights take the place
+ * of inputs: with A all of them, an error e costs |A e|^2. On a model of 6.8 M weights with nothing but the embedding
+ * in q4_k, KLD fell from 0.000385 to 0.000270 (standard error 0.000006); with all later readers, by the power of the
+ * stream there, to 0.000275.
+ */
+static hone_status see_embedding(struct calibration_run *r, hone_error *err)
+{
+    enum { TILE = 256 };
+    hone_embedding_reader readers[HONE_N_EMBEDDING_READERS];
+    const hone_weight *const embedding[] = {hone_model_embedding_readers(r->model, readers)};
+    if (!embedding[0] || !r->opts->hessian)
+        return HONE_OK;
+    const size_t ncols = embedding[0]->ncols;
+    float *rows = hone_alloc(TILE * ncols, sizeof *rows);
+    if (!rows)
+        return hone_fail_nomem(err, TILE * ncols * sizeof *rows);
+    for (size_t i = 0; i < HONE_N_EMBEDDING_READERS; i++)
+        for (size_t w = 0; w < readers[i].n_weights; w++) {
+            const hone_weight *weight = readers[i].weights[w];
+            for (size_t first = 0; first < weight->nrows; first += TILE) {
+                const size_t n = weight->nrows - first < TILE ? weight->nrows - first : TILE;
+                hone_weight_decode(weight, first, n, rows);
+                turn_rows(&readers[i], n, ncols, rows);
+                hone_input_see(&r->set, embedding, 1, rows, n);
+            }
+        }
+    hone_release(rows);
+    return failure(r, err);
 }
 
 /* Which inputs there are: one token shows. */
@@ -45,6 +93,7 @@ static hone_status discover(struct calibration_run *r, const hone_checkpoint *ck
     r->set.family = r->model->family;
     r->set.naming = hone_family_naming(r->model->family, ckpt);
     HONE_TRY(see_chunk(r, hone_chunks_tokens(&r->chunks, 0), 1, err));
+    HONE_TRY(see_embedding(r, err));
     r->set.collecting = true;
     return HONE_OK;
 }
@@ -83,7 +132,7 @@ static hone_status read_text(struct calibration_run *r, hone_error *err)
         HONE_TRY(see_chunk(r, hone_chunks_tokens(&r->chunks, i), r->chunks.n_ctx, err));
         hone_context_progress(r->ctx, "calibrate", ++r->n_done, r->n_to_do);
     }
-    return HONE_OK;
+    return see_embedding(r, err);
 }
 
 /* Products of the inputs [first, end), and on the first round the squares of all. */

@@ -69,7 +69,7 @@ static bool factor_block(const struct factors *f)
         const double pivot = h[j * n + j];
         if (!(pivot >= f->least_pivot) || pivot > 1e300)
             return false;
-        double column[BLOCK];
+        double column[BLOCK] = {0};
         for (size_t i = f->first; i < j; i++) {
             column[i - f->first] = h[i * n + j];
             h[i * n + j] /= pivot;

@@ -133,6 +133,7 @@ END_TEST
 START_TEST(coverage_tells_what_was_not_seen)
 {
     hone_calibrate_options opts = small();
+    opts.hessian = _i == 2;
     opts.output = _i == 1;
     hone_calibration *seen;
     ck_assert_int_eq(calibrate_at(hone_temp_path(&dir, "a"), 2, 0, &opts, &seen), HONE_OK);
@@ -142,15 +143,18 @@ START_TEST(coverage_tells_what_was_not_seen)
     size_t n_unseen = 0;
     for (size_t i = 0; i < hone_calibration_n(seen); i++) {
         const hone_calibration_weight w = hone_calibration_at(seen, i);
-        if (strncmp(w.name, "blk.", 4) == 0 || (opts.output && strcmp(w.name, "output.weight") == 0)) {
+        ck_assert(w.hessian == opts.hessian);
+        if (strncmp(w.name, "blk.", 4) == 0 || (_i > 0 && strcmp(w.name, "output.weight") == 0)) {
             ck_assert_uint_eq(w.tokens, 96);
-            ck_assert(w.hessian);
+        } else if (opts.hessian) {
+            ck_assert_str_eq(w.name, "token_embd.weight");
+            ck_assert_uint_eq(w.tokens, 256 + 2 * 128 + 2 * 512); /* rows of q, k, v, gate, up */
         } else {
             n_unseen++;
             ck_assert_uint_eq(w.tokens, 0);
         }
     }
-    ck_assert_uint_eq(n_unseen, opts.output ? 1 : 2);
+    ck_assert_uint_eq(n_unseen, 2 - _i);
     hone_calibration_free(seen);
 }
 END_TEST
@@ -268,7 +272,7 @@ Suite *hone_suite_calibrate(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, threads_and_memory_do_not_change_the_file);
     tcase_add_test(tc, squares_are_the_diagonal_of_the_moments);
-    tcase_add_loop_test(tc, coverage_tells_what_was_not_seen, 0, 2);
+    tcase_add_loop_test(tc, coverage_tells_what_was_not_seen, 0, 3);
     tcase_add_test(tc, merging_adds_up);
     tcase_add_test(tc, merging_refuses_other_models_and_other_files);
     tcase_add_test(tc, a_budget_below_one_input_is_refused);

@@ -136,6 +136,13 @@ void hone_model_free(hone_model *model)
     hone_release(model);
 }
 
+const hone_weight *hone_model_embedding_readers(const hone_model *model,
+                                                hone_embedding_reader readers[HONE_N_EMBEDDING_READERS])
+{
+    const hone_weight *embedding = model->family->embedding_readers(model, readers);
+    return embedding->data == model->output.data ? NULL : embedding;
+}
+
 size_t hone_model_n_vocab(const hone_model *model)
 {
     return model->n_vocab;

@@ -411,6 +411,16 @@ static void forward(const hone_context *ctx, const hone_model *model, const int3
     }
 }
 
+static const hone_weight *embedding_readers(const hone_model *model,
+                                            hone_embedding_reader readers[HONE_N_EMBEDDING_READERS])
+{
+    const struct gpt2 *body = model->body;
+    const struct layer *first = body->layers;
+    readers[0] = (hone_embedding_reader){{&first->qkv.weight}, 1, first->attn_norm.weight, true};
+    readers[1] = (hone_embedding_reader){{&first->up.weight}, 1, first->ffn_norm.weight, true};
+    return &body->embedding;
+}
+
 /* The causal mask that older exports carry. */
 static const char *const buffers[] = {"attn.bias", "attn.masked_bias", NULL};
 
@@ -431,4 +441,5 @@ const hone_family hone_gpt2_family = {
     .unload = unload,
     .scratch_nfloats = scratch_nfloats,
     .forward = forward,
+    .embedding_readers = embedding_readers,
 };

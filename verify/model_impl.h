@@ -53,6 +53,16 @@ typedef struct hone_family_shape {
     size_t n_positions; /* as in hone_model */
 } hone_family_shape;
 
+/* Weights that read the embedding behind a norm. */
+typedef struct hone_embedding_reader {
+    const hone_weight *weights[3];
+    size_t n_weights;
+    const float *norm; /* (n_embd) */
+    bool centred;      /* the norm takes the mean off first */
+} hone_embedding_reader;
+
+enum { HONE_N_EMBEDDING_READERS = 2 };
+
 struct hone_family {
     const char *const *architectures;  /* as hone_checkpoint_architecture() names them; ends with NULL */
     const char *hf_layer, *gguf_layer; /* what stands before the layer's number: "model.layers.", "blk." */
@@ -73,7 +83,14 @@ struct hone_family {
      * who sees what the layers' weights are given, or NULL. */
     void (*forward)(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n, float *hidden,
                     float *scratch, const hone_observer *observer);
+    /* The first layer's weights that read the residual stream; returns the embedding. */
+    const hone_weight *(*embedding_readers)(const hone_model *model,
+                                            hone_embedding_reader readers[HONE_N_EMBEDDING_READERS]);
 };
+
+/* hone_model_embedding_readers() is the family's, and returns the embedding; NULL if the output is the same matrix. */
+const hone_weight *hone_model_embedding_readers(const hone_model *model,
+                                                hone_embedding_reader readers[HONE_N_EMBEDDING_READERS]);
 
 extern const hone_family hone_gpt2_family;
 extern const hone_family hone_llama_family;

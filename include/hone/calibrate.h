@@ -6,7 +6,8 @@
  * of the squares of each input column, "W.in_sum2" (1, ncols), and how many tokens that was, "W.counts" (1, 1). With
  * second moments there is also, for each input, "W.in_gram" (ncols * (ncols + 1) / 2): the upper triangle of the sum of
  * x xT, row by row. Weights that share an input share it: hone.calibration.weights lists every weight that has one, and
- * hone.calibration.grams, entry by entry, the tensor it is in.
+ * hone.calibration.grams, entry by entry, the tensor it is in. An embedding that is not the output matrix as well has
+ * the rows of the first layer's weights for an input, and their number for a count of tokens.
  */
 #ifndef HONE_CALIBRATE_H
 #define HONE_CALIBRATE_H
@@ -22,7 +23,7 @@ extern "C" {
 typedef struct hone_calibrate_options {
     size_t n_ctx;                /* tokens per chunk; 0: 512, or fewer where the model has fewer positions */
     size_t n_chunks;             /* at most; 0: all */
-    bool hessian;                /* second moments, too */
+    bool hessian;                /* second moments, too; of the output matrix, and of what reads the embedding, too */
     bool output;                 /* the output matrix, too */
     const char *const *datasets; /* what the text is called; goes into the file */
     size_t n_datasets;

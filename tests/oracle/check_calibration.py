@@ -24,19 +24,36 @@ LOSS_LIMIT = 1e-4  # relative: hone adds up losses in f32
 
 LLAMA = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
          "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+# What reads the residual stream in the first layer: weights, and the norm before them.
+LLAMA_READERS = [(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "input_layernorm"),
+                 (("mlp.gate_proj", "mlp.up_proj"), "post_attention_layernorm")]
+GPT2_READERS = [(("attn.c_attn",), "ln_1"), (("mlp.c_fc",), "ln_2")]
 GPT2 = {"attn_qkv": "attn.c_attn", "attn_output": "attn.c_proj", "ffn_up": "mlp.c_fc", "ffn_down": "mlp.c_proj"}
 
 
 class Watch:
-    """x xT of every linear layer's input, in f64."""
+    """x xT of every linear layer's input, in f64; and of the rows that read the embedding, where it is not the output too."""
 
     def __init__(self, model):
-        self.grams, self.tokens = {}, 0
-        layers = model.transformer.h if hasattr(model, "transformer") else model.model.layers
-        names = GPT2 if hasattr(model, "transformer") else LLAMA
+        self.grams, self.tokens, self.counts = {}, 0, {}
+        gpt2 = hasattr(model, "transformer")
+        layers = model.transformer.h if gpt2 else model.model.layers
+        names = GPT2 if gpt2 else LLAMA
+        model.lm_head.register_forward_pre_hook(self.hook("output.weight"))
+        if not model.config.tie_word_embeddings:
+            rows = torch.cat([self.read(layers[0], path, norm, gpt2) for paths, norm in (GPT2_READERS if gpt2 else LLAMA_READERS)
+                              for path in paths])
+            self.grams["token_embd.weight"] = (rows.T @ rows).numpy()
+            self.counts["token_embd.weight"] = len(rows)
         for i, layer in enumerate(layers):
             for name, path in names.items():
                 layer.get_submodule(path).register_forward_pre_hook(self.hook(f"blk.{i}.{name}.weight"))
+
+    @staticmethod
+    def read(layer, path, norm, gpt2):
+        weight = layer.get_submodule(path).weight.detach().double()
+        rows = (weight.T if gpt2 else weight) * layer.get_submodule(norm).weight.detach().double()
+        return rows - rows.mean(1, keepdim=True) if gpt2 else rows
 
     def hook(self, name):
         def see(_, inputs):
@@ -91,7 +108,7 @@ def compare_sums(tally, name, stats, seen):
         worst = max(worst, numpy.abs(ours / squares - 1).max())
         scale = numpy.sqrt(numpy.outer(squares, squares))
         worst_gram = max(worst_gram, (numpy.abs(stats.gram(weight) - gram) / scale).max())
-        if stats.tensors[weight + ".counts"].ravel().tolist() != [seen.tokens]:
+        if stats.tensors[weight + ".counts"].ravel().tolist() != [seen.counts.get(weight, seen.tokens)]:
             worst = float("inf")
     names = {t.removesuffix(".in_sum2") for t in stats.tensors if t.endswith(".in_sum2")}
     tally.check(names == set(seen.grams), f"{name}: the same {len(names)} weights")
@@ -115,7 +132,7 @@ def compare_losses(tally, args, name, path, stats, stats_path, work, kind):
     exact, plain, coded = (weights_of(work / f) for f in ("f32.gguf", "plain.gguf", "gptq.gguf"))
     total = {"plain": 0.0, "gptq": 0.0}
     worse = 0
-    for weight in stats.gram_of:
+    for weight in stats.gram_of.keys() & exact.keys():  # no "output.weight" where the embedding is that
         h = stats.gram(weight) / stats.tensors[weight + ".counts"].ravel()[0]
         h += 0.01 * numpy.diag(h).mean() * numpy.eye(len(h))
         losses = [((e @ h) * e).sum(1) for e in (exact[weight] - plain[weight], exact[weight] - coded[weight])]
