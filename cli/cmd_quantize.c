@@ -119,8 +119,9 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "output-type", "TYPE", "store the output matrix as TYPE", HONE_CLI_TEXT, &output_type},
         {0, "embedding-type", "TYPE", "store the token embedding as TYPE", HONE_CLI_TEXT, &embedding_type},
         {0, "search", "HOW",
-         "reference (default): the codes llama.cpp's quantizer chooses;\nbest: less error in the same format; fast: no "
-         "search",
+         "reference (default): the codes that llama.cpp's quantizer, or the\ntool FORMAT is of, chooses; best: less "
+         "error "
+         "in the same format;\nfast (gguf): no search",
          HONE_CLI_TEXT, &search},
         {0, "imatrix", "FILE",
          "weigh the columns of each tensor by an importance matrix of llama.cpp\nor hone calibrate, .gguf or .dat",
@@ -176,8 +177,6 @@ int hone_cmd_quantize(int argc, char **argv)
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
         return hone_cli_usage_error("quantize", "unknown search \"%s\" (reference, best, fast)", search);
-    if (!gguf && how != HONE_SEARCH_REFERENCE)
-        return hone_cli_usage_error("quantize", "--search %s is for gguf", search);
     const bool gptq = strcasecmp(method, "gptq") == 0;
     if (!gptq && strcasecmp(method, "plain") != 0)
         return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
@@ -188,7 +187,7 @@ int hone_cmd_quantize(int argc, char **argv)
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
-    job.quality = gguf;
+    job.quality = true;
     job.convert = (hone_convert_options){.type = type,
                                          .search = how,
                                          .pure = pure,

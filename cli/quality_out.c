@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/json_out.h"
@@ -12,21 +13,13 @@
 /* Figures over the tensors of one type, or over all. */
 struct quality {
     size_t n_tensors, n_measured;
-    uint64_t nbytes;
-    double nelems, squared_error, squared_source, squared_output, dot;
+    uint64_t nbytes, n_weights;
+    double squared_error, squared_source, squared_output, dot;
     /* the block that is worst in relation to its tensor */
     double worst;
     uint64_t worst_block;
     size_t worst_tensor;
 };
-
-static double n_elements(const hone_plan_tensor *p)
-{
-    double n = 1;
-    for (unsigned i = 0; i < p->n_dims; i++)
-        n *= (double)p->shape[i];
-    return n;
-}
 
 static double relative_rmse(double squared_error, double squared_source)
 {
@@ -42,14 +35,9 @@ static double cosine(double dot, double squared_source, double squared_output)
 }
 
 /* The RMSE of the worst block over the RMS of its tensor's values. */
-static double worst_block_rmse(const hone_plan_tensor *p, const hone_tensor_error *e)
+static double worst_block_rmse(const hone_tensor_error *e)
 {
-    const hone_dtype_info *info = hone_dtype_describe(p->dtype);
-    const uint64_t row = p->shape[p->n_dims - 1];
-    double block = info->is_quantized ? info->block_nelems : 32;
-    if (!info->is_quantized && row % 32 != 0 && e->worst_block % (row / 32 + 1) == row / 32)
-        block = (double)(row % 32); /* the rest of a row */
-    return relative_rmse(e->worst_squared_error / block, e->squared_source / n_elements(p));
+    return relative_rmse(e->worst_squared_error / e->worst_nelems, e->squared_source / (double)e->nelems);
 }
 
 static void add(struct quality *q, const hone_plan *plan, size_t i, const hone_tensor_error *e)
@@ -57,10 +45,10 @@ static void add(struct quality *q, const hone_plan *plan, size_t i, const hone_t
     const hone_plan_tensor p = hone_plan_tensor_at(plan, i);
     q->n_tensors++;
     q->nbytes += p.nbytes;
-    q->nelems += n_elements(&p);
+    q->n_weights += p.n_weights;
     if (!e->measured)
         return;
-    const double worst = worst_block_rmse(&p, e);
+    const double worst = worst_block_rmse(e);
     if (q->n_measured++ == 0 || worst > q->worst) {
         q->worst = worst;
         q->worst_block = e->worst_block;
@@ -72,26 +60,52 @@ static void add(struct quality *q, const hone_plan *plan, size_t i, const hone_t
     q->dot += e->dot;
 }
 
-/* One for each dtype, and at [0], which no tensor has, the total. */
+/* Sums for each dtype; at [0], which no tensor has, over all; and for what lies on a grid. */
+enum { ALL = HONE_INVALID, GRID = HONE_N_DTYPES, N_SUMS };
+
 static struct quality *sum_up(const hone_plan *plan, const hone_tensor_error *errors)
 {
-    struct quality *all = hone_cli_alloc(HONE_N_DTYPES, sizeof *all);
+    struct quality *all = hone_cli_alloc(N_SUMS, sizeof *all);
     const size_t n = hone_plan_describe(plan).n_tensors;
     for (size_t i = 0; i < n; i++) {
-        add(&all[HONE_INVALID], plan, i, &errors[i]);
-        add(&all[hone_plan_tensor_at(plan, i).dtype], plan, i, &errors[i]);
+        const hone_plan_tensor p = hone_plan_tensor_at(plan, i);
+        add(&all[ALL], plan, i, &errors[i]);
+        add(&all[p.grid_bits ? GRID : (int)p.dtype], plan, i, &errors[i]);
     }
     return all;
+}
+
+enum { SUM_NAME_LEN = 32 };
+
+/* "q4_k", or "grid of 4 bits". Returns buf. */
+static const char *sum_name(const hone_plan *plan, int sum, char buf[SUM_NAME_LEN])
+{
+    unsigned bits = 0;
+    for (size_t i = 0; sum == GRID && bits == 0; i++)
+        bits = hone_plan_tensor_at(plan, i).grid_bits;
+    if (sum == GRID)
+        (void)snprintf(buf, SUM_NAME_LEN, "grid of %u bits", bits);
+    else
+        (void)snprintf(buf, SUM_NAME_LEN, "%s", hone_dtype_describe((hone_dtype)sum)->name);
+    return buf;
+}
+
+static double bits_per_weight(uint64_t nbytes, uint64_t n_weights)
+{
+    return n_weights ? 8.0 * (double)nbytes / (double)n_weights : 0;
 }
 
 static void print_row(hone_cli_table *t, const hone_plan *plan, const char *name, const struct quality *q)
 {
     hone_cli_table_cell(t, "%s", name);
     hone_cli_table_cell(t, "%zu", q->n_tensors);
-    hone_cli_table_cell(t, "%.3f", q->nelems > 0 ? 8.0 * (double)q->nbytes / q->nelems : 0);
+    if (q->n_weights)
+        hone_cli_table_cell(t, "%.3f", bits_per_weight(q->nbytes, q->n_weights));
+    else
+        hone_cli_table_cell(t, "-");
     if (q->n_measured == 0) {
         for (size_t i = 0; i < 4; i++)
-            hone_cli_table_cell(t, i < 2 ? "exact" : "");
+            hone_cli_table_cell(t, i < 2 ? "-" : "");
         return;
     }
     hone_cli_table_cell(t, "%.6f", relative_rmse(q->squared_error, q->squared_source));
@@ -103,12 +117,12 @@ static void print_row(hone_cli_table *t, const hone_plan *plan, const char *name
 void hone_cli_print_quality(const hone_plan *plan, const hone_tensor_error *errors)
 {
     struct quality *all = sum_up(plan, errors);
-    hone_cli_table *t =
-        hone_cli_table_new("<type|>tensors|>bits/weight|>relative RMSE|>cosine|>worst block|<which");
-    for (size_t dtype = HONE_INVALID + 1; dtype < HONE_N_DTYPES; dtype++)
-        if (all[dtype].n_tensors > 0)
-            print_row(t, plan, hone_dtype_describe((hone_dtype)dtype)->name, &all[dtype]);
-    print_row(t, plan, "all", &all[HONE_INVALID]);
+    hone_cli_table *t = hone_cli_table_new("<type|>tensors|>bits/weight|>relative RMSE|>cosine|>worst block|<which");
+    char name[SUM_NAME_LEN];
+    for (int i = ALL + 1; i < N_SUMS; i++)
+        if (all[i].n_tensors > 0)
+            print_row(t, plan, sum_name(plan, i, name), &all[i]);
+    print_row(t, plan, "all", &all[ALL]);
     hone_cli_table_print(t);
     free(all);
 }
@@ -174,16 +188,18 @@ static void put_importance(json_t *object, const hone_plan_tensor *p)
 void hone_cli_put_tensor_quality(json_t *object, const hone_plan *plan, size_t i, const hone_tensor_error *errors)
 {
     const hone_plan_tensor p = hone_plan_tensor_at(plan, i);
-    const double nelems = n_elements(&p);
-    hone_cli_json_put(object, "bpw", hone_cli_json_real(nelems > 0 ? 8.0 * (double)p.nbytes / nelems : 0));
+    hone_cli_json_put(object, "bpw", hone_cli_json_real(bits_per_weight(p.nbytes, p.n_weights)));
     if (hone_plan_describe(plan).n_imatrix_entries > 0)
         put_importance(object, &p);
     if (!errors)
         return;
     const hone_tensor_error *e = &errors[i];
+    if (!e->measured) {
+        hone_cli_json_put(object, "error", json_null());
+        return;
+    }
     json_t *o = error_json(e->squared_error, e->squared_source, e->squared_output, e->dot);
-    if (e->measured)
-        hone_cli_json_put(o, "worst_block", worst_json(e->worst_block, worst_block_rmse(&p, e)));
+    hone_cli_json_put(o, "worst_block", worst_json(e->worst_block, worst_block_rmse(e)));
     hone_cli_json_put(object, "error", o);
 }
 
@@ -192,13 +208,15 @@ static json_t *quality_json(const hone_plan *plan, const struct quality *q)
     json_t *o = hone_cli_json_object();
     hone_cli_json_put(o, "tensors", hone_cli_json_uint(q->n_tensors));
     hone_cli_json_put(o, "bytes", hone_cli_json_uint(q->nbytes));
-    hone_cli_json_put(o, "bpw", hone_cli_json_real(q->nelems > 0 ? 8.0 * (double)q->nbytes / q->nelems : 0));
-    json_t *error = error_json(q->squared_error, q->squared_source, q->squared_output, q->dot);
-    if (q->n_measured > 0) {
-        json_t *worst = worst_json(q->worst_block, q->worst);
-        hone_cli_json_put(worst, "tensor", hone_cli_json_text(hone_plan_tensor_at(plan, q->worst_tensor).name));
-        hone_cli_json_put(error, "worst_block", worst);
+    hone_cli_json_put(o, "bpw", hone_cli_json_real(bits_per_weight(q->nbytes, q->n_weights)));
+    if (q->n_measured == 0) {
+        hone_cli_json_put(o, "error", json_null());
+        return o;
     }
+    json_t *error = error_json(q->squared_error, q->squared_source, q->squared_output, q->dot);
+    json_t *worst = worst_json(q->worst_block, q->worst);
+    hone_cli_json_put(worst, "tensor", hone_cli_json_text(hone_plan_tensor_at(plan, q->worst_tensor).name));
+    hone_cli_json_put(error, "worst_block", worst);
     hone_cli_json_put(o, "error", error);
     return o;
 }
@@ -217,10 +235,11 @@ void hone_cli_put_quality(json_t *object, const hone_plan *plan, const char *ima
         return;
     struct quality *all = sum_up(plan, errors);
     json_t *types = hone_cli_json_object();
-    for (size_t dtype = HONE_INVALID + 1; dtype < HONE_N_DTYPES; dtype++)
-        if (all[dtype].n_tensors > 0)
-            hone_cli_json_put(types, hone_dtype_describe((hone_dtype)dtype)->name, quality_json(plan, &all[dtype]));
+    char name[SUM_NAME_LEN];
+    for (int i = ALL + 1; i < N_SUMS; i++)
+        if (all[i].n_tensors > 0)
+            hone_cli_json_put(types, sum_name(plan, i, name), quality_json(plan, &all[i]));
     hone_cli_json_put(object, "types", types);
-    hone_cli_json_put(object, "total", quality_json(plan, &all[HONE_INVALID]));
+    hone_cli_json_put(object, "total", quality_json(plan, &all[ALL]));
     free(all);
 }

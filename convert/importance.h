@@ -12,9 +12,9 @@ hone_status hone_importance_open(hone_plan *plan, const char *path, hone_error *
 /*
  * hone_importance_settle() finds the entry of each tensor, once types are settled. file_type names the mix.
  * DATA: an entry of another length than its tensor. ARG: no entry belongs to any tensor; or a tensor needs one and has
- * none.
+ * none. UNSUPPORTED: what the weights of a directory are called in GGUF is not known.
  */
-hone_status hone_importance_settle(hone_plan *plan, uint32_t file_type, hone_error *err);
+hone_status hone_importance_settle(const hone_context *ctx, hone_plan *plan, uint32_t file_type, hone_error *err);
 
 /* hone_importance_put_metadata() writes where the importance comes from, under llama.cpp's keys. */
 void hone_importance_put_metadata(hone_plan *plan);

@@ -3,7 +3,7 @@
  * How far encoded rows are from what they stand for.
  *
  * Sums are made for each row by itself and joined in the order of rows, so that they depend neither on how rows are cut
- * into chunks nor on threads; eight partial sums in f32 inside a block, in double beyond it, on every CPU.
+ * into chunks nor on threads; in f32 inside a block, in double beyond it.
  */
 #ifndef HONE_MEASURE_H
 #define HONE_MEASURE_H
@@ -15,10 +15,11 @@ typedef struct hone_row_sums {
     double squared_error, squared_source, squared_output, dot;
 } hone_row_sums;
 
-/* A chunk's measure: a row_sums for each of its rows, and its block of largest squared error. */
+/* A chunk's measure: the sums of each of its rows, and its block of largest squared error. */
 typedef struct hone_measure {
     hone_row_sums *rows;
     uint64_t worst_block; /* counted within the tensor */
+    size_t worst_nelems;
     double worst_squared_error;
 } hone_measure;
 
@@ -26,13 +27,13 @@ typedef struct hone_measure {
 bool hone_is_measured(const hone_planned_tensor *t);
 
 /*
- * hone_measure_rows() compares rows [row, row + nrows) of t, values (nrows, t->row_nelems), with encoded, as cpu
- * decodes them.
+ * hone_measure_rows() compares rows [row, row + nrows) of t, values (nrows, t->row_nelems), with encoded, which holds
+ * them: as they are written, or, of a part of a weight, as hone_grid_encode_rows() leaves them.
  */
-void hone_measure_rows(const hone_planned_tensor *t, hone_cpu_level cpu, uint64_t row, uint64_t nrows,
-                       const float *values, const void *encoded, hone_measure *out);
+void hone_measure_rows(const hone_plan *plan, const hone_planned_tensor *t, hone_cpu_level cpu, uint64_t row,
+                       uint64_t nrows, const float *values, const void *encoded, hone_measure *out);
 
-/* hone_measure_add() joins the measure of the next nrows rows to what is known of a tensor. */
-void hone_measure_add(const hone_measure *m, uint64_t nrows, hone_tensor_error *error);
+/* hone_measure_add() joins the measure of the next nrows rows of t to what is known of it. */
+void hone_measure_add(const hone_planned_tensor *t, const hone_measure *m, uint64_t nrows, hone_tensor_error *error);
 
 #endif

@@ -274,8 +274,8 @@ static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_co
     hone_status status = plan->target->plan(ctx, plan, err);
     if (status == HONE_OK)
         status = settle_tensors(ctx, plan, choice, err);
-    if (status == HONE_OK && !plan->target->is_directory)
-        status = hone_importance_settle(plan, hone_type_file_type(choice), err);
+    if (status == HONE_OK && plan->target->weighs)
+        status = hone_importance_settle(ctx, plan, hone_type_file_type(choice), err);
     if (status == HONE_OK)
         status = settle_moments(ctx, plan, opts, err);
     if (status == HONE_OK)
@@ -295,8 +295,8 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "nothing writes \"%s\"", opts->to);
     if (!opts->type && !target->is_directory)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no type is named");
-    if (opts->imatrix && target->is_directory)
-        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "an importance matrix is for gguf, not for %s",
+    if (opts->imatrix && !target->weighs)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s has no use for an importance matrix",
                          target->name);
     hone_plan *plan = hone_calloc(1, sizeof *plan);
     if (!plan)
@@ -331,15 +331,6 @@ void hone_plan_free(hone_plan *plan)
     hone_release(plan);
 }
 
-/* Entries of the importance matrix that are for no tensor of the output. */
-static size_t n_unknown_entries(const hone_plan *plan)
-{
-    size_t n = hone_imatrix_n_entries(plan->imatrix);
-    for (size_t i = 0; i < plan->n_tensors; i++)
-        n -= hone_imatrix_find(plan->imatrix, plan->tensors[i].name) != NULL;
-    return n;
-}
-
 hone_plan_totals hone_plan_describe(const hone_plan *plan)
 {
     uint64_t nelems = 0, nbytes = 0, output_nbytes = 0;
@@ -356,7 +347,7 @@ hone_plan_totals hone_plan_describe(const hone_plan *plan)
         .memory_nbytes = plan->memory_nbytes,
         .bpw = nelems ? 8.0 * (double)nbytes / (double)nelems : 0,
         .n_imatrix_entries = plan->imatrix ? hone_imatrix_n_entries(plan->imatrix) : 0,
-        .n_imatrix_unknown = plan->imatrix ? n_unknown_entries(plan) : 0,
+        .n_imatrix_unknown = plan->imatrix ? hone_imatrix_n_entries(plan->imatrix) - plan->n_known_entries : 0,
     };
 }
 
@@ -380,6 +371,8 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
                      : t->weight ? "quantize"
                                  : order_names[t->order],
         .why = t->why,
+        .n_weights = t->bytes ? 0 : t->n_rows * t->row_nelems,
+        .grid_bits = t->weight ? plan->grid.bits : 0,
         .importance = t->importance,
         .n_zero_columns = t->entry ? t->entry->n_zeros : 0,
         .n_unseen = t->entry ? t->entry->n_unseen : 0,

@@ -199,22 +199,28 @@ static void measure(const struct job *job, const struct chunk *chunk, struct wor
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     if (is_measured(job, t))
-        hone_measure_rows(t, job->ctx->cpu, chunk->row, chunk->nrows, w->values, w->encoded, &w->measure);
+        hone_measure_rows(job->plan, t, job->ctx->cpu, chunk->row, chunk->nrows, w->values, w->encoded, &w->measure);
 }
 
 static hone_status encode_rows(const struct job *job, const struct chunk *chunk, const struct workspace *w,
                                hone_error *err)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    const float *importance;
+    uint64_t held = UINT64_MAX;
+    if (t->weight) {
+        HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row, w->importance, &held, &importance, err));
+        hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values,
+                              importance, w->encoded);
+        return HONE_OK;
+    }
     const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
     const size_t row_nelems = (size_t)t->row_nelems;
     if (row_nelems == 1) { /* a long vector, cut anywhere */
         encode(w->values, (size_t)chunk->nrows, NULL, w->encoded);
         return HONE_OK;
     }
-    uint64_t held = UINT64_MAX;
     for (uint64_t r = 0; r < chunk->nrows; r++) {
-        const float *importance;
         HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row + r, w->importance, &held, &importance, err));
         encode(w->values + r * row_nelems, row_nelems, importance, (char *)w->encoded + r * t->row_nbytes);
     }
@@ -229,15 +235,11 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
     struct workspace *w = &job->workspaces[thread];
     HONE_TRY(read_source(job, chunk, w, err));
     const void *bytes = chunk_bytes(w, t);
-    if (t->weight) {
-        hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL,
-                              w->encoded);
-    } else if (t->moments) {
+    if (t->moments)
         hone_gptq_encode(&job->feedback, t->dtype, job->plan->search, job->ctx->cpu, w->values, (size_t)chunk->nrows,
                          w->encoded, w->feedback, &w->n_plain);
-    } else if (bytes == w->encoded) {
+    else if (bytes == w->encoded)
         HONE_TRY(encode_rows(job, chunk, w, err));
-    }
     measure(job, chunk, w);
     return write_chunk(job, chunk, bytes, err);
 }
@@ -248,7 +250,7 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     if (is_measured(job, t))
-        hone_measure_add(&w->measure, chunk->nrows, &job->errors[chunk->tensor]);
+        hone_measure_add(t, &w->measure, chunk->nrows, &job->errors[chunk->tensor]);
     if (chunk->row == 0)
         (void)XXH3_64bits_reset(job->hash);
     if (!t->weight)
@@ -293,8 +295,11 @@ static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_err
         HONE_TRY(read_chunk(job, chunk, w->encoded, err));
         if (XXH3_64bits(w->encoded, chunk_nbytes(job, chunk)) != checksum)
             break;
-        if (is_measured(job, &job->plan->tensors[chunk->tensor])) {
+        const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+        if (is_measured(job, t)) {
             HONE_TRY(read_source(job, chunk, w, err));
+            if (t->weight) /* what is decoded lies beside what is written */
+                HONE_TRY(encode_rows(job, chunk, w, err));
             measure(job, chunk, w);
         }
         account_chunk(job, chunk, w, w->encoded);

@@ -115,6 +115,7 @@ static void put_checksums(const hone_output_file *file, const uint64_t *checksum
 
 const hone_target hone_target_gguf = {
     .name = "gguf",
+    .weighs = true,
     .plan = plan_tensors,
     .settle = settle,
     .lay_out = lay_out,

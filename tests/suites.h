@@ -3,6 +3,7 @@
 SUITE(base)
 SUITE(writer)
 SUITE(plan)
+SUITE(importance)
 SUITE(json)
 SUITE(safetensors)
 SUITE(pytorch)

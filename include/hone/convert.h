@@ -56,8 +56,9 @@ typedef struct hone_convert_options {
     const char *to;
     hone_grid_options grid;
     /*
-     * An importance matrix of llama.cpp, in either of its forms; or NULL. Its entries are found by the names of the
-     * output's tensors and weigh the columns of those that are stored in blocks. For "gguf".
+     * An importance matrix of llama.cpp, in either of its forms; or NULL. Its entries are found by the names that the
+     * weights have in GGUF, and weigh the columns of those that are quantized. Not for "safetensors", nor under the
+     * fast search, nor, but for "gguf", under the reference search.
      */
     const char *imatrix;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
@@ -84,6 +85,8 @@ typedef struct hone_plan_tensor {
     const char *source;    /* the source tensor's name; "" for a computed one */
     const char *transform; /* "", "permute", ... */
     const char *why;       /* why it is not of the type asked for; "" when it is */
+    uint64_t n_weights;    /* that it stands for: its elements; of codes, the weight's; of scales and zeros none */
+    unsigned grid_bits;    /* of codes, scales and zeros on a grid: the bits of a code; else 0 */
     hone_importance importance;
     uint64_t n_zero_columns;      /* of the importance used: columns that only zeros reached */
     uint64_t n_unseen, n_experts; /* of the importance used: experts that nothing reached, each column of which counts
@@ -97,7 +100,7 @@ typedef struct hone_plan_totals {
     uint64_t memory_nbytes;   /* working memory while running */
     double bpw;               /* bits per weight over all tensors */
     size_t n_imatrix_entries; /* of the importance matrix */
-    size_t n_imatrix_unknown; /* of them: for tensors that are not in the output */
+    size_t n_imatrix_unknown; /* of them: for weights that are not in the output, or not quantized in a directory */
 } hone_plan_totals;
 
 /*
@@ -117,18 +120,22 @@ HONE_API hone_plan_totals hone_plan_describe(const hone_plan *plan);
 HONE_API hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i);
 
 /*
- * What encoding did to a tensor: sums over its elements of the source's values, as they were given to the encoder, and
- * of what the output decodes to. The same whatever the threads, the memory, the CPU, and also after a resumed run.
+ * What encoding did to a tensor, or to the weight that a tensor holds the codes of: sums over its elements of the
+ * source's values, as they were given to the encoder, and of what the output decodes to. The same whatever the threads,
+ * the memory, the CPU, and also after a resumed run.
  *
  *   relative RMSE  sqrt(squared_error / squared_source)
  *   cosine         dot / sqrt(squared_source * squared_output)
  */
 typedef struct hone_tensor_error {
-    bool measured; /* false: nothing was lost (floats that keep or widen their type), and all is 0 */
+    bool measured;   /* false: all is 0. Floats that keep or widen their type, what is not of weights, and in a
+                      * directory everything but quantized weights */
+    uint64_t nelems; /* of the source */
     double squared_error, squared_source, squared_output, dot;
-    /* The block of largest squared error, the first of equals: counted from 0 in the order of rows; of 32 elements (at
-     * the end of a row fewer) where the type is f16 or bf16. */
+    /* The block of largest squared error, the first of equals, counted from 0 in the order of rows. A block is what
+     * shares a scale; of 32 elements in floats and where a whole row does; at the end of a row maybe fewer. */
     uint64_t worst_block;
+    uint32_t worst_nelems;
     double worst_squared_error;
 } hone_tensor_error;
 
