@@ -182,8 +182,6 @@ int hone_cmd_quantize(int argc, char **argv)
         return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
     if (gptq != (calibration != NULL))
         return hone_cli_usage_error("quantize", "--method gptq and --calibration STATS go together");
-    if (gptq && !gguf)
-        return hone_cli_usage_error("quantize", "--method gptq is for gguf");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;

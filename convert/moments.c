@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "convert/grid_parts.h"
 #include "quantize/calibration_keys.h"
 #include "quantize/gptq.h"
 
@@ -58,21 +59,38 @@ static hone_status read_count(const hone_plan *plan, const char *weight, float *
     return HONE_OK;
 }
 
+static uint64_t n_columns(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    return t->weight ? plan->weights[t->weight - 1].in : t->row_nelems;
+}
+
+static bool can_be_coded(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    if (!t->weight)
+        return hone_gptq_can(t->dtype);
+    const hone_grid_weight *w = &plan->weights[t->weight - 1];
+    return t->part == HONE_PART_CODES && hone_gptq_can_group((size_t)w->group, (size_t)w->in);
+}
+
 hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
     size_t n_assigned = 0;
+    if (plan->n_weights)
+        HONE_TRY(hone_plan_name_codes(ctx, plan, err));
     for (size_t i = 0; i < plan->n_tensors; i++) {
         hone_planned_tensor *t = &plan->tensors[i];
-        const hone_tensor *moments = hone_gptq_can(t->dtype) && t->n_dims == 2 ? find(plan, t->name) : NULL;
+        const char *name = t->gguf_name ? t->gguf_name : t->name;
+        const bool can = can_be_coded(plan, t);
+        const hone_tensor *moments = can && t->n_dims == 2 ? find(plan, name) : NULL;
         if (!moments) {
-            if (hone_gptq_can(t->dtype))
+            if (can)
                 hone_context_note(ctx, "%s: no second moments, coded without", t->name);
             continue;
         }
-        const uint64_t d = t->row_nelems;
+        const uint64_t d = n_columns(plan, t);
         if (moments->dtype != HONE_F32 || d > UINT32_MAX || moments->nelems != d * (d + 1) / 2)
             return refuse(plan, HONE_ERROR_DATA, moments->name, "is of another number of columns than the weight", err);
-        HONE_TRY(read_count(plan, t->name, &t->n_tokens, err));
+        HONE_TRY(read_count(plan, name, &t->n_tokens, err));
         t->moments = moments;
         n_assigned++;
     }
@@ -88,7 +106,7 @@ uint64_t hone_moments_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes)
     for (size_t i = 0; i < plan->n_tensors; i++) {
         if (!plan->tensors[i].moments)
             continue;
-        const size_t ncols = (size_t)plan->tensors[i].row_nelems;
+        const size_t ncols = (size_t)n_columns(plan, &plan->tensors[i]);
         const uint64_t nbytes = hone_feedback_nbytes(ncols);
         const uint64_t scratch = hone_gptq_scratch_nfloats(ncols) * sizeof(float);
         most = nbytes > most ? nbytes : most;
@@ -122,8 +140,8 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
         return HONE_OK;
     hone_feedback_deinit(f);
     *current = NULL;
-    struct triangle triangle = {plan->calibration, t->moments, t->row_nelems, t->n_tokens};
-    const hone_status status = hone_feedback_init(ctx, (size_t)t->row_nelems, read_row, &triangle, f, err);
+    struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
+    const hone_status status = hone_feedback_init(ctx, (size_t)triangle.ncols, read_row, &triangle, f, err);
     if (status != HONE_OK)
         return hone_fail_in_file(err, hone_fail_for(err, status, t->moments->name),
                                  hone_checkpoint_path(plan->calibration));

@@ -211,7 +211,7 @@ static hone_status encode_rows(const struct job *job, const struct chunk *chunk,
     if (t->weight) {
         HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row, w->importance, &held, &importance, err));
         hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values,
-                              importance, w->encoded);
+                              importance, NULL, w->encoded);
         return HONE_OK;
     }
     const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
@@ -227,6 +227,20 @@ static hone_status encode_rows(const struct job *job, const struct chunk *chunk,
     return HONE_OK;
 }
 
+static void encode_with_feedback(const struct job *job, const struct chunk *chunk, struct workspace *w)
+{
+    const hone_plan *plan = job->plan;
+    const hone_planned_tensor *t = &plan->tensors[chunk->tensor];
+    const hone_grid_feedback feedback = {&job->feedback, w->feedback, &w->n_plain};
+    if (t->weight) {
+        hone_grid_encode_rows(plan, &plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL, &feedback,
+                              w->encoded);
+        return;
+    }
+    const hone_gptq_coder coder = hone_gptq_blocks(t->dtype, plan->search, job->ctx->cpu);
+    hone_gptq_encode(&job->feedback, &coder, w->values, (size_t)chunk->nrows, w->encoded, w->feedback, &w->n_plain);
+}
+
 static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     const struct job *job = user;
@@ -236,8 +250,7 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
     HONE_TRY(read_source(job, chunk, w, err));
     const void *bytes = chunk_bytes(w, t);
     if (t->moments)
-        hone_gptq_encode(&job->feedback, t->dtype, job->plan->search, job->ctx->cpu, w->values, (size_t)chunk->nrows,
-                         w->encoded, w->feedback, &w->n_plain);
+        encode_with_feedback(job, chunk, w);
     else if (bytes == w->encoded)
         HONE_TRY(encode_rows(job, chunk, w, err));
     measure(job, chunk, w);

@@ -184,9 +184,9 @@ static uint8_t *encode(const hone_feedback *f, hone_dtype dtype, hone_cpu_level 
     float *scratch = malloc(hone_gptq_scratch_nfloats(ncols) * sizeof *scratch);
     ck_assert(out && scratch);
     size_t n_plain;
-    hone_gptq_encode(f, dtype, HONE_SEARCH_BEST, level, w, cut, out, scratch, &n_plain);
-    hone_gptq_encode(f, dtype, HONE_SEARCH_BEST, level, w + cut * ncols, N_ROWS - cut, out + cut * nbytes, scratch,
-                     &n_plain);
+    const hone_gptq_coder coder = hone_gptq_blocks(dtype, HONE_SEARCH_BEST, level);
+    hone_gptq_encode(f, &coder, w, cut, out, scratch, &n_plain);
+    hone_gptq_encode(f, &coder, w + cut * ncols, N_ROWS - cut, out + cut * nbytes, scratch, &n_plain);
     free(scratch);
     return out;
 }

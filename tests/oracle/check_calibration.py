@@ -102,6 +102,8 @@ def run(args, *words):
 
 def compare_sums(tally, name, stats, seen):
     worst = worst_gram = 0.0
+    if "output.weight.in_sum2" not in stats.tensors:  # it is stored as the embedding
+        seen.grams["token_embd.weight"] = seen.grams.pop("output.weight")
     for weight, gram in seen.grams.items():
         squares = numpy.diag(gram)
         ours = stats.tensors[weight + ".in_sum2"].ravel()
