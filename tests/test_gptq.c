@@ -191,11 +191,9 @@ static uint8_t *encode(const hone_feedback *f, hone_dtype dtype, hone_cpu_level 
     return out;
 }
 
-/* e H eT of a row as it is decoded. */
-static double loss_of(hone_dtype dtype, const uint8_t *row, const float *x)
+/* e H eT of a row x that decodes to y. */
+static double loss_of(const float *y, const float *x)
 {
-    static float y[MAX_COLS];
-    hone_decoder(dtype, HONE_CPU_REF)(row, y, ncols);
     const double damping = 0.01 * mean_diagonal();
     double sum = 0;
     for (size_t i = 0; i < ncols; i++) {
@@ -218,7 +216,12 @@ START_TEST(no_row_is_worse_and_most_are_better)
     for (size_t r = 0; r < N_ROWS; r++) {
         const float *x = w + r * ncols;
         hone_encoder(dtype, HONE_SEARCH_BEST, hone_cpu_best())(x, ncols, NULL, plain);
-        const double loss = loss_of(dtype, coded + r * nbytes, x), plain_loss = loss_of(dtype, plain, x);
+        const hone_decode_fn decode = hone_decoder(dtype, HONE_CPU_REF);
+        float y[MAX_COLS];
+        decode(coded + r * nbytes, y, ncols);
+        const double loss = loss_of(y, x);
+        decode(plain, y, ncols);
+        const double plain_loss = loss_of(y, x);
         ck_assert_double_le(loss, plain_loss * (1 + 1e-4));
         sum += loss;
         plain_sum += plain_loss;
@@ -228,6 +231,62 @@ START_TEST(no_row_is_worse_and_most_are_better)
     free(plain);
     free(coded);
     hone_feedback_deinit(&f);
+}
+END_TEST
+
+static const struct {
+    hone_grid grid;
+    size_t group;
+} grids[] = {
+    {{HONE_GRID_COMPRESSED, 4, true, HONE_BF16, true}, 64}, {{HONE_GRID_COMPRESSED, 3, false, HONE_F16, false}, 16},
+    {{HONE_GRID_GPTQ, 4, false, HONE_F16, true}, 128},      {{HONE_GRID_GPTQ, 8, true, HONE_F16, false}, 32},
+    {{HONE_GRID_AWQ, 4, false, HONE_F16, false}, 128},      {{HONE_GRID_MLX, 2, false, HONE_F16, true}, 64},
+    {{HONE_GRID_MLX, 6, false, HONE_F32, false}, 32},
+};
+enum { N_GRIDS = sizeof grids / sizeof grids[0] };
+
+START_TEST(groups_are_better_for_feedback_too)
+{
+    make_moments(384);
+    const hone_grid *grid = &grids[_i].grid;
+    const size_t group = grids[_i].group, groups = ncols / group;
+    ck_assert(hone_gptq_can_group(group, ncols));
+    hone_feedback f = make_feedback();
+    static uint8_t codes[N_ROWS * MAX_COLS];
+    static float scales[N_ROWS * MAX_COLS], zeros[N_ROWS * MAX_COLS];
+    float *scratch = malloc(hone_gptq_scratch_nfloats(ncols) * sizeof *scratch);
+    ck_assert_ptr_nonnull(scratch);
+    const hone_gptq_coder coder = hone_gptq_groups(grid, group);
+    size_t n_plain;
+    hone_gptq_encode_groups(&f, &coder, w, N_ROWS, codes, scales, zeros, scratch, &n_plain);
+    free(scratch);
+    double sum = 0, plain_sum = 0;
+    for (size_t r = 0; r < N_ROWS; r++) {
+        const float *x = w + r * ncols;
+        float y[MAX_COLS], plain[MAX_COLS];
+        for (size_t g = 0; g < groups; g++) {
+            uint8_t own[MAX_COLS];
+            float scale, zero;
+            const size_t i = r * groups + g;
+            hone_grid_decode(grid, codes + i * group, group, scales[i], zeros[i], y + g * group);
+            hone_grid_encode(grid, x + g * group, group, NULL, own, &scale, &zero);
+            hone_grid_decode(grid, own, group, scale, zero, plain + g * group);
+        }
+        const double loss = loss_of(y, x), plain_loss = loss_of(plain, x);
+        ck_assert_double_le(loss, plain_loss * (1 + 1e-4));
+        sum += loss;
+        plain_sum += plain_loss;
+    }
+    ck_assert_msg(sum < 0.75 * plain_sum, "%g, without feedback %g", sum, plain_sum);
+    hone_feedback_deinit(&f);
+}
+END_TEST
+
+START_TEST(groups_that_do_not_fit_are_told)
+{
+    ck_assert(!hone_gptq_can_group(512, 512)); /* a whole row */
+    ck_assert(!hone_gptq_can_group(96, 384));  /* no part of a panel */
+    ck_assert(!hone_gptq_can_group(128, 320));
 }
 END_TEST
 
@@ -298,6 +357,8 @@ Suite *hone_suite_gptq(void)
     tcase_add_loop_test(tc, refuses_what_is_no_moment, 0, 3);
     tcase_add_test(tc, every_failing_allocation_of_the_factors_is_reported);
     tcase_add_loop_test(tc, no_row_is_worse_and_most_are_better, 0, N_TYPES);
+    tcase_add_loop_test(tc, groups_are_better_for_feedback_too, 0, N_GRIDS);
+    tcase_add_test(tc, groups_that_do_not_fit_are_told);
     tcase_add_loop_test(tc, every_level_and_cut_gives_the_same_bytes, 0, N_TYPES);
     tcase_add_test(tc, factors_are_the_same_at_every_level);
     tcase_add_loop_test(tc, weights_of_any_kind_are_coded, 0, HONE_N_FILLS);
