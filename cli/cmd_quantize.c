@@ -97,7 +97,7 @@ static int run(const hone_cli_globals *globals, hone_cli_job *job, const hone_cl
 int hone_cmd_quantize(int argc, char **argv)
 {
     const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_BEST);
-    const char *output_type = NULL, *embedding_type = NULL;
+    const char *output_type = NULL, *embedding_type = NULL, *imatrix = NULL;
     bool dry_run = false, restart = false, pure = false;
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
@@ -122,6 +122,9 @@ int hone_cmd_quantize(int argc, char **argv)
          "--to, "
          "chooses; fast: no search",
          HONE_CLI_TEXT, &search},
+        {0, "imatrix", "FILE",
+         "weigh the columns of each tensor by an importance matrix of llama.cpp\nor hone calibrate, .gguf or .dat",
+         HONE_CLI_TEXT, &imatrix},
         {0, "bits", "N", "bits of a code: 2, 3, 4 (default), 5, 6, 8; gptq 2, 3, 4, 8; awq 4", HONE_CLI_COUNT,
          &grid.bits},
         {0, "group", "N", "columns that share a scale: 16, 32, 64, 128 (default; mlx 64), 256,\nor row", HONE_CLI_TEXT,
@@ -172,7 +175,8 @@ int hone_cmd_quantize(int argc, char **argv)
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
-    job.convert = (hone_convert_options){.type = type, .search = how, .pure = pure};
+    job.quality = true;
+    job.convert = (hone_convert_options){.type = type, .search = how, .pure = pure, .imatrix = imatrix};
     code = parse_type("output-type", output_type, &job.convert.output_dtype);
     if (code == 0)
         code = parse_type("embedding-type", embedding_type, &job.convert.embedding_dtype);
