@@ -96,7 +96,7 @@ static int run(const hone_cli_globals *globals, hone_cli_job *job, const hone_cl
 
 int hone_cmd_quantize(int argc, char **argv)
 {
-    const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_REFERENCE);
+    const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_BEST);
     const char *output_type = NULL, *embedding_type = NULL, *imatrix = NULL;
     bool dry_run = false, restart = false, pure = false;
     hone_cli_list rules = {.n = 0};
@@ -118,9 +118,9 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "output-type", "TYPE", "store the output matrix as TYPE", HONE_CLI_TEXT, &output_type},
         {0, "embedding-type", "TYPE", "store the token embedding as TYPE", HONE_CLI_TEXT, &embedding_type},
         {0, "search", "HOW",
-         "reference (default): the codes that llama.cpp's quantizer, or the\ntool FORMAT is of, chooses; best: less "
-         "error "
-         "in the same format;\nfast (gguf): no search",
+         "best (default): the least error found; reference: the codes that\nllama.cpp's quantizer, or the tool of "
+         "--to, "
+         "chooses; fast: no search",
          HONE_CLI_TEXT, &search},
         {0, "imatrix", "FILE",
          "weigh the columns of each tensor by an importance matrix of llama.cpp\nor hone calibrate, .gguf or .dat",
@@ -171,7 +171,7 @@ int hone_cmd_quantize(int argc, char **argv)
                                     grid.to);
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
-        return hone_cli_usage_error("quantize", "unknown search \"%s\" (reference, best, fast)", search);
+        return hone_cli_usage_error("quantize", "unknown search \"%s\" (best, reference, fast)", search);
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
