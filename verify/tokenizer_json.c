@@ -7,9 +7,12 @@
 #include "formats/json.h"
 #include "verify/tokenizer_stages.h"
 
+/* Longest matches are searched for at every character of a word; BERT's words have up to 100. */
+enum { MAX_WORD_NCHARS = 1000 };
+
 typedef struct {
-    json_t *model, *vocab, *merges;
-    const json_t *added, *post_processor;
+    json_t *model, *vocab;
+    const json_t *merges, *added, *post_processor;
     hone_tokenizer *tok;
     bool escapes_spaces;
     hone_error *err;
@@ -33,13 +36,8 @@ static hone_status check_affix(const loading *l, const char *key)
     return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "model", "%s", key);
 }
 
-static hone_status load_model_options(loading *l)
+static hone_status load_bpe_options(loading *l)
 {
-    const json_t *type = json_object_get(l->model, "type");
-    /* Files of early versions name no type. */
-    if (type && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0))
-        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "model", "tokenizer type \"%s\"",
-                         json_is_string(type) ? json_string_value(type) : "?");
     HONE_TRY(check_affix(l, "continuing_subword_prefix"));
     HONE_TRY(check_affix(l, "end_of_word_suffix"));
     const json_t *dropout = json_object_get(l->model, "dropout");
@@ -49,11 +47,41 @@ static hone_status load_model_options(loading *l)
     bpe->byte_fallback = json_is_true(json_object_get(l->model, "byte_fallback"));
     bpe->fuse_unk = json_is_true(json_object_get(l->model, "fuse_unk"));
     bpe->ignore_merges = json_is_true(json_object_get(l->model, "ignore_merges"));
-    l->vocab = json_object_get(l->model, "vocab");
     l->merges = json_object_get(l->model, "merges");
-    if (!json_is_object(l->vocab) || !json_is_array(l->merges))
-        return bad(l, "model", "vocab is not an object or merges no array");
-    return HONE_OK;
+    return json_is_array(l->merges) ? HONE_OK : bad(l, "model", "merges are no array");
+}
+
+static hone_status load_wordpiece_options(loading *l)
+{
+    hone_wordpiece *wordpiece = &l->tok->wordpiece;
+    const json_t *prefix = json_object_get(l->model, "continuing_subword_prefix");
+    const json_t *max = json_object_get(l->model, "max_input_chars_per_word");
+    const hone_string text = json_is_string(prefix) ? string_of(prefix) : (hone_string){.data = "##", .len = 2};
+    wordpiece->max_word_nchars = 100;
+    if (max && (!json_is_integer(max) || json_integer_value(max) < 0))
+        return bad(l, "model", "max_input_chars_per_word is no natural number");
+    if (max && json_integer_value(max) > MAX_WORD_NCHARS)
+        return hone_fail(l->err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, "model", "words of more than %d characters",
+                         MAX_WORD_NCHARS);
+    if (max)
+        wordpiece->max_word_nchars = (size_t)json_integer_value(max);
+    wordpiece->prefix = (hone_string){.data = hone_arena_copy(&l->tok->arena, text.data, text.len), .len = text.len};
+    return wordpiece->prefix.data ? HONE_OK : hone_fail_nomem(l->err, text.len);
+}
+
+static hone_status load_model_options(loading *l)
+{
+    /* Files of early versions name no type. */
+    const json_t *type = json_object_get(l->model, "type");
+    const char *name = type ? json_string_value(type) : "BPE";
+    l->vocab = json_object_get(l->model, "vocab");
+    if (name && strcmp(name, "WordPiece") == 0)
+        l->tok->model = HONE_TOKENS_WORDPIECE;
+    else if (!name || strcmp(name, "BPE") != 0)
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "model", "tokenizer type \"%s\"",
+                         name ? name : "?");
+    HONE_TRY(l->tok->model == HONE_TOKENS_WORDPIECE ? load_wordpiece_options(l) : load_bpe_options(l));
+    return json_is_object(l->vocab) ? HONE_OK : bad(l, "model", "vocab is no object");
 }
 
 /* ---- vocabulary ---- */
@@ -115,14 +143,16 @@ static hone_status load_vocab(loading *l)
                                  (hone_string){.data = key, .len = strlen(key)}));
     }
     HONE_TRY(hone_tokenizer_index(l->tok, l->err));
+    const bool wordpiece = l->tok->model == HONE_TOKENS_WORDPIECE;
     const json_t *unk = json_object_get(l->model, "unk_token");
-    if (!json_is_string(unk))
+    const char *text = json_is_string(unk) ? json_string_value(unk) : wordpiece ? "[UNK]" : NULL;
+    if (!text)
         return HONE_OK;
-    const json_t *id = json_object_get(l->vocab, json_string_value(unk));
+    const json_t *id = json_object_get(l->vocab, text);
     if (!id)
         return bad(l, "model", "unk_token is not in the vocabulary");
-    l->tok->bpe.unk = (int32_t)json_integer_value(id);
-    return HONE_OK;
+    l->tok->bpe.unk = l->tok->wordpiece.unk = (int32_t)json_integer_value(id);
+    return wordpiece ? hone_wordpiece_init(l->tok, l->err) : HONE_OK;
 }
 
 static hone_status load_merges(loading *l)
@@ -308,7 +338,7 @@ static bool is_byte_name(hone_string text)
 static bool may_cut(const hone_tokenizer *tok)
 {
     const hone_bpe *bpe = &tok->bpe;
-    if (bpe->byte_level || bpe->ignore_merges)
+    if (tok->model != HONE_TOKENS_BPE || bpe->byte_level || bpe->ignore_merges)
         return false;
     for (int byte = 0; byte < 256 && bpe->unk < 0; byte++)
         if (!bpe->byte_fallback || tok->byte_ids[byte] < 0)
@@ -324,7 +354,7 @@ static bool may_cut(const hone_tokenizer *tok)
     return true;
 }
 
-static hone_status load(loading *l, json_t *root)
+static hone_status load(loading *l, const json_t *root)
 {
     l->model = json_object_get(root, "model");
     l->added = json_object_get(root, "added_tokens");
@@ -341,84 +371,17 @@ static hone_status load(loading *l, json_t *root)
     return may_cut(l->tok) ? hone_tokenizer_index_neighbours(l->tok, l->err) : HONE_OK;
 }
 
+hone_status hone_tokenizer_from_document(const json_t *root, hone_tokenizer *tok, hone_error *err)
+{
+    loading l = {.tok = tok, .err = err};
+    return load(&l, root);
+}
+
 hone_status hone_tokenizer_from_json(const char *text, size_t len, hone_tokenizer *tok, hone_error *err)
 {
     json_t *root;
     HONE_TRY(hone_json_parse(text, len, 0, &root, err));
-    loading l = {.tok = tok, .err = err};
-    const hone_status status = load(&l, root);
-    json_decref(root);
-    return status;
-}
-
-/* Takes the next line of merges.txt that holds a merge, from *at on; false at the end. A first line "#version: ..." is
- * none, nor is an empty one. */
-static bool next_merge(const char *text, size_t len, size_t *at, hone_string *line)
-{
-    static const char version[] = "#version";
-    while (*at < len) {
-        const size_t begin = *at;
-        const char *end = memchr(text + begin, '\n', len - begin);
-        const size_t n = end ? (size_t)(end - (text + begin)) : len - begin;
-        *at = begin + n + 1;
-        *line = (hone_string){.data = text + begin, .len = n > 0 && text[begin + n - 1] == '\r' ? n - 1 : n};
-        const bool headed = begin == 0 && n >= sizeof version - 1 && memcmp(text, version, sizeof version - 1) == 0;
-        if (line->len > 0 && !headed)
-            return true;
-    }
-    return false;
-}
-
-hone_status hone_merges_check(const char *text, size_t len, hone_error *err)
-{
-    const size_t bad = hone_utf8_check(text, len);
-    if (bad < len)
-        return hone_fail(err, HONE_ERROR_DATA, bad, NULL, "is not UTF-8");
-    hone_string line;
-    for (size_t at = 0; next_merge(text, len, &at, &line);) {
-        const char *space = memchr(line.data, ' ', line.len);
-        const size_t left = space ? (size_t)(space - line.data) : 0;
-        if (left == 0 || left + 1 == line.len || memchr(space + 1, ' ', line.len - left - 1))
-            return hone_fail(err, HONE_ERROR_DATA, (uint64_t)(line.data - text), NULL, "a line that is not two tokens");
-    }
-    return HONE_OK;
-}
-
-/* The lines of merges.txt as an array of strings. NULL when out of memory. */
-static json_t *split_lines(const char *text, size_t len)
-{
-    json_t *lines = json_array();
-    hone_string line;
-    for (size_t at = 0; lines && next_merge(text, len, &at, &line);)
-        if (json_array_append_new(lines, json_stringn(line.data, line.len)) != 0) {
-            json_decref(lines);
-            lines = NULL;
-        }
-    return lines;
-}
-
-/* The tokenizer.json that stands for the two files. Takes both references; NULL when out of memory. */
-static json_t *document_of(json_t *vocab, json_t *merges)
-{
-    const json_t *end = json_object_get(vocab, "<|endoftext|>");
-    json_t *added =
-        end ? json_pack("[{s:s, s:I, s:b}]", "content", "<|endoftext|>", "id", json_integer_value(end), "special", 1)
-            : json_array();
-    return json_pack("{s:{s:s, s:o, s:o}, s:{s:s, s:b}, s:o}", "model", "type", "BPE", "vocab", vocab, "merges", merges,
-                     "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "added_tokens", added);
-}
-
-hone_status hone_tokenizer_from_merges(const char *vocab, size_t vocab_len, const char *merges, size_t merges_len,
-                                       hone_tokenizer *tok, hone_error *err)
-{
-    json_t *vocab_object;
-    HONE_TRY(hone_merges_check(merges, merges_len, err));
-    HONE_TRY(hone_json_parse(vocab, vocab_len, 0, &vocab_object, err));
-    json_t *root = document_of(vocab_object, split_lines(merges, merges_len));
-    if (!root)
-        return hone_fail_nomem(err, merges_len);
-    loading l = {.tok = tok, .err = err};
-    const hone_status status = load(&l, root);
+    const hone_status status = hone_tokenizer_from_document(root, tok, err);
     json_decref(root);
     return status;
 }
