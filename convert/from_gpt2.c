@@ -137,6 +137,8 @@ static hone_status plan_gpt2(const hone_context *ctx, hone_plan *plan, hone_erro
     struct gpt2_config c;
     HONE_TRY(read_config(ctx, plan, &c, err));
     HONE_TRY(check_attention(hone_checkpoint_config(plan->src), err));
+    const char *embedding = c.prefix[0] ? "transformer.wte.weight" : "wte.weight";
+    HONE_TRY(hone_plan_check_tie(ctx, plan, embedding, "lm_head.weight", &c.tied, err));
     plan->model.n_layers = c.n_layers;
     plan->model.n_heads = plan->model.n_kv_heads = c.n_heads;
     plan->model.tied = c.tied;

@@ -188,7 +188,8 @@ static hone_status shape(const hone_checkpoint *ckpt, hone_family_shape *out, ho
     return HONE_OK;
 }
 
-static const char *const architectures[] = {"LlamaForCausalLM", "MistralForCausalLM", "llama", NULL};
+static const char *const architectures[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "llama",
+                                            NULL};
 
 const hone_family hone_llama_family = {
     .architectures = architectures,
