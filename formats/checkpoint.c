@@ -253,6 +253,11 @@ const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt)
     return ckpt->config;
 }
 
+bool hone_tensor_is_gathered(const hone_tensor *tensor)
+{
+    return tensor->view && tensor->view->gathered;
+}
+
 hone_status hone_checkpoint_sidecar(const hone_checkpoint *ckpt, const char *name, uint64_t max_nbytes, char **text,
                                     size_t *len, hone_error *err)
 {

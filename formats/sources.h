@@ -75,7 +75,11 @@ hone_status hone_checkpoint_read_directory(hone_checkpoint *ckpt, hone_error *er
 typedef struct hone_view {
     hone_status (*read)(const hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t offset, size_t nbytes,
                         void *dst, hone_error *err);
+    bool gathered; /* a few rows lie in many places of the file, as of a transposed matrix */
 } hone_view;
+
+/* hone_tensor_is_gathered() tells whether reading rows takes many small reads, fewer per row the more rows there are. */
+bool hone_tensor_is_gathered(const hone_tensor *tensor);
 
 /* A reader adds file number `file` (already open in ckpt->files) to the checkpoint's tables. */
 typedef struct hone_reader {

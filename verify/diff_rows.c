@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "base/run_context.h"
+#include "base/transpose.h"
+#include "formats/sources.h"
 #include "verify/model_impl.h"
 #include "verify/team.h"
 
@@ -16,7 +18,7 @@
 enum { CHUNK_NELEMS = 1 << 16 };
 
 /* Transposing reads a piece of every row of the source for each chunk: the larger the chunk, the fewer the reads. */
-enum { TRANSPOSED_CHUNK_NELEMS = 1 << 20 };
+enum { TRANSPOSED_CHUNK_NELEMS = 1 << 21 };
 
 /* What a chunk adds up to. Chunks are joined in order, so the figures do not depend on threads. */
 struct sums {
@@ -83,9 +85,7 @@ static hone_status fetch_columns(const struct work *w, const struct side *s, uin
             return hone_fail_for(err, status, s->tensor->name);
     }
     s->decode(raw, spare, n);
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t c = 0; c < w->ncols; c++)
-            dst[r * w->ncols + c] = spare[c * n_rows + r];
+    hone_transpose(spare, w->ncols, n_rows, sizeof *spare, dst);
     return HONE_OK;
 }
 
@@ -269,8 +269,10 @@ static hone_status prepare(struct work *w, const hone_tensor_pair *pair, int n_t
                            hone_error *err)
 {
     const hone_tensor *t = pair->transposed && !w->to_gguf ? pair->reference : pair->candidate;
-    const size_t most = pair->transposed ? TRANSPOSED_CHUNK_NELEMS : CHUNK_NELEMS;
-    w->chunk_nelems = most < t->nelems || !pair->transposed ? most : t->nelems;
+    const bool in_pieces =
+        pair->transposed || hone_tensor_is_gathered(pair->reference) || hone_tensor_is_gathered(pair->candidate);
+    const size_t most = in_pieces ? TRANSPOSED_CHUNK_NELEMS : CHUNK_NELEMS;
+    w->chunk_nelems = most < t->nelems || !in_pieces ? most : t->nelems;
     if (pair->head_nrows || pair->transposed) {
         w->head_nrows = pair->head_nrows;
         w->nrows = t->shape[0];
