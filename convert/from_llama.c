@@ -221,7 +221,7 @@ static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_err
 {
     const json_t *config = hone_checkpoint_config(plan->src);
     struct llama_config c;
-    HONE_TRY(read_config(config, &c, err));
+    HONE_TRY(hone_checkpoint_fail_in_config(plan->src, NULL, read_config(config, &c, err), err));
     HONE_TRY(hone_plan_check_tie(ctx, plan, EMBED, HEAD, &c.tied, err));
     uint32_t window = 0;
     HONE_TRY(hone_config_u32(config, "sliding_window", HONE_OPTIONAL, &window, err));

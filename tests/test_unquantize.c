@@ -291,7 +291,7 @@ END_TEST
 
 enum { DATA = HONE_ERROR_DATA, UNSUPPORTED = HONE_ERROR_UNSUPPORTED, CONFIG = -1 };
 
-/* at: the error's offset counted from the data's start; CONFIG: none, the fault is in config.json. */
+/* at: the error's offset counted from the data's start; CONFIG: that of the key it names, in config.json. */
 static const struct {
     const char *claim, *config, *header;
     size_t nbytes;
@@ -426,7 +426,9 @@ START_TEST(rejects_contradictions)
     ckpt = &dirty;
     const hone_status status = hone_checkpoint_open(dir.path, NULL, &ckpt, &err);
     ck_assert_msg((int)status == bad[_i].status, "%s: %s (%s)", bad[_i].claim, hone_status_name(status), err.reason);
-    const uint64_t at = bad[_i].at == CONFIG ? HONE_NO_OFFSET : start + (uint64_t)bad[_i].at;
+    const uint64_t at = bad[_i].at == CONFIG
+                            ? hone_temp_key_offset(&dir, "config.json", "\"quantization_config\"", bad[_i].item)
+                            : start + (uint64_t)bad[_i].at;
     ck_assert_msg(err.offset == at, "%s: offset %llu, not %llu (%s)", bad[_i].claim, (unsigned long long)err.offset,
                   (unsigned long long)at, err.reason);
     ck_assert_msg(strcmp(err.item, bad[_i].item) == 0, "%s: item \"%s\"", bad[_i].claim, err.item);

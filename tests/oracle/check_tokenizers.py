@@ -387,7 +387,7 @@ def check_settings(score, root, name, files, kind, texts):
         "added-tokens": {"added_tokens.json": {"lo wo": n, "<pad>": n + 1}, "special_tokens_map.json": {"pad_token": "<pad>"}},
         "special-map": {"special_tokens_map.json": {"pad_token": pad, "additional_special_tokens": ["<sep>", "don"]}},
         "decoder": {"tokenizer_config.json": {"add_prefix_space": True, "pad_token": "<pad>", "added_tokens_decoder": {
-            str(n): {"content": "Hello", "lstrip": True, "rstrip": True, "single_word": True, "normalized": True, "special": False},
+            str(n): {"content": "Hello, wor", "lstrip": True, "rstrip": True, "single_word": True, "normalized": True, "special": False},
             str(n + 1): {**pad, "special": True}}}, "added_tokens.json": {"ignored": n}},
         "new-names": {"tokenizer_config.json": {"unk_token": "<unk>", "bos_token": {"__type": "AddedToken", "content": "<s>",
             "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}, "eos_token": None}},
