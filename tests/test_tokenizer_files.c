@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files of a tokenizer that are no JSON, contradict themselves, or ask for what is not handled. What Jansson refuses
- * has a position; what only the parsed document shows has the name of its part instead.
+ * Files of a tokenizer that are no JSON, contradict themselves, or ask for what is not handled. Each error has the
+ * position of the value at fault, or of the object that lacks it.
  */
 #include <check.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ enum { DATA = HONE_ERROR_DATA, UNSUPPORTED = HONE_ERROR_UNSUPPORTED, LIMIT = HON
 
 #define WORDPIECE(option) "{\"model\":{\"type\":\"WordPiece\"," option ",\"vocab\":{\"[UNK]\":0}}}"
 
-/* Without a ^ no position can be told. */
+/* A ^ marks the position. */
 static const struct {
     const char *claim, *text;
     int status;
@@ -32,52 +32,60 @@ static const struct {
     {"a token twice", "{\"model\":{\"vocab\":{\"a\":0,\"a\"^:1},\"merges\":[]}}", DATA, ""},
     {"a token that is half a surrogate pair", "{\"model\":{\"vocab\":{\"\\ud800\"^:0},\"merges\":[]}}", DATA, ""},
     {"a token that is no UTF-8", "{\"model\":{\"vocab\":{\"^\xff\":0},\"merges\":[]}}", DATA, ""},
-    {"a list", "[]", DATA, "model"},
-    {"no model", "{\"version\":\"1.0\"}", DATA, "model"},
-    {"a model that is a string", "{\"model\":\"BPE\"}", DATA, "model"},
-    {"WordPiece without its unknown token", "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", DATA, "model"},
-    {"WordPiece with a vocabulary that is a list", "{\"model\":{\"type\":\"WordPiece\",\"vocab\":[\"a\"]}}", DATA,
+    {"a list", "^[]", DATA, "model"},
+    {"no model", "^{\"version\":\"1.0\"}", DATA, "model"},
+    {"a model that is a string", "{\"model\":^\"BPE\"}", DATA, "model"},
+    {"WordPiece without its unknown token", "{\"model\":^{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", DATA, "model"},
+    {"WordPiece with a vocabulary that is a list", "{\"model\":{\"type\":\"WordPiece\",\"vocab\":^[\"a\"]}}", DATA,
      "model"},
-    {"words of half a character", WORDPIECE("\"max_input_chars_per_word\":0.5"), DATA, "model"},
-    {"words of -1 characters", WORDPIECE("\"max_input_chars_per_word\":-1"), DATA, "model"},
-    {"words of 2^40 characters", WORDPIECE("\"max_input_chars_per_word\":1099511627776"), LIMIT, "model"},
-    {"Unigram", "{\"model\":{\"type\":\"Unigram\",\"vocab\":[],\"unk_id\":0}}", UNSUPPORTED, "model"},
-    {"a type that is a number", "{\"model\":{\"type\":1,\"vocab\":{},\"merges\":[]}}", UNSUPPORTED, "model"},
-    {"dropout", "{\"model\":{\"dropout\":0.1,\"vocab\":{},\"merges\":[]}}", UNSUPPORTED, "model"},
-    {"a suffix of words", "{\"model\":{\"end_of_word_suffix\":\"</w>\",\"vocab\":{},\"merges\":[]}}", UNSUPPORTED,
+    {"words of half a character", WORDPIECE("\"max_input_chars_per_word\":^0.5"), DATA, "model"},
+    {"words of -1 characters", WORDPIECE("\"max_input_chars_per_word\":^-1"), DATA, "model"},
+    {"words of 2^40 characters", WORDPIECE("\"max_input_chars_per_word\":^1099511627776"), LIMIT, "model"},
+    {"Unigram", "{\"model\":{\"type\":^\"Unigram\",\"vocab\":[],\"unk_id\":0}}", UNSUPPORTED, "model"},
+    {"a type that is a number", "{\"model\":{\"type\":^1,\"vocab\":{},\"merges\":[]}}", UNSUPPORTED, "model"},
+    {"dropout", "{\"model\":{\"dropout\":^0.1,\"vocab\":{},\"merges\":[]}}", UNSUPPORTED, "model"},
+    {"a suffix of words", "{\"model\":{\"end_of_word_suffix\":^\"</w>\",\"vocab\":{},\"merges\":[]}}", UNSUPPORTED,
      "model"},
-    {"a vocabulary that is a list", MODEL("[]", "[]") "}", DATA, "model"},
-    {"merges that are an object", MODEL("{\"a\":0}", "{}") "}", DATA, "model"},
-    {"an id that is a string", MODEL("{\"a\":\"0\"}", "[]") "}", DATA, "model"},
-    {"a negative id", MODEL("{\"a\":-1}", "[]") "}", DATA, "model"},
-    {"a fractional id", MODEL("{\"a\":0.5}", "[]") "}", DATA, "model"},
-    {"an id of 2^40 among one token", MODEL("{\"a\":1099511627776}", "[]") "}", LIMIT, "model"},
-    {"one id for two tokens", MODEL("{\"a\":0,\"b\":0}", "[]") "}", DATA, "model"},
-    {"an unknown token that is not there", "{\"model\":{\"unk_token\":\"<unk>\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+    {"a vocabulary that is a list", MODEL("^[]", "[]") "}", DATA, "model"},
+    {"merges that are an object", MODEL("{\"a\":0}", "^{}") "}", DATA, "model"},
+    {"an id that is a string", MODEL("{\"a\":^\"0\"}", "[]") "}", DATA, "model"},
+    {"a negative id", MODEL("{\"a\":^-1}", "[]") "}", DATA, "model"},
+    {"a fractional id", MODEL("{\"a\":^0.5}", "[]") "}", DATA, "model"},
+    {"an id of 2^40 among one token", MODEL("{\"a\":^1099511627776}", "[]") "}", LIMIT, "model"},
+    {"one id for two tokens", MODEL("{\"a\":0,\"b\":^0}", "[]") "}", DATA, "model"},
+    {"an unknown token that is not there", "{\"model\":{\"unk_token\":^\"<unk>\",\"vocab\":{\"a\":0},\"merges\":[]}}",
      DATA, "model"},
-    {"a merge of one token", MODEL("{\"a\":0}", "[\"a\"]") "}", DATA, "merges"},
-    {"a merge of three tokens", MODEL("{\"a\":0}", "[\"a a a\"]") "}", DATA, "merges"},
-    {"a merge that is a number", MODEL("{\"a\":0}", "[1]") "}", DATA, "merges"},
-    {"a merge of three strings", MODEL("{\"a\":0}", "[[\"a\",\"a\",\"a\"]]") "}", DATA, "merges"},
-    {"an added token without text", AB ",\"added_tokens\":[{\"id\":3}]}", DATA, "added_tokens"},
-    {"an added token without an id", AB ",\"added_tokens\":[{\"content\":\"x\"}]}", DATA, "added_tokens"},
-    {"an added token of id 2^40", AB ",\"added_tokens\":[{\"id\":1099511627776,\"content\":\"x\"}]}", LIMIT, "model"},
-    {"a post-processor of another type", AB ",\"post_processor\":{\"type\":\"X\"}}", UNSUPPORTED, "post_processor"},
-    {"a template without a text", AB ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}}", DATA,
+    {"a merge of one token", MODEL("{\"a\":0}", "[^\"a\"]") "}", DATA, "merges"},
+    {"a merge of three tokens", MODEL("{\"a\":0}", "[^\"a a a\"]") "}", DATA, "merges"},
+    {"a merge that is a number", MODEL("{\"a\":0}", "[^1]") "}", DATA, "merges"},
+    {"a merge of three strings", MODEL("{\"a\":0}", "[^[\"a\",\"a\",\"a\"]]") "}", DATA, "merges"},
+    {"an added token without text", AB ",\"added_tokens\":[^{\"id\":3}]}", DATA, "added_tokens"},
+    {"an added token without an id", AB ",\"added_tokens\":[^{\"content\":\"x\"}]}", DATA, "added_tokens"},
+    {"an added token of id 2^40", AB ",\"added_tokens\":[{\"id\":^1099511627776,\"content\":\"x\"}]}", LIMIT, "model"},
+    {"a post-processor of another type", AB ",\"post_processor\":{\"type\":^\"X\"}}", UNSUPPORTED, "post_processor"},
+    {"a template without a text", AB ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":^[]}}", DATA,
      "post_processor"},
-    {"a template that is no list", AB ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":1}}", DATA,
+    {"a template that is no list", AB ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":^1}}", DATA,
      "post_processor"},
     {"a template of an unknown token",
-     AB ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}]}}", DATA,
+     AB ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[^{\"SpecialToken\":{\"id\":\"x\"}}]}}", DATA,
      "post_processor"},
     {"a separator outside the vocabulary",
-     AB ",\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"x\",9],\"cls\":[\"x\",9]}}", DATA,
+     AB ",\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"x\",9],\"cls\":[\"x\",^9]}}", DATA,
      "post_processor"},
+    {"a normalizer of another type", AB ",\"normalizer\":^{\"type\":\"X\"}}", UNSUPPORTED, "normalizer"},
+    {"a normalizer without a type",
+     AB ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},^{}]}}", DATA, "normalizer"},
+    {"a pre-tokenizer without its pattern", AB ",\"pre_tokenizer\":^{\"type\":\"Split\"}}", DATA, "pre_tokenizer"},
+    {"a regular expression that is none",
+     AB ",\"pre_tokenizer\":^{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"(\"}}}",
+     UNSUPPORTED, ""},
+    {"a merge of what is no token", MODEL("{\"a\":0}", "[^\"a b\"]") "}", DATA, "merges"},
 };
 
 static size_t unmark(const char *marked, char *text, uint64_t *at)
 {
-    const size_t before = strcspn(marked, "^");
+    const size_t before = strcspn(marked, "^"); /* none: no position can be told */
     *at = marked[before] ? before : HONE_NO_OFFSET;
     memcpy(text, marked, before);
     strcpy(text + before, marked + before + (marked[before] == '^'));
@@ -122,10 +130,10 @@ static const struct {
     {"an empty vocabulary file", "^", "", DATA, ""},
     {"a vocabulary cut short", "{\"a\":0^", "", DATA, ""},
     {"a token twice", "{\"a\":0,\"a\"^:1}", "", DATA, ""},
-    {"an id that is a string", "{\"a\":\"0\"}", "", DATA, "model"},
-    {"a negative id", "{\"a\":-1}", "", DATA, "model"},
-    {"an id of 2^40", "{\"a\":1099511627776}", "", LIMIT, "model"},
-    {"a vocabulary that is a list", "[]", "", DATA, "model"},
+    {"an id that is a string", "{\"a\":^\"0\"}", "", DATA, "model"},
+    {"a negative id", "{\"a\":^-1}", "", DATA, "model"},
+    {"an id of 2^40", "{\"a\":^1099511627776}", "", LIMIT, "model"},
+    {"a vocabulary that is a list", "^[]", "", DATA, "model"},
     {"merges that are no UTF-8", "{\"a\":0}", "#version\na ^\xff\n", DATA, ""},
     {"a merge of one token", "{\"a\":0}", "#version\n^a\n", DATA, ""},
     {"a merge of three tokens", "{\"a\":0}", "^a a a\n", DATA, ""},

@@ -109,11 +109,12 @@ static json_t *gpt2_document(const hone_tokenizer_config *config, json_t *vocab,
 }
 
 /* Loads a document made here, and releases it. */
-static hone_status load_document(json_t *root, size_t nbytes, hone_tokenizer *tok, hone_error *err)
+static hone_status load_document(json_t *root, const hone_json_source *source, size_t nbytes, hone_tokenizer *tok,
+                                 hone_error *err)
 {
     if (!root)
         return hone_fail_nomem(err, nbytes);
-    const hone_status status = hone_tokenizer_from_document(root, tok, err);
+    const hone_status status = hone_tokenizer_from_document(root, source, tok, err);
     json_decref(root);
     return status;
 }
@@ -124,12 +125,17 @@ hone_status hone_tokenizer_from_merges(hone_tokenizer_config *config, const char
     json_t *vocab_object;
     HONE_TRY(hone_merges_check(merges, merges_len, err));
     HONE_TRY(hone_json_parse(vocab, vocab_len, 0, &vocab_object, err));
-    const hone_status status = hone_tokenizer_config_resolve(config, &hone_gpt2_tokenizer_class, vocab_object, err);
+    const hone_status status =
+        json_is_object(vocab_object)
+            ? hone_tokenizer_config_resolve(config, &hone_gpt2_tokenizer_class, vocab_object, err)
+            : hone_fail(err, HONE_ERROR_DATA, 0, "model", "vocab is no object");
     if (status != HONE_OK) {
         json_decref(vocab_object);
         return status;
     }
-    return load_document(gpt2_document(config, vocab_object, split_lines(merges, merges_len)), merges_len, tok, err);
+    const hone_json_source source = {.text = vocab, .len = vocab_len, .root = vocab_object};
+    return load_document(gpt2_document(config, vocab_object, split_lines(merges, merges_len)), &source, merges_len, tok,
+                         err);
 }
 
 /* ---- vocab.txt ---- */
@@ -226,7 +232,7 @@ hone_status hone_tokenizer_from_vocab_txt(hone_tokenizer_config *config, const c
         json_decref(vocab);
         return status;
     }
-    return load_document(bert_document(config, vocab), len, tok, err);
+    return load_document(bert_document(config, vocab), &(hone_json_source){0}, len, tok, err);
 }
 
 /* ---- a directory ---- */

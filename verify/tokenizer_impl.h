@@ -14,9 +14,8 @@
 #ifndef HONE_TOKENIZER_IMPL_H
 #define HONE_TOKENIZER_IMPL_H
 
-#include <jansson.h>
-
 #include "base/arena.h"
+#include "formats/json.h"
 #include "formats/sentencepiece.h"
 #include "hone/verify.h"
 #include "verify/added_tokens.h"
@@ -105,8 +104,9 @@ typedef struct hone_encoding {
 
 /* The loaders fill an empty tokenizer; on failure the caller frees what is there. */
 hone_status hone_tokenizer_from_json(const char *text, size_t len, hone_tokenizer *tok, hone_error *err);
-/* From the parsed tokenizer.json. */
-hone_status hone_tokenizer_from_document(const json_t *root, hone_tokenizer *tok, hone_error *err);
+/* From the parsed tokenizer.json, of which source may know the text of all, of a part, or of nothing. */
+hone_status hone_tokenizer_from_document(const json_t *root, const hone_json_source *source, hone_tokenizer *tok,
+                                         hone_error *err);
 hone_status hone_tokenizer_from_sentencepiece(const hone_checkpoint *ckpt, const char *path, hone_tokenizer *tok,
                                               hone_error *err);
 hone_status hone_tokenizer_from_gguf(const hone_checkpoint *ckpt, hone_tokenizer *tok, hone_error *err);

@@ -13,6 +13,7 @@ typedef struct {
     bool escapes_spaces;
     bool byte_level; /* a ByteLevel pre-tokenizer was seen */
     bool printable;  /* words are GPT-2's stand-ins from here on */
+    const hone_json_source *source;
     hone_error *err;
 } loading;
 
@@ -42,6 +43,14 @@ static hone_status get_pattern(const loading *l, const json_t *object, const cha
     return HONE_OK;
 }
 
+/* Adds the position of the part that an error is about. */
+static hone_status place(const loading *l, const json_t *part, hone_status status)
+{
+    if (status != HONE_OK && status != HONE_ERROR_NOMEM && l->err && l->err->offset == HONE_NO_OFFSET)
+        l->err->offset = hone_json_offset_of(l->source, part);
+    return status;
+}
+
 /*
  * Calls visit() for every part of a normalizer or pre-tokenizer, sequences within sequences taken apart in order. key
  * names the array of parts of a Sequence.
@@ -58,15 +67,15 @@ static hone_status for_each_part(loading *l, const json_t *root, const char *wha
     while (part) {
         const char *type = json_string_value(json_object_get(part, "type"));
         if (!type)
-            return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "no type");
+            return place(l, part, hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "no type"));
         if (strcmp(type, "Sequence") == 0) {
             const json_t *parts = json_object_get(part, key);
             if (depth == MAX_DEPTH || !json_is_array(parts))
-                return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "bad sequence");
+                return place(l, part, hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "bad sequence"));
             stack[depth].parts = parts;
             stack[depth++].next = 0;
         } else {
-            HONE_TRY(visit(l, part, type));
+            HONE_TRY(place(l, part, visit(l, part, type)));
         }
         while (depth > 0 && stack[depth - 1].next == json_array_size(stack[depth - 1].parts))
             depth--;
@@ -295,10 +304,10 @@ static hone_status load_one_pre_tokenizer(loading *l, const json_t *object, cons
     return unsupported(l, "pre_tokenizer", type);
 }
 
-hone_status hone_stages_from_json(const json_t *normalizer, const json_t *pre_tokenizer, hone_tokenizer *tok,
-                                  bool *escapes_spaces, hone_error *err)
+hone_status hone_stages_from_json(const json_t *normalizer, const json_t *pre_tokenizer, const hone_json_source *source,
+                                  hone_tokenizer *tok, bool *escapes_spaces, hone_error *err)
 {
-    loading l = {.tok = tok, .err = err};
+    loading l = {.tok = tok, .source = source, .err = err};
     if (normalizer && !json_is_null(normalizer))
         HONE_TRY(for_each_part(&l, normalizer, "normalizer", "normalizers", load_one_normalizer));
     if (pre_tokenizer && !json_is_null(pre_tokenizer))
