@@ -23,11 +23,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 passed = failed = 0
+models = {}  # directory of HONE_MODELS -> what became of its sources
 
 
 def report(name, problem):
     global passed, failed
     passed, failed = passed + (not problem), failed + bool(problem)
+    if name.split("/")[0].split(",")[0] in models:
+        models[name.split("/")[0].split(",")[0]]["failed"] += bool(problem)
     print(f"{'FAIL' if problem else 'ok  '} {name}{': ' + problem if problem else ''}", flush=True)
 
 
@@ -138,17 +141,26 @@ def convert(args, source, out, *options):
     return f"check: {text}" if code else None
 
 
+def count(name, what, n=1):
+    if name.split("/")[0] in models:
+        models[name.split("/")[0]][what] += n
+
+
 def check_source(args, name, source):
+    count(name, "sources")
     try:
         theirs = read_source(source)
     except Exception as e:  # what torch itself refuses to read without running code is no subject here
         with tempfile.TemporaryDirectory() as work:
             problem = convert(args, source, os.path.join(work, "out"))
         print(f"skip {name}: the reference does not read it ({type(e).__name__}); hone: {problem or 'reads it'}")
+        count(name, "not read by the reference")
         return
     if not theirs:
         print(f"skip {name}: no tensors")
+        count(name, "without tensors")
         return
+    count(name, "tensors", len(theirs))
     size = max(t.nbytes for t in theirs.values())
     for label, options in (("one file", ()), ("shards", ("--shard-size", str(max(size, 1)), "--threads", "2"))):
         with tempfile.TemporaryDirectory() as work:
@@ -248,11 +260,12 @@ def sources(models):
     for root, dirs, files in sorted(os.walk(models)):
         dirs.sort()
         name = os.path.relpath(root, models)
-        if "config.json" in files and any(f.endswith(".safetensors") or f.startswith("pytorch_model") for f in files):
+        whole = [f for f in files if f.startswith(("model.safetensors", "model-", "pytorch_model"))]
+        if "config.json" in files and whole:
             yield name, root
-            continue
         for f in sorted(files):
-            if f.endswith((".safetensors", ".gguf") + TORCH_SUFFIXES):
+            # The directory stands for its shards; what else lies in it is a source of its own.
+            if ("config.json" not in files or f not in whole) and f.endswith((".safetensors", ".gguf") + TORCH_SUFFIXES):
                 yield f"{name}/{f}", os.path.join(root, f)
 
 
@@ -266,6 +279,9 @@ def main():
     embedded = os.path.normpath(os.path.join(HERE, "..", "models"))
     if not os.path.isdir(args.models):
         print("SKIP: no HONE_MODELS")
+    else:
+        models.update({d: {"sources": 0, "tensors": 0, "failed": 0, "without tensors": 0, "not read by the reference": 0}
+                       for d in sorted(os.listdir(args.models)) if os.path.isdir(os.path.join(args.models, d))})
     for base in (embedded, args.models):
         for name, source in sources(base) if os.path.isdir(base) else ():
             check_source(args, name, source)
@@ -285,6 +301,9 @@ def main():
                          ("gpt2-tiny", os.path.join(args.models, "gpt2-tiny"))):
         if os.path.isdir(source):
             check_transformers(args, name, source)
+    for name, m in models.items():
+        print(f"{name}: {m['sources']} sources, {m['tensors']} tensors, " + (f"{m['failed']} FAILED" if m["failed"] else "equal")
+              + "".join(f", {m[k]} {k}" for k in ("without tensors", "not read by the reference") if m[k]))
     print(f"safetensors out: {passed} passed, {failed} failed")
     return failed > 0
 
