@@ -54,4 +54,8 @@ size_t hone_grid_chunk_nbytes(const hone_grid_weight *w, uint64_t nrows);
 void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
                            const float *values, const float *importance, void *dst);
 
+/* hone_grid_decode_piece() decodes columns [first, first + n) of row r of the nrows that were encoded to chunk. */
+void hone_grid_decode_piece(const hone_grid_weight *w, uint64_t nrows, const void *chunk, uint64_t r, size_t first,
+                            size_t n, float *dst);
+
 #endif

@@ -10,10 +10,12 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "convert/grid_parts.h"
+#include "convert/importance.h"
 #include "convert/plan_impl.h"
 #include "convert/row_reader.h"
 #include "convert/target.h"
 #include "formats/decode.h"
+#include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
@@ -221,10 +223,9 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         widest = nelems;
         widest_tensor = t;
     }
-    enum {
-        BYTES_PER_ELEMENT = 8 + 4 + 4 + 4
-    }; /* the widest source, f32 before and after a transpose, the widest target */
-    const uint64_t per_thread = ctx->memory_nbytes / (unsigned)ctx->n_threads / BYTES_PER_ELEMENT;
+    /* The widest source, f32 before and after a transpose, the widest target, and a row's importance. */
+    const uint64_t elem_nbytes = 8 + 4 + 4 + 4 + (plan->imatrix ? 4 : 0);
+    const uint64_t per_thread = ctx->memory_nbytes / (unsigned)ctx->n_threads / elem_nbytes;
     /* Chunks that are written or read in short runs want to be large. */
     const uint64_t target = any_turned(plan)  ? TARGET_TURNED_CHUNK_NELEMS
                             : plan->n_weights ? TARGET_GRID_CHUNK_NELEMS
@@ -232,17 +233,17 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     uint64_t nelems = per_thread < target ? per_thread : target;
     plan->n_threads = ctx->n_threads;
     if (nelems < widest) { /* a chunk is at least a row; fewer threads if that is what it takes */
-        const uint64_t fits = ctx->memory_nbytes / (widest * BYTES_PER_ELEMENT);
+        const uint64_t fits = ctx->memory_nbytes / (widest * elem_nbytes);
         if (fits == 0)
             return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, widest_tensor->name,
                              "one row needs %llu bytes of working memory, the budget is %llu (--memory)",
-                             (unsigned long long)(widest * BYTES_PER_ELEMENT), (unsigned long long)ctx->memory_nbytes);
+                             (unsigned long long)(widest * elem_nbytes), (unsigned long long)ctx->memory_nbytes);
         if (fits < (unsigned)plan->n_threads)
             plan->n_threads = (int)fits;
         nelems = widest;
     }
     plan->chunk_nelems = (size_t)nelems;
-    plan->memory_nbytes = nelems * BYTES_PER_ELEMENT * (unsigned)plan->n_threads;
+    plan->memory_nbytes = nelems * elem_nbytes * (unsigned)plan->n_threads;
     return HONE_OK;
 }
 
@@ -252,11 +253,15 @@ static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_co
     const hone_convert_options *opts = &complete;
     if (plan->target->prepare)
         HONE_TRY(plan->target->prepare(plan, &complete, err));
+    if (opts->imatrix)
+        HONE_TRY(hone_importance_open(plan, opts->imatrix, err));
     hone_type_choice *choice = NULL;
     HONE_TRY(hone_type_choice_new(opts, &choice, err));
     hone_status status = plan->target->plan(ctx, plan, err);
     if (status == HONE_OK)
         status = settle_tensors(ctx, plan, choice, err);
+    if (status == HONE_OK && plan->target->weighs)
+        status = hone_importance_settle(ctx, plan, hone_type_file_type(choice), err);
     if (status == HONE_OK)
         status = plan->target->lay_out(plan, choice, opts, err);
     if (status == HONE_OK)
@@ -274,6 +279,9 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "nothing writes \"%s\"", opts->to);
     if (!opts->type && !target->is_directory)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no type is named");
+    if (opts->imatrix && !target->weighs)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s has no use for an importance matrix",
+                         target->name);
     hone_plan *plan = hone_calloc(1, sizeof *plan);
     if (!plan)
         return hone_fail_nomem(err, sizeof *plan);
@@ -295,6 +303,7 @@ void hone_plan_free(hone_plan *plan)
     if (!plan)
         return;
     hone_gguf_free(plan->header);
+    hone_imatrix_close(plan->imatrix);
     for (size_t i = 0; i < plan->n_files; i++)
         hone_release(plan->files[i].header);
     hone_release(plan->files);
@@ -320,6 +329,8 @@ hone_plan_totals hone_plan_describe(const hone_plan *plan)
         .output_nbytes = output_nbytes,
         .memory_nbytes = plan->memory_nbytes,
         .bpw = nelems ? 8.0 * (double)nbytes / (double)nelems : 0,
+        .n_imatrix_entries = plan->imatrix ? hone_imatrix_n_entries(plan->imatrix) : 0,
+        .n_imatrix_unknown = plan->imatrix ? hone_imatrix_n_entries(plan->imatrix) - plan->n_known_entries : 0,
     };
 }
 
@@ -343,6 +354,12 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
                      : t->weight ? "quantize"
                                  : order_names[t->order],
         .why = t->why,
+        .n_weights = t->bytes ? 0 : t->n_rows * t->row_nelems,
+        .grid_bits = t->weight ? plan->grid.bits : 0,
+        .importance = t->importance,
+        .n_zero_columns = t->entry ? t->entry->n_zeros : 0,
+        .n_unseen = t->entry ? t->entry->n_unseen : 0,
+        .n_experts = t->entry ? t->entry->n_mats : 0,
     };
     memcpy(out.shape, t->shape, sizeof out.shape);
     return out;

@@ -49,6 +49,8 @@ typedef struct hone_planned_tensor {
     size_t file;             /* in plan->files */
     uint64_t offset, nbytes; /* in that file */
     const char *why;         /* static, "" if of the type asked for */
+    hone_importance importance;
+    const struct hone_imatrix_entry *entry; /* the importance of its columns, if USED; else NULL */
 } hone_planned_tensor;
 
 /* One file of the output. The last of a plan is the one whose presence says that the output is complete. */
@@ -73,6 +75,8 @@ struct hone_plan {
     hone_mix_model model; /* filled by the family */
     uint32_t n_vocab;     /* rows of the embedding; filled by the family */
     hone_search search;
+    struct hone_imatrix *imatrix; /* or NULL */
+    size_t n_known_entries;       /* of it: for weights of the output */
     /* settled by plan.c */
     hone_output_file *files;
     size_t n_files, cap_files;

@@ -170,11 +170,12 @@ static const hone_encode_fn fast_encoders_ref[HONE_N_DTYPES] = {
 static hone_encode_fn find(const hone_encode_fn *ref, const hone_encode_fn *avx2, const hone_encode_fn *avx512,
                            hone_dtype dtype, hone_cpu_level cpu)
 {
-    if (cpu == HONE_CPU_AVX512 && avx512 && avx512[dtype])
-        return avx512[dtype];
+    hone_encode_fn found = ref[dtype];
     if ((cpu == HONE_CPU_AVX2 || cpu == HONE_CPU_AVX512) && avx2 && avx2[dtype])
-        return avx2[dtype];
-    return ref[dtype];
+        found = avx2[dtype];
+    if (cpu == HONE_CPU_AVX512 && avx512 && avx512[dtype])
+        found = avx512[dtype];
+    return found;
 }
 
 hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level cpu)
@@ -195,4 +196,24 @@ hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level
         own = find(fast_encoders_ref, NULL, NULL, dtype, cpu);
     return own ? own : find(encoders_ref, NULL, NULL, dtype, cpu);
 #endif
+}
+
+bool hone_encoder_weighs(hone_dtype dtype)
+{
+    switch (dtype) {
+    case HONE_Q4_0:
+    case HONE_Q4_1:
+    case HONE_Q5_0:
+    case HONE_Q5_1:
+    case HONE_Q2_K:
+    case HONE_Q3_K:
+    case HONE_Q4_K:
+    case HONE_Q5_K:
+    case HONE_Q6_K:
+    case HONE_IQ4_NL:
+    case HONE_IQ4_XS:
+        return true;
+    default:
+        return false;
+    }
 }

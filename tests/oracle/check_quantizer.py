@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Type choices and bytes of llama.cpp's quantizer on made-up models: many layers, shared heads, experts; without an
-importance matrix and, where the program takes one, with it."""
-import argparse
+"""Type choices and bytes of llama.cpp's quantizer, without and with an importance matrix: on made-up models of many layers,
+shared heads and experts, on the embedded models, and on those of HONE_MODELS."""
 import ctypes
 import os
 import subprocess
@@ -12,19 +11,8 @@ import numpy as np
 import gguf
 import llama_cpp
 
-SILENT = llama_cpp.llama_log_callback(lambda *_: None)
-MIXES = {
-    "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_k": 10, "q3_k_s": 11, "q3_k_m": 12, "q3_k_l": 13,
-    "q4_k_s": 14, "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18, "q2_k_s": 21, "iq4_nl": 25, "iq4_xs": 30,
-    "tq1_0": 36, "tq2_0": 37, "mxfp4_moe": 38, "q1_0": 40,
-}
-passed = failed = 0
-
-
-def check(ok, text):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    print(("ok   " if ok else "FAIL ") + text, flush=True)
+import common
+import llama
 
 
 def write_model(path, rng, layers, heads, kv_heads, width, ff, experts=0, tied=False):
@@ -84,8 +72,17 @@ def make_sums(rng, shapes):
         n_mat = shape[0] if len(shape) == 3 else 1
         counts = rng.integers(1, 4000, n_mat).astype(np.float32)
         sums = (rng.standard_normal((n_mat, shape[-1])) ** 2).astype(np.float32) * counts[:, None]
+        sums[:, rng.random(shape[-1]) < 0.01] = 0  # columns that only zeros reached
+        if n_mat > 1:
+            counts[-1], sums[-1] = 0, 0  # an expert that nothing reached
         out[name] = (sums, counts)
     return out
+
+
+def mean_squares(sums):
+    """What llama-quantize makes of sums and counts: 1 where nothing was counted."""
+    return {name: np.where(counts[:, None] > 0, total / np.maximum(counts, 1)[:, None], 1).astype(np.float32)
+            for name, (total, counts) in sums.items()}
 
 
 def write_imatrix(path, sums, datasets=("calibration.txt",), chunks=7, with_tensors=True):
@@ -108,7 +105,7 @@ def write_legacy(path, sums, dataset=b"calibration.txt", chunks=7):
     with open(path, "wb") as f:
         f.write(np.int32(len(sums)).tobytes())
         for name, (total, counts) in sums.items():
-            values = (total / counts[:, None]).astype(np.float32).ravel() * np.float32(chunks)
+            values = mean_squares({name: (total, counts)})[name].ravel() * np.float32(chunks)
             f.write(np.int32(len(name)).tobytes() + name.encode() + np.int32(chunks).tobytes() +
                     np.int32(values.size).tobytes() + values.tobytes())
         f.write(np.int32(chunks).tobytes() + np.int32(len(dataset)).tobytes() + dataset)
@@ -127,52 +124,79 @@ def llama_imatrix(means):
     return entries, keep
 
 
-def read_tensors(path):
-    return {t.name: (t.tensor_type.name, t.data.tobytes()) for t in gguf.GGUFReader(path).tensors}
-
-
-def compare(args, what, source, mix, tmp, means=None, imatrix=None, words=(), **params):
+def compare(tally, args, what, source, mix, tmp, means=None, imatrix=None, words=(), **params):
     theirs, ours = os.path.join(tmp, "theirs.gguf"), os.path.join(tmp, "ours.gguf")
-    p = llama_cpp.llama_model_quantize_default_params()
-    p.ftype, p.nthread = MIXES[mix], 2
-    for key, value in params.items():
-        setattr(p, key, value)
     if means is not None:
         entries, keep = llama_imatrix(means)
-        p.imatrix = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
-    if llama_cpp.llama_model_quantize(source.encode(), theirs.encode(), ctypes.byref(p)) != 0:
-        if mix == "q2_k_s" and means is None:
-            return  # llama.cpp refuses it without importance
-        check(False, f"{what} {mix}: llama.cpp's quantizer failed")
-        return
+        params["imatrix"] = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
+    refused = not llama.quantize(source, theirs, mix, **params)
     if imatrix:
         words = (*words, "--imatrix", imatrix)
     done = subprocess.run([args.hone, "quantize", source, "-o", ours, "--type", mix, "--force", "--search", "reference",
                            "--quiet", *words], capture_output=True, text=True)
-    if done.returncode != 0:
-        check(False, f"{what} {mix}: {done.stderr.strip()}")
+    if refused:
+        expected = mix in llama.NEEDS_IMPORTANCE and means is None
+        tally.check(expected and done.returncode == 2, f"{what} {mix}: refused by both: {done.stderr.strip()}")
         return
-    a, b = read_tensors(theirs), read_tensors(ours)
+    if done.returncode != 0:
+        tally.check(False, f"{what} {mix}: {done.stderr.strip()}")
+        return
+    a, b = llama.read_tensors(theirs), llama.read_tensors(ours)
     types = [n for n in a if n not in b or a[n][0] != b[n][0]]
     differ = [n for n in a if a[n] != b.get(n)]
     text = f"{what} {mix}: {len(a)} tensors ({', '.join(sorted({t for t, _ in a.values()}))}) byte-equal"
     if types:
         text += f"; other types: {[(n, a[n][0], b.get(n, ['none'])[0]) for n in types[:3]]}"
-    check(a.keys() == b.keys() and not differ, text + (f"; differ: {differ[:3]}" if differ else ""))
+    tally.check(a.keys() == b.keys() and not differ, text + (f"; differ: {differ[:3]}" if differ else ""))
+
+
+def compare_mixes(tally, args, what, source, shapes, rng, tmp):
+    sums = make_sums(rng, shapes)
+    means = mean_squares(sums)
+    new, old = os.path.join(tmp, "imatrix.gguf"), os.path.join(tmp, "imatrix.dat")
+    write_imatrix(new, sums)
+    write_legacy(old, sums)
+    for mix in args.mix or llama.MIXES:
+        if mix == "q1_0" and any(len(s) > 1 and s[-1] % 128 for s in shapes.values()):
+            continue  # llama.cpp has no type to fall back to
+        compare(tally, args, what, source, mix, tmp)
+        compare(tally, args, what + ", imatrix", source, mix, tmp, means, new)
+    legacy = {n: (m * np.float32(7)).astype(np.float32) / np.float32(7) for n, m in means.items()}
+    for mix in ("q4_0", "iq4_xs", "q4_k_m"):
+        if mix in (args.mix or llama.MIXES):
+            compare(tally, args, what + ", imatrix.dat", source, mix, tmp, legacy, old)
+
+
+def compare_ends(tally, args, what, source, tmp):
+    both = dict(output_tensor_type=6, token_embedding_type=2)
+    for mix in ("q4_k_m", "mxfp4_moe"):
+        compare(tally, args, what + ", types of ends", source, mix, tmp, **both,
+                words=("--output-type", "q5_0", "--embedding-type", "q4_0"))
+        compare(tally, args, what + ", type of output", source, mix, tmp, output_tensor_type=6,
+                words=("--output-type", "q5_0"))
+        compare(tally, args, what + ", pure, types of ends", source, mix, tmp, **both, pure=True,
+                words=("--pure", "--output-type", "q5_0", "--embedding-type", "q4_0"))
+
+
+def compare_real(tally, args, rng, tmp):
+    cases = [common.EMBEDDED / n for n in ("tiny-llama", "tiny-llama-spm", "tiny-gpt2")]
+    cases += [args.models / n for n in ("story-llama", "story-llama-bf16", "lit-llama", "gpt2-tiny")]
+    for directory in cases:
+        if not directory.is_dir():
+            print(f"SKIP {directory.name}: not here")
+            continue
+        source = os.path.join(tmp, "source.gguf")
+        subprocess.run([args.hone, "convert", directory, "-o", source, "--type", "f32", "--force", "--quiet"],
+                       check=True, stdout=subprocess.DEVNULL)
+        shapes = {t.name: tuple(int(n) for n in t.shape[::-1]) for t in gguf.GGUFReader(source).tensors}
+        compare_mixes(tally, args, directory.name, source, shapes, rng, tmp)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lib")
-    parser.add_argument("--hone", required=True)
+    parser = common.arguments(__doc__)
     parser.add_argument("--mix", action="append")
-    args = parser.parse_args()
-    llama_cpp.llama_log_set(SILENT, ctypes.c_void_p(0))
-    llama_cpp.llama_backend_init()
-    usage = subprocess.run([args.hone, "quantize", "--help"], capture_output=True, text=True).stdout
-    has_imatrix = "--imatrix" in usage
-    if not has_imatrix:
-        print("SKIP importance: this hone has no --imatrix")
+    args, tally = parser.parse_args(), common.Tally()
+    llama.start()
     rng = np.random.default_rng(20260101)
     models = {
         "16 layers, 4 heads a key": dict(layers=16, heads=8, kv_heads=2, width=256, ff=256),
@@ -182,34 +206,15 @@ def main():
         "rows of 96": dict(layers=8, heads=4, kv_heads=1, width=96, ff=160),
     }
     with tempfile.TemporaryDirectory() as tmp:
+        compare_real(tally, args, rng, tmp)
         for what, shape in models.items():
             source = os.path.join(tmp, "model.gguf")
-            sums = make_sums(rng, write_model(source, rng, **shape))
-            means = {n: s / c[:, None] for n, (s, c) in sums.items()}
-            new, old = os.path.join(tmp, "imatrix.gguf"), os.path.join(tmp, "imatrix.dat")
-            write_imatrix(new, sums)
-            write_legacy(old, sums)
-            for mix in args.mix or MIXES:
-                if mix == "q1_0" and shape["width"] % 128:
-                    continue  # llama.cpp has no type to fall back to
-                compare(args, what, source, mix, tmp)
-                if has_imatrix:
-                    compare(args, what + ", imatrix", source, mix, tmp, means, new)
+            shapes = write_model(source, rng, **shape)
+            compare_mixes(tally, args, what, source, shapes, rng, tmp)
             if not args.mix:
-                both = dict(output_tensor_type=6, token_embedding_type=2)
-                for mix in ("q4_k_m", "mxfp4_moe"):
-                    compare(args, what + ", types of ends", source, mix, tmp, **both,
-                            words=("--output-type", "q5_0", "--embedding-type", "q4_0"))
-                    compare(args, what + ", type of output", source, mix, tmp, output_tensor_type=6,
-                            words=("--output-type", "q5_0"))
-                    compare(args, what + ", pure, types of ends", source, mix, tmp, **both, pure=True,
-                            words=("--pure", "--output-type", "q5_0", "--embedding-type", "q4_0"))
-                legacy = {n: (m * np.float32(7)).astype(np.float32) / np.float32(7) for n, m in means.items()}
-                for mix in ("q4_0", "iq4_xs", "q4_k_m") if has_imatrix else ():
-                    compare(args, what + ", imatrix.dat", source, mix, tmp, legacy, old)
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+                compare_ends(tally, args, what, source, tmp)
+    return tally.finish()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
