@@ -135,8 +135,11 @@ static bool is_derived(const hone_tensor *t, bool tied)
 static hone_status plan_gpt2(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
     struct gpt2_config c;
-    HONE_TRY(read_config(ctx, plan, &c, err));
-    HONE_TRY(check_attention(hone_checkpoint_config(plan->src), err));
+    HONE_TRY(hone_checkpoint_fail_in_config(plan->src, NULL, read_config(ctx, plan, &c, err), err));
+    HONE_TRY(
+        hone_checkpoint_fail_in_config(plan->src, NULL, check_attention(hone_checkpoint_config(plan->src), err), err));
+    const char *embedding = c.prefix[0] ? "transformer.wte.weight" : "wte.weight";
+    HONE_TRY(hone_plan_check_tie(ctx, plan, embedding, "lm_head.weight", &c.tied, err));
     plan->model.n_layers = c.n_layers;
     plan->model.n_heads = plan->model.n_kv_heads = c.n_heads;
     plan->model.tied = c.tied;

@@ -199,10 +199,11 @@ static hone_status add_layer(hone_plan *plan, const struct llama_config *c, uint
     return HONE_OK;
 }
 
+static const char EMBED[] = "model.embed_tokens.weight", HEAD[] = "lm_head.weight";
+
 /* Tied matrices are stored once, under whichever name the exporter kept. */
 static hone_status add_embeddings(hone_plan *plan, const struct llama_config *c, hone_error *err)
 {
-    static const char EMBED[] = "model.embed_tokens.weight", HEAD[] = "lm_head.weight";
     const bool has_embed = hone_checkpoint_find(plan->src, EMBED) != NULL;
     if (c->tied)
         return add_global(plan, has_embed ? EMBED : HEAD, "token_embd.weight", c->n_vocab, c->hidden, err);
@@ -213,14 +214,15 @@ static hone_status add_embeddings(hone_plan *plan, const struct llama_config *c,
 /* Computed from the configuration, or the other name of a tied matrix. */
 static bool is_derived(const hone_tensor *t, bool tied)
 {
-    return strstr(t->name, "rotary_emb.inv_freq") != NULL || (tied && strcmp(t->name, "lm_head.weight") == 0);
+    return strstr(t->name, "rotary_emb.inv_freq") != NULL || (tied && strcmp(t->name, HEAD) == 0);
 }
 
 static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
     const json_t *config = hone_checkpoint_config(plan->src);
     struct llama_config c;
-    HONE_TRY(read_config(config, &c, err));
+    HONE_TRY(hone_checkpoint_fail_in_config(plan->src, NULL, read_config(config, &c, err), err));
+    HONE_TRY(hone_plan_check_tie(ctx, plan, EMBED, HEAD, &c.tied, err));
     uint32_t window = 0;
     HONE_TRY(hone_config_u32(config, "sliding_window", HONE_OPTIONAL, &window, err));
     if (window && window < c.n_ctx)

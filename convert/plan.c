@@ -13,13 +13,14 @@
 #include "convert/importance.h"
 #include "convert/moments.h"
 #include "convert/plan_impl.h"
+#include "convert/row_reader.h"
 #include "convert/target.h"
 #include "formats/decode.h"
 #include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
-enum { TARGET_CHUNK_NELEMS = 1 << 18, TARGET_GRID_CHUNK_NELEMS = 1 << 20 };
+enum { TARGET_CHUNK_NELEMS = 1 << 18, TARGET_GRID_CHUNK_NELEMS = 1 << 20, TARGET_TURNED_CHUNK_NELEMS = 1 << 21 };
 
 HONE_PRINTF(2, 0)
 static hone_status format_name(hone_plan *plan, const char *format, va_list args, const char **out, hone_error *err)
@@ -223,6 +224,14 @@ static hone_status settle_moments(const hone_context *ctx, hone_plan *plan, cons
                      (unsigned long long)(nbytes / 7 * 8), (unsigned long long)ctx->memory_nbytes);
 }
 
+static bool any_turned(const hone_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (hone_rows_are_turned(&plan->tensors[i]))
+            return true;
+    return false;
+}
+
 /* Working memory: for each thread one chunk as stored, as f32, and as encoded. */
 static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
@@ -241,8 +250,10 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     const uint64_t budget =
         ctx->memory_nbytes - plan->moments_nbytes - plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
     const uint64_t per_thread = budget / (unsigned)ctx->n_threads / elem_nbytes;
-    /* Chunks that are written in short runs want to be large. */
-    const uint64_t target = plan->n_weights ? TARGET_GRID_CHUNK_NELEMS : TARGET_CHUNK_NELEMS;
+    /* Chunks that are written or read in short runs want to be large. */
+    const uint64_t target = any_turned(plan)  ? TARGET_TURNED_CHUNK_NELEMS
+                            : plan->n_weights ? TARGET_GRID_CHUNK_NELEMS
+                                              : TARGET_CHUNK_NELEMS;
     uint64_t nelems = per_thread < target ? per_thread : target;
     plan->n_threads = ctx->n_threads;
     if (nelems < widest) { /* a chunk is at least a row; fewer threads if that is what it takes */

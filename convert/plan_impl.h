@@ -117,6 +117,13 @@ hone_status hone_plan_check_shape(const hone_tensor *t, uint64_t rows, uint64_t 
 hone_status hone_plan_check_all_used(const hone_plan *plan, bool tied,
                                      bool (*is_derived)(const hone_tensor *t, bool tied), hone_error *err);
 
+/*
+ * hone_plan_check_tie() clears *tied, and says so, when the source stores both matrices and they differ: as in
+ * transformers, such a configuration is wrong and the file right. Reads both. IO, NOMEM.
+ */
+hone_status hone_plan_check_tie(const hone_context *ctx, const hone_plan *plan, const char *embedding,
+                                const char *output, bool *tied, hone_error *err);
+
 /* An architecture family: model classes of config.json, and how to plan them. The table is in conversions.c. */
 typedef struct hone_conversion {
     const char *const *classes; /* NULL-terminated */

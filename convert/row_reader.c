@@ -8,7 +8,9 @@
 #include "base/half.h"
 #include "base/mem.h"
 #include "base/parallel.h"
+#include "base/transpose.h"
 #include "formats/decode.h"
+#include "formats/sources.h"
 
 static uint64_t source_row_nbytes(const hone_planned_tensor *t)
 {
@@ -20,6 +22,11 @@ static uint64_t source_row_nbytes(const hone_planned_tensor *t)
 bool hone_rows_are_raw(const hone_planned_tensor *t)
 {
     return t->bytes || (t->source && t->order != HONE_ROWS_TRANSPOSE);
+}
+
+bool hone_rows_are_turned(const hone_planned_tensor *t)
+{
+    return t->order == HONE_ROWS_TRANSPOSE || (t->source && hone_tensor_is_gathered(t->source));
 }
 
 size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows)
@@ -84,9 +91,7 @@ static hone_status read_columns(const hone_context *ctx, const hone_plan *plan, 
         HONE_TRY(hone_checkpoint_read(plan->src, t->source, (i * t->n_rows + row) * size, run, raw + i * run, err));
     float *decoded = (float *)(void *)(raw + (n_in * run + 3) / 4 * 4);
     hone_decoder(t->source->dtype, ctx->cpu)(raw, decoded, n_in * n);
-    for (size_t r = 0; r < n; r++)
-        for (size_t i = 0; i < n_in; i++)
-            dst[r * n_in + i] = decoded[i * n + r];
+    hone_transpose(decoded, n_in, n, sizeof *decoded, dst);
     return HONE_OK;
 }
 
@@ -149,7 +154,7 @@ static hone_status scan_chunk(void *user, size_t i, int thread, hone_error *err)
 hone_status hone_find_f16_overflow(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                    bool *found, uint64_t *index, hone_error *err)
 {
-    enum { CHUNK_NELEMS = 1 << 16 };
+    enum { CHUNK_NELEMS = 1 << 16, TURNED_CHUNK_NELEMS = 1 << 21 };
     *found = false;
     *index = 0;
     if (t->n_rows == 0)
@@ -157,7 +162,8 @@ hone_status hone_find_f16_overflow(const hone_context *ctx, const hone_plan *pla
     struct overflow_scan s = {.ctx = ctx, .plan = plan, .t = t};
     /* 16: a wide source element, its f32, and a transpose's. */
     const uint64_t share = ctx->memory_nbytes / (unsigned)ctx->n_threads / 16;
-    const uint64_t chunk_nelems = share < CHUNK_NELEMS ? share : CHUNK_NELEMS;
+    const uint64_t most = hone_rows_are_turned(t) ? TURNED_CHUNK_NELEMS : CHUNK_NELEMS;
+    const uint64_t chunk_nelems = share < most ? share : most;
     s.chunk_rows = t->row_nelems < chunk_nelems ? chunk_nelems / t->row_nelems : 1;
     s.chunk_rows = s.chunk_rows < t->n_rows ? s.chunk_rows : t->n_rows;
     s.raw_nbytes = hone_row_reader_nbytes(t, s.chunk_rows);

@@ -8,6 +8,10 @@
 /* hone_rows_are_raw() tells whether, after hone_read_rows(), raw holds the rows' stored bytes in output order. */
 bool hone_rows_are_raw(const hone_planned_tensor *t);
 
+/* hone_rows_are_turned() tells whether a row is read in as many pieces as it has elements: many rows are read better.
+ */
+bool hone_rows_are_turned(const hone_planned_tensor *t);
+
 /* hone_row_reader_nbytes() returns the size of the raw buffer that reading nrows rows of t needs. */
 size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows);
 

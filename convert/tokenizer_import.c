@@ -9,6 +9,7 @@
 #include "convert/vocab_import.h"
 #include "formats/json.h"
 #include "formats/sources.h"
+#include "formats/tokenizer_config.h"
 
 enum { MAX_TOKENIZER_NBYTES = 256 << 20, MAX_CONFIG_NBYTES = 16 << 20 };
 
@@ -194,6 +195,33 @@ struct vocab_files {
     const char *vocab, *merges;
 };
 
+/* Those beyond the model's vocabulary it cannot make use of. */
+static hone_status import_added(hone_vocab_import *v, const hone_tokenizer_config *config, hone_error *err)
+{
+    for (size_t i = 0; i < json_array_size(config->added); i++) {
+        const json_t *token = json_array_get(config->added, i);
+        const json_int_t id = json_integer_value(json_object_get(token, "id"));
+        const char *text = json_string_value(json_object_get(token, "content"));
+        const bool special = json_is_true(json_object_get(token, "special"));
+        if (id >= 0 && id < v->n)
+            HONE_TRY(hone_vocab_import_set(v, (uint64_t)id, text, strlen(text), -1000.0f,
+                                           special ? HONE_PIECE_CONTROL : HONE_PIECE_USER_DEFINED, err));
+    }
+    return HONE_OK;
+}
+
+static hone_status import_added_beside(const hone_plan *plan, hone_vocab_import *v, const json_t *vocab,
+                                       hone_error *err)
+{
+    hone_tokenizer_config config;
+    HONE_TRY(hone_tokenizer_config_read(plan->src, &config, err));
+    hone_status status = hone_tokenizer_config_resolve(&config, &hone_gpt2_tokenizer_class, vocab, err);
+    if (status == HONE_OK)
+        status = import_added(v, &config, err);
+    hone_tokenizer_config_deinit(&config);
+    return status;
+}
+
 static hone_status import_vocab_json(const hone_plan *plan, const struct vocab_files *files, hone_vocab_import *v,
                                      bool *found, hone_error *err)
 {
@@ -203,8 +231,12 @@ static hone_status import_vocab_json(const hone_plan *plan, const struct vocab_f
     HONE_TRY(read_json_beside(plan->src, files->vocab, MAX_TOKENIZER_NBYTES, &vocab, err));
     hone_status status = hone_checkpoint_sidecar(plan->src, files->merges, MAX_TOKENIZER_NBYTES, &merges, &len, err);
     *found = status == HONE_OK && vocab && merges;
-    if (*found)
-        status = fail_beside(plan->src, files->vocab, hone_import_vocab_and_merges(v, vocab, merges, err), err);
+    if (*found) {
+        status = hone_import_vocab_and_merges(v, vocab, merges, err);
+        if (status == HONE_OK)
+            status = import_added_beside(plan, v, vocab, err);
+        (void)fail_beside(plan->src, files->vocab, status, err);
+    }
     hone_release(merges);
     json_decref(vocab);
     return status;
@@ -234,6 +266,8 @@ static hone_status import_and_put(const hone_context *ctx, const hone_plan *plan
         return HONE_OK;
     }
     HONE_TRY(apply_tokenizer_config(v, tokenizer_config, hone_checkpoint_config(plan->src), err));
+    if (!v->scored && json_is_true(json_object_get(tokenizer_config, "add_prefix_space")))
+        hone_context_note(ctx, "add_prefix_space: readers of GGUF will not put a space before a text");
     put_vocab(plan->header, v);
     return put_chat_template(plan, tokenizer_config, err);
 }

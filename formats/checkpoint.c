@@ -6,6 +6,7 @@
 #include "base/arith.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "formats/json.h"
 #include "formats/sources.h"
 
 const char *hone_tensor_measure(hone_tensor *tensor)
@@ -251,6 +252,17 @@ const hone_metadata *hone_checkpoint_find_metadata(const hone_checkpoint *ckpt, 
 const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt)
 {
     return ckpt->config;
+}
+
+hone_status hone_checkpoint_fail_in_config(const hone_checkpoint *ckpt, const char *inside, hone_status status,
+                                           hone_error *err)
+{
+    return ckpt->config_path ? hone_json_place_error(ckpt->config_path, inside, status, err) : status;
+}
+
+bool hone_tensor_is_gathered(const hone_tensor *tensor)
+{
+    return tensor->view && tensor->view->gathered;
 }
 
 hone_status hone_checkpoint_sidecar(const hone_checkpoint *ckpt, const char *name, uint64_t max_nbytes, char **text,

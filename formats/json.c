@@ -162,3 +162,24 @@ hone_status hone_json_read(const char *path, uint64_t max_nbytes, json_t **out, 
     hone_release(text);
     return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, path);
 }
+
+hone_status hone_json_place_error(const char *path, const char *inside, hone_status status, hone_error *err)
+{
+    const bool about_text = status == HONE_ERROR_DATA || status == HONE_ERROR_LIMIT || status == HONE_ERROR_UNSUPPORTED;
+    if (!err || !about_text || err->file[0] || !path)
+        return hone_fail_in_file(err, status, path);
+    hone_json_source source = {0};
+    json_t *root = NULL;
+    char *text = NULL;
+    hone_error ignored;
+    if (err->offset == HONE_NO_OFFSET && err->item[0] &&
+        hone_file_slurp(path, MAX_REPAIRED_NBYTES, &text, &source.len, &ignored) == HONE_OK &&
+        hone_json_parse(text, source.len, 0, &root, &ignored) == HONE_OK) {
+        source.text = text;
+        source.root = root;
+        err->offset = hone_json_offset_of_key(&source, inside ? json_object_get(root, inside) : NULL, err->item);
+    }
+    json_decref(root);
+    hone_release(text);
+    return hone_fail_in_file(err, status, path);
+}

@@ -75,7 +75,12 @@ hone_status hone_checkpoint_read_directory(hone_checkpoint *ckpt, hone_error *er
 typedef struct hone_view {
     hone_status (*read)(const hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t offset, size_t nbytes,
                         void *dst, hone_error *err);
+    bool gathered; /* a few rows lie in many places of the file, as of a transposed matrix */
 } hone_view;
+
+/* hone_tensor_is_gathered() tells whether reading rows takes many small reads, fewer per row the more rows there are.
+ */
+bool hone_tensor_is_gathered(const hone_tensor *tensor);
 
 /* A reader adds file number `file` (already open in ckpt->files) to the checkpoint's tables. */
 typedef struct hone_reader {
@@ -99,6 +104,14 @@ hone_status hone_checkpoint_read_file(hone_checkpoint *ckpt, unsigned file, hone
 
 /* hone_checkpoint_config() returns config.json as an object, or NULL. Borrowed. */
 const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt);
+
+/*
+ * hone_checkpoint_fail_in_config() completes an error about config.json: when its item is the name of a key and
+ * nothing else is known, the file and the position of that key (or of the object that lacks it) are added. inside: a
+ * member of the root that the key is in, or NULL. Returns status.
+ */
+hone_status hone_checkpoint_fail_in_config(const hone_checkpoint *ckpt, const char *inside, hone_status status,
+                                           hone_error *err);
 
 /*
  * hone_checkpoint_sidecar() reads a file beside the weights, such as tokenizer.json. *text is NUL-terminated

@@ -353,6 +353,7 @@ static hone_status add_view(hone_checkpoint *ckpt, hone_tensor *tensor, const ho
         .nelems = tensor->nelems,
     };
     simplify(&v, tensor, layout->strides);
+    v.view.gathered = v.n_dims > 1 && v.strides[v.n_dims - 1] > 1;
     const bool is_plain =
         !v.in_scratch && v.swap_nbytes == 0 && (v.n_dims == 0 || (v.n_dims == 1 && v.strides[0] == 1));
     tensor->offset = v.in_scratch ? at : v.at;

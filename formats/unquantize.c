@@ -31,6 +31,7 @@ static const struct {
 struct source {
     const char *method;   /* its name, or NULL: nothing is quantized */
     const json_t *config; /* borrowed from the checkpoint or from owned */
+    const char *key;      /* the root's member that config is; NULL: it is the root */
     json_t *owned;
     char *path; /* of the file owned came from */
 };
@@ -60,6 +61,7 @@ static bool find_in_config(const hone_checkpoint *ckpt, struct source *out)
         if (!json_is_object(config) || !method_name(config))
             continue;
         out->config = config;
+        out->key = keys[i];
         out->method = method_name(config);
         return true;
     }
@@ -81,6 +83,7 @@ static hone_status find_in_sidecar(const hone_checkpoint *ckpt, const char *name
     HONE_TRY(hone_json_read(out->path, MAX_SIDECAR_NBYTES, &out->owned, err));
     const json_t *inner = json_object_get(out->owned, "quantization");
     out->config = json_is_object(inner) ? inner : out->owned;
+    out->key = json_is_object(inner) ? "quantization" : NULL;
     out->method = method;
     return HONE_OK;
 }
@@ -102,7 +105,7 @@ hone_status hone_quant_config_fail(const hone_unquantize_pass *pass, hone_error 
     (void)vsnprintf(reason, sizeof reason, fmt, args);
     va_end(args);
     (void)hone_fail(err, status, HONE_NO_OFFSET, key, "quantization config: %s", reason);
-    return hone_fail_in_file(err, status, pass->config_path);
+    return hone_json_place_error(pass->config_path, pass->config_key, status, err);
 }
 
 hone_status hone_quant_config_int(const hone_unquantize_pass *pass, const json_t *object, const char *key, int64_t min,
@@ -235,8 +238,10 @@ static hone_status rebuild_tables(hone_unquantize_pass *pass, hone_error *err)
 
 static hone_status run_pass(hone_checkpoint *ckpt, const struct source *source, hone_error *err)
 {
-    hone_unquantize_pass pass = {
-        .ckpt = ckpt, .config = source->config, .config_path = source->path ? source->path : ckpt->config_path};
+    hone_unquantize_pass pass = {.ckpt = ckpt,
+                                 .config = source->config,
+                                 .config_path = source->path ? source->path : ckpt->config_path,
+                                 .config_key = source->key};
     const hone_unquantize_method *method = NULL;
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
         if (strcmp(source->method, methods[i].name) == 0)

@@ -41,10 +41,11 @@ typedef struct hone_unquantizer {
 typedef struct hone_unquantize_pass {
     hone_checkpoint *ckpt;
     const json_t *config;    /* an object */
-    const char *config_path; /* for errors */
-    const void *settings;    /* what prepare() made of the config; in the arena */
-    bool *dropped;           /* per tensor: part of a weight */
-    hone_tensor *made;       /* per tensor: takes its place if it has a name */
+    const char *config_path; /* for errors, and the root's member that config is, or NULL */
+    const char *config_key;
+    const void *settings; /* what prepare() made of the config; in the arena */
+    bool *dropped;        /* per tensor: part of a weight */
+    hone_tensor *made;    /* per tensor: takes its place if it has a name */
     size_t n_made;
 } hone_unquantize_pass;
 

@@ -12,6 +12,7 @@
 #include "base/fail.h"
 #include "base/half.h"
 #include "base/mem.h"
+#include "base/transpose.h"
 #include "base/parallel.h"
 #include "hone/context.h"
 
@@ -217,10 +218,29 @@ START_TEST(error_texts_stay_on_one_line)
 }
 END_TEST
 
+START_TEST(transposes_every_size_and_shape)
+{
+    static const size_t sizes[] = {1, 2, 3, 4, 8};
+    static const size_t shapes[][2] = {{1, 1}, {1, 70}, {70, 1}, {31, 33}, {32, 64}, {65, 97}};
+    static unsigned char src[65 * 97 * 8], dst[65 * 97 * 8];
+    for (size_t i = 0; i < sizeof src; i++)
+        src[i] = (unsigned char)(i * 2654435761u >> 13);
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            const size_t size = sizes[s], nrows = shapes[i][0], ncols = shapes[i][1];
+            hone_transpose(src, nrows, ncols, size, dst);
+            for (size_t r = 0; r < nrows; r++)
+                for (size_t c = 0; c < ncols; c++)
+                    ck_assert_mem_eq(dst + (c * nrows + r) * size, src + (r * ncols + c) * size, size);
+        }
+}
+END_TEST
+
 Suite *hone_suite_base(void)
 {
     Suite *suite = suite_create("base");
     TCase *core = tcase_create("core");
+    tcase_add_test(core, transposes_every_size_and_shape);
     tcase_add_test(core, products_that_overflow_are_refused);
     tcase_add_test(core, a_cursor_stays_bad_after_its_end);
     tcase_add_test(core, every_f16_survives_the_round_trip);

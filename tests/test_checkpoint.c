@@ -334,7 +334,7 @@ static hone_status read_sevens(const hone_checkpoint *c, const hone_tensor *t, u
 
 START_TEST(a_view_is_read_through_its_function_and_bounded)
 {
-    static const hone_view view = {read_sevens};
+    static const hone_view view = {.read = read_sevens};
     expect_success(write_shard("x.safetensors", "a"), NULL);
     hone_tensor t = *hone_checkpoint_tensor(ckpt, 0);
     t.name = "v";

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/support/add_tcase.h"
+#include "tests/support/byte_builder.h"
 #include "tests/support/diff_fixture.h"
 #include "tests/support/toy_llama.h"
 
@@ -157,6 +158,93 @@ START_TEST(one_tensor_by_name)
 }
 END_TEST
 
+/* One tensor "x" of n elements in a safetensors file of side's own. */
+static void open_plain(int side, const char *dtype, size_t n, const void *data, size_t nbytes)
+{
+    char header[200];
+    const int len = snprintf(header, sizeof header,
+                             "{\"x\":{\"dtype\":\"%s\",\"shape\":[%zu],\"data_offsets\":[0,%zu]}}", dtype, n, nbytes);
+    hone_bytes b = {0};
+    hone_bytes_u64(&b, (uint64_t)len);
+    hone_bytes_put(&b, header, (size_t)len);
+    hone_bytes_put(&b, data, nbytes);
+    const char *path = hone_temp_file(&dirs[side], "x.safetensors", b.data, b.n);
+    open_side_at(side, path);
+    hone_bytes_free(&b);
+}
+
+static void close_pair(void)
+{
+    hone_diff_free(diff);
+    diff = NULL;
+    for (int side = 0; side < 2; side++) {
+        hone_checkpoint_close(sides[side]);
+        sides[side] = NULL;
+    }
+}
+
+START_TEST(integers_are_compared_exactly)
+{
+    static const struct {
+        const char *claim, *dtype[2];
+        uint64_t bits[2][2]; /* of either side, as many bytes of each as the dtype has */
+        size_t nbytes[2];
+        double max_abs, index;
+    } cases[] = {
+        {"equal", {"I64", "I64"}, {{7, UINT64_MAX}, {7, UINT64_MAX}}, {8, 8}, 0, 0},
+        {"one apart beyond what a double holds", {"I64", "I64"}, {{0, INT64_MAX}, {0, INT64_MAX - 1}}, {8, 8}, 1, 1},
+        {"a sign", {"I64", "I64"}, {{1, 0}, {UINT64_MAX, 0}}, {8, 8}, 2, 0},
+        {"the ends of a type", {"I64", "I64"}, {{0, INT64_MAX}, {0, UINT64_C(1) << 63}}, {8, 8}, 0x1p64, 1},
+        {"equal ones of other widths", {"I32", "I64"}, {{0xffffffff, 5}, {UINT64_MAX, 5}}, {4, 8}, 0, 0},
+        {"the same bits with and without a sign", {"I8", "U8"}, {{0, 0xff}, {0, 0xff}}, {1, 1}, 256, 1},
+        {"u64 above i64", {"U64", "U64"}, {{0, UINT64_MAX}, {0, 0}}, {8, 8}, 0x1p64, 1},
+        {"16 bits", {"U16", "I16"}, {{1, 2}, {1, 3}}, {2, 2}, 1, 1},
+        {"booleans", {"BOOL", "BOOL"}, {{1, 0}, {1, 1}}, {1, 1}, 1, 1},
+        {"a boolean that is 2", {"BOOL", "BOOL"}, {{1, 2}, {1, 1}}, {1, 1}, 1, 1},
+        {"a type without decoder, equal", {"C64", "C64"}, {{1, 2}, {1, 2}}, {8, 8}, 0, 0},
+        {"a type without decoder", {"C64", "C64"}, {{1, 2}, {1, 3}}, {8, 8}, NAN, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int side = 0; side < 2; side++) {
+            uint8_t data[16];
+            for (size_t k = 0; k < 2; k++)
+                for (size_t j = 0; j < cases[i].nbytes[side]; j++)
+                    data[k * cases[i].nbytes[side] + j] = (uint8_t)(cases[i].bits[side][k] >> 8 * j);
+            open_plain(side, cases[i].dtype[side], 2, data, 2 * cases[i].nbytes[side]);
+        }
+        ck_assert_msg(compare_sides(NULL) == HONE_OK, "%s: %s", cases[i].claim, err.reason);
+        ck_assert_uint_eq(hone_diff_n(diff), 1);
+        const hone_tensor_diff *d = hone_diff_at(diff, 0);
+        const bool same = isnan(cases[i].max_abs) ? isnan(d->max_abs) : d->max_abs == cases[i].max_abs;
+        ck_assert_msg(same && (double)d->max_index == cases[i].index, "%s: %g at %llu", cases[i].claim, d->max_abs,
+                      (unsigned long long)d->max_index);
+        close_pair();
+    }
+}
+END_TEST
+
+START_TEST(integers_on_one_side_only_are_listed)
+{
+    const uint8_t data[8] = {0};
+    hone_toy_fill(&toy);
+    open_plain(0, "I64", 1, data, 8);
+    open_side(1, false);
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
+    ck_assert_str_eq(hone_diff_unmatched(diff, 0, 0), "x");
+}
+END_TEST
+
+START_TEST(rejects_integers_against_floats)
+{
+    const uint8_t data[4] = {0};
+    open_plain(0, "I32", 1, data, 4);
+    open_plain(1, "F32", 1, data, 4);
+    ck_assert_int_eq(compare_sides(NULL), HONE_ERROR_UNSUPPORTED);
+    ck_assert_str_eq(err.item, "x");
+    ck_assert_str_eq(err.reason, "cannot compare i32 with f32");
+}
+END_TEST
+
 START_TEST(rejects_name_that_the_candidate_lacks)
 {
     hone_toy_fill(&toy);
@@ -278,12 +366,15 @@ Suite *hone_suite_diff(void)
     tcase_add_test(core, dropped_output_is_compared_with_the_embedding);
     tcase_add_test(core, lists_what_only_one_side_holds);
     tcase_add_test(core, one_tensor_by_name);
+    tcase_add_test(core, integers_are_compared_exactly);
+    tcase_add_test(core, integers_on_one_side_only_are_listed);
     tcase_add_test(core, nan_is_reported_and_not_averaged_away);
     tcase_add_test(core, zeros_are_parallel_to_zeros_alone);
     tcase_add_loop_test(core, large_tensors_are_compared_in_chunks, 0, 4);
     TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_test(bad, rejects_name_that_the_candidate_lacks);
     tcase_add_test(bad, rejects_shapes_that_differ);
+    tcase_add_test(bad, rejects_integers_against_floats);
     tcase_add_test(bad, rejects_other_heads);
     TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);

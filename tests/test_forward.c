@@ -220,8 +220,10 @@ START_TEST(rejects_configuration)
     const hone_status status = run_one_token(hone_toy_write_hf(&toy, &dir), &err);
     ck_assert_msg(status == bad_json[_i].status, "%s: status %d, %s", bad_json[_i].what, status, err.reason);
     ck_assert_str_eq(err.item, bad_json[_i].item);
-    ck_assert_str_eq(err.file, dir.path);
-    ck_assert_uint_eq(err.offset, HONE_NO_OFFSET);
+    ck_assert_str_eq(err.file, hone_temp_path(&dir, "config.json"));
+    ck_assert_uint_eq(err.offset, bad_json[_i].item[0]
+                                      ? hone_temp_key_offset(&dir, "config.json", "", bad_json[_i].item)
+                                      : HONE_NO_OFFSET);
 }
 END_TEST
 

@@ -169,9 +169,14 @@ START_TEST(rejects_configuration)
                   err.reason);
     ck_assert_str_eq(err.item, bad_json[_i].item);
     ck_assert_ptr_nonnull(strstr(err.reason, bad_json[_i].reason));
-    /* What is left over has a place in the file; what is missing or contradicts the configuration has none. */
+    /* A key has a place in config.json, and what is left over one in its file; what is missing has none. */
     const hone_tensor *t = hone_checkpoint_find(ckpt, bad_json[_i].item);
-    ck_assert_uint_eq(err.offset, status == HONE_ERROR_UNSUPPORTED && t ? t->offset : HONE_NO_OFFSET);
+    const bool key = !strchr(bad_json[_i].item, '.');
+    const uint64_t at = key ? hone_temp_key_offset(&dir, "config.json", "", bad_json[_i].item)
+                        : status == HONE_ERROR_UNSUPPORTED && t ? t->offset
+                                                                : HONE_NO_OFFSET;
+    ck_assert_uint_eq(err.offset, at);
+    ck_assert_msg((strstr(err.file, "config.json") != NULL) == key, "%s", err.file);
 }
 END_TEST
 
@@ -297,9 +302,9 @@ static const struct {
     uint64_t offset;
 } bad_tokenizers[] = {
     {"{\"a\": 0, \"b\": 1, \"ab\": 2", "a b\n", "vocab.json", "", 24},
-    {"[\"a\"]", "a b\n", "vocab.json", "model", HONE_NO_OFFSET},
-    {"{\"a\": 0, \"b\": -1}", "", "vocab.json", "model", HONE_NO_OFFSET},
-    {"{\"a\": 0, \"b\": \"1\"}", "", "vocab.json", "model", HONE_NO_OFFSET},
+    {"[\"a\"]", "a b\n", "vocab.json", "model", 0},
+    {"{\"a\": 0, \"b\": -1}", "", "vocab.json", "model", 14},
+    {"{\"a\": 0, \"b\": \"1\"}", "", "vocab.json", "model", 14},
     {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b\nab\n", "merges.txt", "", 4},
     {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "a b\nab \n", "merges.txt", "", 4},
     {"{\"a\": 0, \"b\": 1, \"ab\": 2}", "#version: 0.2\na b\n a\n", "merges.txt", "", 18},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,10 +178,62 @@ START_TEST(a_file_is_named_in_its_error)
 }
 END_TEST
 
+/* A ^ marks where the value of "x" is to be found. */
+START_TEST(finds_values_in_the_text)
+{
+    static const char *const texts[] = {
+        "{\"x\":^1}",
+        "  {\"a\" : [1, \"x\", {\"y\":2}, [], {}], \"x\" : ^null}",
+        "{\"a\":{\"x\":{\"x\":1}},\"x\":^{\"x\":2}}",
+        "[{\"b\":[[{\"x\":^\"q\"}]]}]",
+        "{\"\\\"x\":\"x\\\\\",\"c\":-1.5e3,\"d\":true,\"x\":^false}",
+        "{\"a\":\"]}\\\"\",\"b\":[\"{\"],\"x\":\n\t^[1,2]}",
+        "^{\"y\":1}",
+        "{\"long\":123456789012345678901234567890,\"x\":^0}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char text[128];
+        const size_t at = strcspn(texts[i], "^");
+        (void)snprintf(text, sizeof text, "%.*s%s", (int)at, texts[i], texts[i] + at + 1);
+        json_t *root;
+        hone_error err;
+        ck_assert_int_eq(hone_json_parse(text, strlen(text), 0, &root, &err), HONE_OK);
+        const hone_json_source source = {.text = text, .len = strlen(text), .root = root};
+        ck_assert_msg(hone_json_offset_of_key(&source, NULL, "x") == at, "%s", text);
+        ck_assert_uint_eq(hone_json_offset_of(&source, root), strspn(text, " "));
+        json_decref(root);
+    }
+}
+END_TEST
+
+START_TEST(finds_members_of_one_object)
+{
+    static const char text[] = "{\"a\":{\"k\":1,\"b\":{\"k\":true}},\"c\":[5,{\"k\":3},[7]]}";
+    json_t *root;
+    hone_error err;
+    ck_assert_int_eq(hone_json_parse(text, strlen(text), 0, &root, &err), HONE_OK);
+    const hone_json_source source = {.text = text, .len = strlen(text), .root = root};
+    const json_t *a = json_object_get(root, "a"), *b = json_object_get(a, "b"), *c = json_object_get(root, "c");
+    ck_assert_uint_eq(hone_json_offset_of_member(&source, a, "k"), (uint64_t)(strstr(text, "1") - text));
+    ck_assert_uint_eq(hone_json_offset_of_member(&source, b, "k"), (uint64_t)(strstr(text, "true") - text));
+    ck_assert_uint_eq(hone_json_offset_of_member(&source, b, "z"), (uint64_t)(strstr(text, "{\"k\":true") - text));
+    ck_assert_uint_eq(hone_json_offset_of_key(&source, c, "k"), (uint64_t)(strstr(text, "3") - text));
+    ck_assert_uint_eq(hone_json_offset_of_key(&source, c, "b"), (uint64_t)(strstr(text, "[5") - text));
+    ck_assert_uint_eq(hone_json_offset_of(&source, json_array_get(c, 0)), (uint64_t)(strstr(text, "5") - text));
+    ck_assert_uint_eq(hone_json_offset_of(&source, json_array_get(json_array_get(c, 2), 0)),
+                      (uint64_t)(strstr(text, "7") - text));
+    ck_assert_uint_eq(hone_json_offset_of(&source, json_object_get(b, "k")), HONE_NO_OFFSET);
+    ck_assert_uint_eq(hone_json_offset_of(&(hone_json_source){0}, root), HONE_NO_OFFSET);
+    json_decref(root);
+}
+END_TEST
+
 Suite *hone_suite_json(void)
 {
     Suite *suite = suite_create("json");
     TCase *core = tcase_create("core");
+    tcase_add_test(core, finds_values_in_the_text);
+    tcase_add_test(core, finds_members_of_one_object);
     tcase_add_test(core, accepts_128_levels_and_rejects_129);
     tcase_add_loop_test(core, text_of_too_many_values_is_refused_before_it_is_parsed, 0, 5);
     tcase_add_test(core, a_long_string_is_no_value_too_many);

@@ -271,7 +271,7 @@ END_TEST
 
 enum { DATA = HONE_ERROR_DATA, UNSUPPORTED = HONE_ERROR_UNSUPPORTED, CONFIG = -1 };
 
-/* at: the error's offset counted from the data's start; CONFIG: none, the fault is in config.json. */
+/* at: the error's offset counted from the data's start; CONFIG: that of the key it names, in config.json. */
 static const struct {
     const char *claim, *config, *header;
     size_t nbytes;
@@ -402,7 +402,9 @@ START_TEST(rejects_contradictions)
     char script[32];
     (void)snprintf(script, sizeof script, "zero=%zu", bad[_i].nbytes);
     const uint64_t start = write_directory(bad[_i].config, bad[_i].header, script);
-    const uint64_t at = bad[_i].at == CONFIG ? HONE_NO_OFFSET : start + (uint64_t)bad[_i].at;
+    const uint64_t at = bad[_i].at == CONFIG
+                            ? hone_temp_key_offset(&dir, "config.json", "\"quantization_config\"", bad[_i].item)
+                            : start + (uint64_t)bad[_i].at;
     expect_error_in(dir.path, bad[_i].at == CONFIG ? "/config.json" : "/model.safetensors", bad[_i].claim,
                     (hone_status)bad[_i].status, at, bad[_i].item);
 }

@@ -27,6 +27,7 @@ struct hone_diff {
 struct pairing {
     const hone_checkpoint *ckpt[2]; /* reference, candidate */
     const char *only;               /* the candidate's tensor to compare, or NULL for all */
+    bool by_name;                   /* then all there is counts, else weights only */
     hone_tensor_pair *pairs;
     size_t n, cap;
 };
@@ -38,11 +39,8 @@ static bool is_weight(const hone_tensor *t)
 
 static hone_status add_pair(struct pairing *p, hone_tensor_pair pair, hone_error *err)
 {
-    const hone_tensor *reference = pair.reference, *candidate = pair.candidate;
-    if (p->only && strcmp(p->only, candidate->name) != 0)
+    if (p->only && strcmp(p->only, pair.candidate->name) != 0)
         return HONE_OK;
-    if (!is_weight(reference) && !is_weight(candidate) && !p->only)
-        return HONE_OK; /* counters, masks: not weights */
     hone_tensor_pair *pairs = hone_grow(p->pairs, &p->cap, p->n + 1, sizeof *pairs);
     if (!pairs)
         return hone_fail_nomem(err, (p->n + 1) * sizeof *pairs);
@@ -181,7 +179,7 @@ static hone_status list_unmatched(hone_diff *diff, const struct pairing *p, int 
         qsort(matched, p->n, sizeof *matched, compare_pointers);
     for (size_t i = 0; i < n_tensors && status == HONE_OK; i++) {
         const hone_tensor *t = hone_checkpoint_tensor(p->ckpt[side], i);
-        if (!is_weight(t) || (family && hone_family_is_buffer(family, t->name)) ||
+        if ((!is_weight(t) && !p->by_name) || (family && hone_family_is_buffer(family, t->name)) ||
             bsearch(&t, matched, p->n, sizeof *matched, compare_pointers))
             continue;
         const char *name = hone_arena_copy(&diff->arena, t->name, strlen(t->name));
@@ -245,7 +243,8 @@ static bool same_names(const struct pairing *p)
 
 static hone_status run(const hone_context *ctx, struct pairing *p, hone_diff *diff, hone_error *err)
 {
-    HONE_TRY(same_names(p) ? pair_by_name(p, err) : pair_by_role(p, err));
+    p->by_name = same_names(p);
+    HONE_TRY(p->by_name ? pair_by_name(p, err) : pair_by_role(p, err));
     if (p->only && p->n == 0) {
         const bool there = hone_checkpoint_find(p->ckpt[1], p->only) != NULL;
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, p->only,

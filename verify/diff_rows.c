@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "base/run_context.h"
+#include "base/transpose.h"
+#include "formats/sources.h"
 #include "verify/model_impl.h"
 #include "verify/team.h"
 
@@ -16,7 +18,7 @@
 enum { CHUNK_NELEMS = 1 << 16 };
 
 /* Transposing reads a piece of every row of the source for each chunk: the larger the chunk, the fewer the reads. */
-enum { TRANSPOSED_CHUNK_NELEMS = 1 << 20 };
+enum { TRANSPOSED_CHUNK_NELEMS = 1 << 21 };
 
 /* What a chunk adds up to. Chunks are joined in order, so the figures do not depend on threads. */
 struct sums {
@@ -34,12 +36,13 @@ struct side {
 struct work {
     struct side side[2]; /* reference, candidate */
     size_t head_nrows, ncols;
+    bool exact;      /* no floats: elements are compared as they are stored */
     bool to_gguf;    /* the candidate is the GGUF file */
     bool transposed; /* elements are worked on in the GGUF file's order, else in the candidate's */
     uint64_t nrows;  /* of the GGUF file when transposed */
     uint64_t chunk_nelems;
     struct sums *sums;  /* one per chunk */
-    unsigned char *raw; /* per thread, chunk_nelems of the widest type */
+    unsigned char *raw; /* per thread, 2 * chunk_nelems of the widest type */
     float *decoded;     /* per thread, 3 * chunk_nelems */
 };
 
@@ -82,9 +85,7 @@ static hone_status fetch_columns(const struct work *w, const struct side *s, uin
             return hone_fail_for(err, status, s->tensor->name);
     }
     s->decode(raw, spare, n);
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t c = 0; c < w->ncols; c++)
-            dst[r * w->ncols + c] = spare[c * n_rows + r];
+    hone_transpose(spare, w->ncols, n_rows, sizeof *spare, dst);
     return HONE_OK;
 }
 
@@ -109,22 +110,99 @@ static bool exceeds(double x, double max)
     return !isnan(max) && (isnan(x) || x > max);
 }
 
+static void add_element(struct sums *s, double x, double y, double d, uint64_t index)
+{
+    s->squared_error += d * d;
+    s->squared_a += x * x;
+    s->squared_b += y * y;
+    s->dot += x * y;
+    if (exceeds(d, s->max_abs)) {
+        s->max_abs = d;
+        s->max_index = index;
+    }
+}
+
 static struct sums add_up(const float *a, const float *b, size_t n, uint64_t first)
 {
     struct sums s = {.max_index = first};
     for (size_t i = 0; i < n; i++) {
         const double x = (double)a[i], y = (double)b[i];
         const double d = x == y ? 0 : fabs(y - x); /* equal infinities are equal */
-        s.squared_error += d * d;
-        s.squared_a += x * x;
-        s.squared_b += y * y;
-        s.dot += x * y;
-        if (exceeds(d, s.max_abs)) {
-            s.max_abs = d;
-            s.max_index = first + i;
+        add_element(&s, x, y, d, first + i);
+    }
+    return s;
+}
+
+/* ---- integers ---- */
+
+struct integer {
+    bool negative;
+    uint64_t magnitude;
+};
+
+static bool is_integer(hone_dtype dtype)
+{
+    return dtype >= HONE_I64 && dtype <= HONE_BOOL;
+}
+
+static struct integer load_integer(hone_dtype dtype, const unsigned char *p, size_t nbytes)
+{
+    const bool is_signed = dtype == HONE_I64 || dtype == HONE_I32 || dtype == HONE_I16 || dtype == HONE_I8;
+    uint64_t bits = 0;
+    for (size_t i = nbytes; i-- > 0;)
+        bits = bits << 8 | p[i];
+    if (!is_signed || p[nbytes - 1] < 0x80)
+        return (struct integer){false, bits};
+    const uint64_t extended = nbytes < 8 ? bits | UINT64_MAX << (8 * nbytes) : bits;
+    return (struct integer){true, 0 - extended};
+}
+
+static double to_double(struct integer v)
+{
+    return v.negative ? -(double)v.magnitude : (double)v.magnitude;
+}
+
+/* Rounded, but 0 only for equal integers. */
+static double distance(struct integer a, struct integer b)
+{
+    if (a.negative != b.negative)
+        return (double)a.magnitude + (double)b.magnitude;
+    return (double)(a.magnitude > b.magnitude ? a.magnitude - b.magnitude : b.magnitude - a.magnitude);
+}
+
+/* Integers by value; of what else there is only the bytes are known, and different ones are NaN apart. */
+static struct sums add_up_exact(const struct side side[2], const unsigned char *a, const unsigned char *b, size_t n,
+                                uint64_t first)
+{
+    const uint64_t block = hone_dtype_describe(side[0].tensor->dtype)->block_nelems;
+    struct sums s = {.max_index = first};
+    const hone_dtype dtype[2] = {side[0].tensor->dtype, side[1].tensor->dtype};
+    const size_t nbytes[2] = {hone_dtype_describe(dtype[0])->block_nbytes, hone_dtype_describe(dtype[1])->block_nbytes};
+    for (size_t i = 0; i < n / block; i++, a += nbytes[0], b += nbytes[1]) {
+        if (is_integer(dtype[0])) {
+            const struct integer x = load_integer(dtype[0], a, nbytes[0]), y = load_integer(dtype[1], b, nbytes[1]);
+            add_element(&s, to_double(x), to_double(y), distance(x, y), first + i);
+        } else {
+            add_element(&s, 0, 0, memcmp(a, b, nbytes[0]) == 0 ? 0 : NAN, first + i * block);
         }
     }
     return s;
+}
+
+static hone_status compare_exact_chunk(const struct work *w, size_t i, unsigned char *raw, hone_error *err)
+{
+    const uint64_t first = i * w->chunk_nelems, left = w->side[1].tensor->nelems - first;
+    const size_t n = (size_t)(left < w->chunk_nelems ? left : w->chunk_nelems);
+    unsigned char *to[2] = {raw, raw + (size_t)w->chunk_nelems * MAX_ELEM_NBYTES};
+    for (int side = 0; side < 2; side++) {
+        const struct side *s = &w->side[side];
+        const hone_status status =
+            hone_checkpoint_read(s->ckpt, s->tensor, nbytes_of(s, first), (size_t)nbytes_of(s, n), to[side], err);
+        if (status != HONE_OK)
+            return hone_fail_for(err, status, s->tensor->name);
+    }
+    w->sums[i] = add_up_exact(w->side, to[0], to[1], n, first);
+    return HONE_OK;
 }
 
 static hone_status compare_chunk(void *user, size_t i, int thread, hone_error *err)
@@ -132,7 +210,9 @@ static hone_status compare_chunk(void *user, size_t i, int thread, hone_error *e
     const struct work *w = user;
     const uint64_t first = i * w->chunk_nelems, left = w->side[1].tensor->nelems - first;
     const size_t n = (size_t)(left < w->chunk_nelems ? left : w->chunk_nelems);
-    unsigned char *raw = w->raw + (size_t)thread * w->chunk_nelems * MAX_ELEM_NBYTES;
+    unsigned char *raw = w->raw + (size_t)thread * w->chunk_nelems * 2 * MAX_ELEM_NBYTES;
+    if (w->exact)
+        return compare_exact_chunk(w, i, raw, err);
     float *a = w->decoded + (size_t)thread * 3 * w->chunk_nelems, *b = a + w->chunk_nelems,
           *spare = b + w->chunk_nelems;
     HONE_TRY(fetch(w, 0, first, n, raw, spare, a, err));
@@ -165,14 +245,22 @@ static void finish(const struct sums *sums, size_t n_chunks, uint64_t nelems, ho
     out->cosine = both_zero ? 1 : one_zero ? 0 : s.dot / (sqrt(s.squared_a) * sqrt(s.squared_b));
 }
 
-static hone_status init_side(const hone_context *ctx, struct side *s, const hone_checkpoint *ckpt, const hone_tensor *t,
-                             hone_error *err)
+static hone_status init_sides(const hone_context *ctx, struct work *w, const hone_checkpoint *const ckpt[2],
+                              const hone_tensor_pair *pair, hone_error *err)
 {
-    const hone_dtype_info *info = hone_dtype_describe(t->dtype);
-    *s = (struct side){.ckpt = ckpt, .tensor = t, .decode = info->is_float ? hone_decoder(t->dtype, ctx->cpu) : NULL};
-    if (!s->decode)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name, "cannot compare values of type %s",
-                         info->name);
+    const hone_tensor *t[2] = {pair->reference, pair->candidate};
+    for (int side = 0; side < 2; side++) {
+        const bool is_float = hone_dtype_describe(t[side]->dtype)->is_float;
+        w->side[side] = (struct side){
+            .ckpt = ckpt[side], .tensor = t[side], .decode = is_float ? hone_decoder(t[side]->dtype, ctx->cpu) : NULL};
+    }
+    if (w->side[0].decode && w->side[1].decode)
+        return HONE_OK;
+    const hone_dtype a = t[0]->dtype, b = t[1]->dtype;
+    w->exact = a == b || (is_integer(a) && is_integer(b));
+    if (!w->exact || pair->transposed || pair->head_nrows)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t[1]->name, "cannot compare %s with %s",
+                         hone_dtype_describe(a)->name, hone_dtype_describe(b)->name);
     return HONE_OK;
 }
 
@@ -181,8 +269,10 @@ static hone_status prepare(struct work *w, const hone_tensor_pair *pair, int n_t
                            hone_error *err)
 {
     const hone_tensor *t = pair->transposed && !w->to_gguf ? pair->reference : pair->candidate;
-    const size_t most = pair->transposed ? TRANSPOSED_CHUNK_NELEMS : CHUNK_NELEMS;
-    w->chunk_nelems = most < t->nelems || !pair->transposed ? most : t->nelems;
+    const bool in_pieces =
+        pair->transposed || hone_tensor_is_gathered(pair->reference) || hone_tensor_is_gathered(pair->candidate);
+    const size_t most = in_pieces ? TRANSPOSED_CHUNK_NELEMS : CHUNK_NELEMS;
+    w->chunk_nelems = most < t->nelems || !in_pieces ? most : t->nelems;
     if (pair->head_nrows || pair->transposed) {
         w->head_nrows = pair->head_nrows;
         w->nrows = t->shape[0];
@@ -194,10 +284,11 @@ static hone_status prepare(struct work *w, const hone_tensor_pair *pair, int n_t
     *n_chunks = (size_t)((t->nelems + w->chunk_nelems - 1) / w->chunk_nelems);
     const size_t per_thread = (size_t)w->chunk_nelems * (size_t)n_threads;
     w->sums = hone_alloc(*n_chunks, sizeof *w->sums);
-    w->raw = hone_alloc(per_thread, MAX_ELEM_NBYTES);
+    w->raw = hone_alloc(per_thread, 2 * MAX_ELEM_NBYTES);
     w->decoded = hone_alloc(per_thread, 3 * sizeof *w->decoded);
     if (!w->sums || !w->raw || !w->decoded)
-        return hone_fail_nomem(err, *n_chunks * sizeof *w->sums + per_thread * (MAX_ELEM_NBYTES + 3 * sizeof(float)));
+        return hone_fail_nomem(err,
+                               *n_chunks * sizeof *w->sums + per_thread * (2 * MAX_ELEM_NBYTES + 3 * sizeof(float)));
     return HONE_OK;
 }
 
@@ -207,8 +298,8 @@ hone_status hone_diff_rows(const hone_context *ctx, const hone_checkpoint *refer
     out->reference_dtype = pair->reference->dtype;
     out->dtype = pair->candidate->dtype;
     struct work w = {.to_gguf = hone_checkpoint_is_gguf(candidate), .transposed = pair->transposed};
-    HONE_TRY(init_side(ctx, &w.side[0], reference, pair->reference, err));
-    HONE_TRY(init_side(ctx, &w.side[1], candidate, pair->candidate, err));
+    const hone_checkpoint *const ckpt[2] = {reference, candidate};
+    HONE_TRY(init_sides(ctx, &w, ckpt, pair, err));
     const hone_tensor *turned = w.to_gguf ? pair->reference : pair->candidate;
     if (w.transposed && hone_dtype_describe(turned->dtype)->block_nelems != 1)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, turned->name,

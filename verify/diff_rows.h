@@ -17,8 +17,9 @@ typedef struct hone_tensor_pair {
 } hone_tensor_pair;
 
 /*
- * hone_diff_rows() measures a pair into everything of *out but the names. UNSUPPORTED: a type without decoder, or of
- * blocks where it would have to be transposed. LIMIT: reordered rows that are too long. DATA, IO, NOMEM. A NaN on
+ * hone_diff_rows() measures a pair into everything of *out but the names. Integers and what has no decoder
+ * are compared exactly, as they are stored; different values without decoder are NaN apart. UNSUPPORTED: floats against
+ * such, or blocks that would have to be transposed. LIMIT: reordered rows that are too long. DATA, IO, NOMEM. A NaN on
  * either side makes every figure NaN that it enters; max_index is then the first such element.
  */
 hone_status hone_diff_rows(const hone_context *ctx, const hone_checkpoint *reference, const hone_checkpoint *candidate,

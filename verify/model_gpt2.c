@@ -166,7 +166,10 @@ static hone_status read_gguf(const hone_checkpoint *ckpt, struct config *c, hone
 
 static hone_status read_config(const hone_checkpoint *ckpt, struct config *c, hone_error *err)
 {
-    HONE_TRY(hone_checkpoint_is_gguf(ckpt) ? read_gguf(ckpt, c, err) : read_json(ckpt, c, err));
+    if (hone_checkpoint_is_gguf(ckpt))
+        HONE_TRY(read_gguf(ckpt, c, err));
+    else
+        HONE_TRY(hone_checkpoint_fail_in_config(ckpt, NULL, read_json(ckpt, c, err), err));
     if (c->n_embd % c->n_heads != 0)
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL, "%zu columns do not divide into %zu heads",
                          c->n_embd, c->n_heads);

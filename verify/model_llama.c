@@ -199,7 +199,8 @@ static const hone_weight *embedding_readers(const hone_model *model,
     return &body->embedding;
 }
 
-static const char *const architectures[] = {"LlamaForCausalLM", "MistralForCausalLM", "llama", NULL};
+static const char *const architectures[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "llama",
+                                            NULL};
 
 const hone_family hone_llama_family = {
     .architectures = architectures,

@@ -204,6 +204,10 @@ static hone_status read_gguf(const hone_checkpoint *ckpt, hone_llama_config *c, 
 hone_status hone_llama_config_read(const hone_checkpoint *ckpt, hone_llama_config *out, hone_error *err)
 {
     memset(out, 0, sizeof *out);
-    HONE_TRY(hone_checkpoint_is_gguf(ckpt) ? read_gguf(ckpt, out, err) : read_json(ckpt, out, err));
-    return check(out, err);
+    if (hone_checkpoint_is_gguf(ckpt)) {
+        HONE_TRY(read_gguf(ckpt, out, err));
+        return check(out, err);
+    }
+    const hone_status status = read_json(ckpt, out, err);
+    return hone_checkpoint_fail_in_config(ckpt, NULL, status == HONE_OK ? check(out, err) : status, err);
 }

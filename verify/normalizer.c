@@ -81,6 +81,60 @@ static hone_status lowercase(const char *text, size_t len, hone_text *out, hone_
     return HONE_OK;
 }
 
+/* ---- BertNormalizer ---- */
+
+static bool is_control(uint32_t c)
+{
+    if (c == '\t' || c == '\n' || c == '\r')
+        return false;
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CO:
+        return true;
+    default:
+        return c == 0xfffd;
+    }
+}
+
+/* The blocks that BERT calls Chinese; the sixth begins 256 short of its block, as in tokenizers. */
+static bool is_ideograph(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } blocks[] = {{0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},  {0x20000, 0x2a6df},
+                  {0x2a700, 0x2b81f}, {0x2b920, 0x2ceaf}, {0x2f800, 0x2fa1f}};
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
+        if (c >= blocks[i].first && c <= blocks[i].last)
+            return true;
+    return false;
+}
+
+static bool append_rewritten(hone_normalizer_kind kind, uint32_t c, const char *p, size_t n, hone_text *out)
+{
+    if (kind == HONE_NORMALIZE_CLEAN) {
+        if (is_control(c))
+            return true;
+        return hone_is_space(c) ? hone_text_append(out, " ", 1) : hone_text_append(out, p, n);
+    }
+    if (kind == HONE_NORMALIZE_STRIP_ACCENTS)
+        return utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_MN || hone_text_append(out, p, n);
+    if (!is_ideograph(c))
+        return hone_text_append(out, p, n);
+    return hone_text_append(out, " ", 1) && hone_text_append(out, p, n) && hone_text_append(out, " ", 1);
+}
+
+static bool rewrite_characters(hone_normalizer_kind kind, const char *text, size_t len, hone_text *out)
+{
+    for (size_t i = 0; i < len;) {
+        const size_t n = hone_utf8_nbytes(text + i, len - i);
+        if (!append_rewritten(kind, hone_utf8_decode(text + i, n), text + i, n, out))
+            return false;
+        i += n;
+    }
+    return true;
+}
+
 static hone_status replace(const hone_normalizer_step *step, hone_regex_match *match, const char *text, size_t len,
                            hone_text *out, hone_error *err)
 {
@@ -119,6 +173,11 @@ static hone_status run_step(const hone_normalizer_step *step, hone_normalizing *
     case HONE_NORMALIZE_PREPEND:
         ok = len == 0 ||
              (hone_text_append(out, step->content.data, step->content.len) && hone_text_append(out, text, len));
+        break;
+    case HONE_NORMALIZE_CLEAN:
+    case HONE_NORMALIZE_SPACE_IDEOGRAPHS:
+    case HONE_NORMALIZE_STRIP_ACCENTS:
+        ok = rewrite_characters(step->kind, text, len, out);
         break;
     case HONE_NORMALIZE_SENTENCEPIECE:
         ok = hone_spm_normalize(&step->spm, text, len, out);

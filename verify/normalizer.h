@@ -14,8 +14,11 @@ typedef enum hone_normalizer_kind {
     HONE_NORMALIZE_NFKC,
     HONE_NORMALIZE_NFKD,
     HONE_NORMALIZE_LOWERCASE,
-    HONE_NORMALIZE_PREPEND, /* content before a text that is not empty */
-    HONE_NORMALIZE_REPLACE, /* matches of regex by content */
+    HONE_NORMALIZE_PREPEND,          /* content before a text that is not empty */
+    HONE_NORMALIZE_REPLACE,          /* matches of regex by content */
+    HONE_NORMALIZE_CLEAN,            /* control characters vanish, white space becomes spaces */
+    HONE_NORMALIZE_SPACE_IDEOGRAPHS, /* a space on either side of each */
+    HONE_NORMALIZE_STRIP_ACCENTS,    /* marks that take no room vanish; they stand alone after NFD */
     HONE_NORMALIZE_SENTENCEPIECE
 } hone_normalizer_kind;
 

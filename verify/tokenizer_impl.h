@@ -5,7 +5,8 @@
  * Text becomes ids in this order, whatever file the tokenizer came from:
  *
  *   text -> cut at added tokens -> normalize -> cut at added tokens whose text is normalized too
- *        -> pre-tokenize into words -> merge each word's symbols (BPE by pairs, or SentencePiece by scores) -> ids
+ *        -> pre-tokenize into words -> merge each word's symbols (BPE by pairs, or SentencePiece by scores), or take
+ *           its longest tokens (WordPiece) -> ids
  *
  * Words of a byte-level tokenizer are raw bytes here: the printable stand-ins of GPT-2 are undone when the vocabulary
  * is loaded.
@@ -14,6 +15,7 @@
 #define HONE_TOKENIZER_IMPL_H
 
 #include "base/arena.h"
+#include "formats/json.h"
 #include "formats/sentencepiece.h"
 #include "hone/verify.h"
 #include "verify/added_tokens.h"
@@ -53,6 +55,16 @@ typedef struct hone_spm {
     size_t max_piece_nbytes;
 } hone_spm;
 
+/* WordPiece: the longest token that a word begins with, then the longest that continues it, and so on. */
+typedef struct hone_wordpiece {
+    hone_string prefix;      /* of the tokens that continue a word: "##" */
+    size_t max_word_nchars;  /* a longer word is unknown */
+    size_t max_token_nbytes; /* the longest text */
+    int32_t unk;
+} hone_wordpiece;
+
+typedef enum hone_token_model { HONE_TOKENS_BPE, HONE_TOKENS_SPM, HONE_TOKENS_WORDPIECE } hone_token_model;
+
 struct hone_tokenizer {
     hone_arena arena; /* owns strings, tables without a note, matchers */
     size_t n_vocab;
@@ -63,9 +75,10 @@ struct hone_tokenizer {
     hone_matcher added, added_normalized;
     hone_normalizer normalizer;
     hone_pretokenizer pretokenizer;
-    bool is_spm;
+    hone_token_model model;
     hone_bpe bpe;
     hone_spm spm;
+    hone_wordpiece wordpiece;
     /* Pairs of characters that are neighbours within some token; a word can be cut between any others. Unused unless
      * can_cut. */
     bool can_cut;
@@ -86,16 +99,14 @@ typedef struct hone_encoding {
     hone_pretokenizing pretokenizing;
     uint32_t *splits; /* SentencePiece: per id, length of the left part it was last joined from */
     hone_spans stack;
+    hone_text continued; /* WordPiece: the rest of a word behind the prefix */
 } hone_encoding;
 
 /* The loaders fill an empty tokenizer; on failure the caller frees what is there. */
 hone_status hone_tokenizer_from_json(const char *text, size_t len, hone_tokenizer *tok, hone_error *err);
-/* From GPT-2's own pair of files: vocab.json, and merges.txt with a merge a line. */
-hone_status hone_tokenizer_from_merges(const char *vocab, size_t vocab_len, const char *merges, size_t merges_len,
-                                       hone_tokenizer *tok, hone_error *err);
-/* hone_merges_check() looks at merges.txt alone. DATA, with the offset of the character or line: not UTF-8, or not two
- * tokens. */
-hone_status hone_merges_check(const char *text, size_t len, hone_error *err);
+/* From the parsed tokenizer.json, of which source may know the text of all, of a part, or of nothing. */
+hone_status hone_tokenizer_from_document(const json_t *root, const hone_json_source *source, hone_tokenizer *tok,
+                                         hone_error *err);
 hone_status hone_tokenizer_from_sentencepiece(const hone_checkpoint *ckpt, const char *path, hone_tokenizer *tok,
                                               hone_error *err);
 hone_status hone_tokenizer_from_gguf(const hone_checkpoint *ckpt, hone_tokenizer *tok, hone_error *err);
@@ -121,12 +132,19 @@ bool hone_byte_level_decode(const char *src, size_t len, char *dst, size_t *n);
 /* hone_bpe_set_merge() adds the pair (a, b), whose joined text must be a token. DATA, NOMEM. */
 hone_status hone_bpe_set_merge(hone_tokenizer *tok, hone_string a, hone_string b, uint32_t rank, hone_error *err);
 
-/* hone_bpe_encode() and hone_spm_encode() append the ids of one word to e->word_ids. NOMEM, DATA. */
+/*
+ * hone_bpe_encode(), hone_spm_encode() and hone_wordpiece_encode() append the ids of one word to e->word_ids. NOMEM,
+ * DATA.
+ */
 hone_status hone_bpe_encode(hone_encoding *e, const char *word, size_t len, hone_error *err);
+hone_status hone_wordpiece_encode(hone_encoding *e, const char *word, size_t len, hone_error *err);
 hone_status hone_spm_encode(hone_encoding *e, const char *word, size_t len, hone_error *err);
 
 /* hone_spm_init() ranks the pieces: types and scores hold n_vocab each; types may be NULL (all normal). DATA: a NaN
  * score. */
 hone_status hone_spm_init(hone_tokenizer *tok, const int32_t *types, const float *scores, hone_error *err);
+
+/* hone_wordpiece_init() completes tok->wordpiece and the pieces, once prefix and vocabulary are there. NOMEM. */
+hone_status hone_wordpiece_init(hone_tokenizer *tok, hone_error *err);
 
 #endif

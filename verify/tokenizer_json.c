@@ -7,17 +7,27 @@
 #include "formats/json.h"
 #include "verify/tokenizer_stages.h"
 
+/* Longest matches are searched for at every character of a word; BERT's words have up to 100. */
+enum { MAX_WORD_NCHARS = 1000 };
+
 typedef struct {
-    json_t *model, *vocab, *merges;
-    const json_t *added, *post_processor;
+    json_t *model, *vocab;
+    const json_t *merges, *added, *post_processor;
     hone_tokenizer *tok;
     bool escapes_spaces;
+    hone_json_source source; /* what values were parsed from, as far as that is known */
     hone_error *err;
 } loading;
 
-static hone_status bad(const loading *l, const char *item, const char *what)
+/* object's member at fault, or the object when it has no such member or key is NULL. */
+static uint64_t place(const loading *l, const json_t *object, const char *key)
 {
-    return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, item, "%s", what);
+    return key ? hone_json_offset_of_member(&l->source, object, key) : hone_json_offset_of(&l->source, object);
+}
+
+static hone_status bad(const loading *l, const json_t *object, const char *key, const char *item, const char *what)
+{
+    return hone_fail(l->err, HONE_ERROR_DATA, place(l, object, key), item, "%s", what);
 }
 
 static hone_string string_of(const json_t *value)
@@ -30,54 +40,94 @@ static hone_status check_affix(const loading *l, const char *key)
     const json_t *value = json_object_get(l->model, key);
     if (!value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0))
         return HONE_OK;
-    return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "model", "%s", key);
+    return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, place(l, l->model, key), "model", "%s", key);
 }
 
-static hone_status load_model_options(loading *l)
+static hone_status load_bpe_options(loading *l)
 {
-    const json_t *type = json_object_get(l->model, "type");
-    /* Files of early versions name no type. */
-    if (type && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0))
-        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "model", "tokenizer type \"%s\"",
-                         json_is_string(type) ? json_string_value(type) : "?");
     HONE_TRY(check_affix(l, "continuing_subword_prefix"));
     HONE_TRY(check_affix(l, "end_of_word_suffix"));
     const json_t *dropout = json_object_get(l->model, "dropout");
     if (dropout && !json_is_null(dropout) && !(json_is_number(dropout) && json_number_value(dropout) == 0.0))
-        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "model", "dropout");
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, place(l, l->model, "dropout"), "model", "dropout");
     hone_bpe *bpe = &l->tok->bpe;
     bpe->byte_fallback = json_is_true(json_object_get(l->model, "byte_fallback"));
     bpe->fuse_unk = json_is_true(json_object_get(l->model, "fuse_unk"));
     bpe->ignore_merges = json_is_true(json_object_get(l->model, "ignore_merges"));
-    l->vocab = json_object_get(l->model, "vocab");
     l->merges = json_object_get(l->model, "merges");
-    if (!json_is_object(l->vocab) || !json_is_array(l->merges))
-        return bad(l, "model", "vocab is not an object or merges no array");
-    return HONE_OK;
+    return json_is_array(l->merges) ? HONE_OK : bad(l, l->model, "merges", "model", "merges are no array");
+}
+
+static hone_status load_wordpiece_options(loading *l)
+{
+    hone_wordpiece *wordpiece = &l->tok->wordpiece;
+    const json_t *prefix = json_object_get(l->model, "continuing_subword_prefix");
+    const json_t *max = json_object_get(l->model, "max_input_chars_per_word");
+    const hone_string text = json_is_string(prefix) ? string_of(prefix) : (hone_string){.data = "##", .len = 2};
+    wordpiece->max_word_nchars = 100;
+    if (max && (!json_is_integer(max) || json_integer_value(max) < 0))
+        return bad(l, l->model, "max_input_chars_per_word", "model", "max_input_chars_per_word is no natural number");
+    if (max && json_integer_value(max) > MAX_WORD_NCHARS)
+        return hone_fail(l->err, HONE_ERROR_LIMIT, hone_json_offset_of(&l->source, max), "model",
+                         "words of more than %d characters", MAX_WORD_NCHARS);
+    if (max)
+        wordpiece->max_word_nchars = (size_t)json_integer_value(max);
+    wordpiece->prefix = (hone_string){.data = hone_arena_copy(&l->tok->arena, text.data, text.len), .len = text.len};
+    return wordpiece->prefix.data ? HONE_OK : hone_fail_nomem(l->err, text.len);
+}
+
+static hone_status load_model_options(loading *l)
+{
+    /* Files of early versions name no type. */
+    const json_t *type = json_object_get(l->model, "type");
+    const char *name = type ? json_string_value(type) : "BPE";
+    l->vocab = json_object_get(l->model, "vocab");
+    if (name && strcmp(name, "WordPiece") == 0)
+        l->tok->model = HONE_TOKENS_WORDPIECE;
+    else if (!name || strcmp(name, "BPE") != 0)
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, place(l, l->model, "type"), "model", "tokenizer type \"%s\"",
+                         name ? name : "?");
+    HONE_TRY(l->tok->model == HONE_TOKENS_WORDPIECE ? load_wordpiece_options(l) : load_bpe_options(l));
+    return json_is_object(l->vocab) ? HONE_OK : bad(l, l->model, "vocab", "model", "vocab is no object");
 }
 
 /* ---- vocabulary ---- */
 
-static hone_status raise_max_id(const loading *l, const json_t *value, const char *item, json_int_t *max)
+/* The member key of object is an id; *max is the largest so far, of an object of that member. */
+static hone_status raise_max_id(const loading *l, const json_t *object, const char *key, const char *item,
+                                json_int_t *max)
 {
+    const json_t *value = json_object_get(object, key);
     if (!json_is_integer(value) || json_integer_value(value) < 0)
-        return bad(l, item, "a token id that is no natural number");
+        return bad(l, object, key, item, "a token id that is no natural number");
     if (json_integer_value(value) > *max)
         *max = json_integer_value(value);
     return HONE_OK;
+}
+
+/* Where an id is written, in the vocabulary or among the added tokens. */
+static uint64_t place_of_id(const loading *l, json_int_t id)
+{
+    for (void *it = json_object_iter(l->vocab); it; it = json_object_iter_next(l->vocab, it))
+        if (json_integer_value(json_object_iter_value(it)) == id)
+            return hone_json_offset_of(&l->source, json_object_iter_value(it));
+    for (size_t i = 0; i < json_array_size(l->added); i++)
+        if (json_integer_value(json_object_get(json_array_get(l->added, i), "id")) == id)
+            return place(l, json_array_get(l->added, i), "id");
+    return HONE_NO_OFFSET;
 }
 
 static hone_status size_vocab(loading *l)
 {
     json_int_t max = -1;
     for (void *it = json_object_iter(l->vocab); it; it = json_object_iter_next(l->vocab, it))
-        HONE_TRY(raise_max_id(l, json_object_iter_value(it), "model", &max));
+        HONE_TRY(raise_max_id(l, l->vocab, json_object_iter_key(it), "model", &max));
     for (size_t i = 0; i < json_array_size(l->added); i++)
-        HONE_TRY(raise_max_id(l, json_object_get(json_array_get(l->added, i), "id"), "added_tokens", &max));
+        HONE_TRY(raise_max_id(l, json_array_get(l->added, i), "id", "added_tokens", &max));
     /* Ids may have gaps, but a table must not be sized by one number of a small file. */
     const size_t n = json_object_size(l->vocab) + json_array_size(l->added);
     if (max >= (json_int_t)(4 * n + 65536))
-        return hone_fail(l->err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, "model", "token id %lld among %zu tokens",
+        return hone_fail(l->err, HONE_ERROR_LIMIT, place_of_id(l, max), "model", "token id %lld among %zu tokens",
                          (long long)max, n);
     return hone_tokenizer_alloc_vocab(l->tok, (size_t)(max + 1), l->err);
 }
@@ -86,7 +136,8 @@ static hone_status add_vocab_token(loading *l, int32_t id, hone_string text)
 {
     hone_tokenizer *tok = l->tok;
     if (tok->pieces[id].len > 0)
-        return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, "model", "id %d for two tokens", (int)id);
+        return hone_fail(l->err, HONE_ERROR_DATA, place(l, l->vocab, text.data), "model", "id %d for two tokens",
+                         (int)id);
     char *copy = hone_arena_copy(&tok->arena, text.data, text.len);
     if (!copy)
         return hone_fail_nomem(l->err, text.len);
@@ -115,14 +166,24 @@ static hone_status load_vocab(loading *l)
                                  (hone_string){.data = key, .len = strlen(key)}));
     }
     HONE_TRY(hone_tokenizer_index(l->tok, l->err));
+    const bool wordpiece = l->tok->model == HONE_TOKENS_WORDPIECE;
     const json_t *unk = json_object_get(l->model, "unk_token");
-    if (!json_is_string(unk))
+    const char *text = json_is_string(unk) ? json_string_value(unk) : wordpiece ? "[UNK]" : NULL;
+    if (!text)
         return HONE_OK;
-    const json_t *id = json_object_get(l->vocab, json_string_value(unk));
+    const json_t *id = json_object_get(l->vocab, text);
     if (!id)
-        return bad(l, "model", "unk_token is not in the vocabulary");
-    l->tok->bpe.unk = (int32_t)json_integer_value(id);
-    return HONE_OK;
+        return bad(l, l->model, "unk_token", "model", "unk_token is not in the vocabulary");
+    l->tok->bpe.unk = l->tok->wordpiece.unk = (int32_t)json_integer_value(id);
+    return wordpiece ? hone_wordpiece_init(l->tok, l->err) : HONE_OK;
+}
+
+/* Adds the position of a value to an error that has none. */
+static hone_status place_at(const loading *l, const json_t *value, hone_status status)
+{
+    if (status == HONE_ERROR_DATA && l->err && l->err->offset == HONE_NO_OFFSET)
+        l->err->offset = hone_json_offset_of(&l->source, value);
+    return status;
 }
 
 static hone_status load_merges(loading *l)
@@ -134,17 +195,17 @@ static hone_status load_merges(loading *l)
             const hone_string both = string_of(merge);
             const char *space = memchr(both.data, ' ', both.len);
             if (!space || strchr(space + 1, ' '))
-                return bad(l, "merges", "a merge that is not of two tokens");
+                return bad(l, merge, NULL, "merges", "a merge that is not of two tokens");
             a = (hone_string){.data = both.data, .len = (size_t)(space - both.data)};
             b = (hone_string){.data = space + 1, .len = both.len - a.len - 1};
         } else {
             if (json_array_size(merge) != 2 || !json_is_string(json_array_get(merge, 0)) ||
                 !json_is_string(json_array_get(merge, 1)))
-                return bad(l, "merges", "a merge that is not of two tokens");
+                return bad(l, merge, NULL, "merges", "a merge that is not of two tokens");
             a = string_of(json_array_get(merge, 0));
             b = string_of(json_array_get(merge, 1));
         }
-        HONE_TRY(hone_bpe_set_merge(l->tok, a, b, (uint32_t)i, l->err));
+        HONE_TRY(place_at(l, merge, hone_bpe_set_merge(l->tok, a, b, (uint32_t)i, l->err)));
     }
     return HONE_OK;
 }
@@ -183,7 +244,7 @@ static hone_status load_added_token(loading *l, const json_t *object, hone_added
 {
     const json_t *content = json_object_get(object, "content");
     if (!json_is_string(content))
-        return bad(l, "added_tokens", "content is not a string");
+        return bad(l, object, "content", "added_tokens", "content is not a string");
     const hone_string text = string_of(content);
     /* The model's id counts, where it knows the token. */
     const json_t *known = json_object_get(l->vocab, json_string_value(content));
@@ -221,13 +282,15 @@ static hone_status load_added_tokens(loading *l)
 
 /* ---- post-processor: what is put around a text ---- */
 
-static hone_status add_template_id(const loading *l, const json_t *id, int32_t *list, size_t *n)
+/* around: the object or array that names the id, for errors where it is missing. */
+static hone_status add_template_id(const loading *l, const json_t *around, const json_t *id, int32_t *list, size_t *n)
 {
     if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= (json_int_t)l->tok->n_vocab)
-        return bad(l, "post_processor", "a token id outside the vocabulary");
+        return bad(l, id && !json_is_null(id) && !json_is_boolean(id) ? id : around, NULL, "post_processor",
+                   "a token id outside the vocabulary");
     if (*n == HONE_MAX_TEMPLATE)
-        return hone_fail(l->err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, "post_processor", "more than %d special tokens",
-                         HONE_MAX_TEMPLATE);
+        return hone_fail(l->err, HONE_ERROR_LIMIT, hone_json_offset_of(&l->source, around), "post_processor",
+                         "more than %d special tokens", HONE_MAX_TEMPLATE);
     list[(*n)++] = (int32_t)json_integer_value(id);
     return HONE_OK;
 }
@@ -239,32 +302,34 @@ static hone_status load_template(const loading *l, const json_t *object)
     const json_t *special_tokens = json_object_get(object, "special_tokens");
     bool after = false;
     if (!json_is_array(single))
-        return bad(l, "post_processor", "no template for a single text");
+        return bad(l, object, "single", "post_processor", "no template for a single text");
     for (size_t i = 0; i < json_array_size(single); i++) {
         const json_t *part = json_array_get(single, i);
         if (json_object_get(part, "Sequence")) {
             if (after)
-                return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "post_processor", "the text twice");
+                return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, hone_json_offset_of(&l->source, part),
+                                 "post_processor", "the text twice");
             after = true;
             continue;
         }
         const char *name = json_string_value(json_object_get(json_object_get(part, "SpecialToken"), "id"));
         const json_t *ids = name ? json_object_get(json_object_get(special_tokens, name), "ids") : NULL;
         if (!json_is_array(ids))
-            return bad(l, "post_processor", "a special token that is not described");
+            return bad(l, part, NULL, "post_processor", "a special token that is not described");
         for (size_t k = 0; k < json_array_size(ids); k++)
-            HONE_TRY(add_template_id(l, json_array_get(ids, k), after ? tok->after : tok->before,
+            HONE_TRY(add_template_id(l, ids, json_array_get(ids, k), after ? tok->after : tok->before,
                                      after ? &tok->n_after : &tok->n_before));
     }
-    return after ? HONE_OK : bad(l, "post_processor", "a template without the text");
+    return after ? HONE_OK : bad(l, single, NULL, "post_processor", "a template without the text");
 }
 
 /* "sep": ["</s>", 2], "cls": ["<s>", 0] */
 static hone_status load_cls_sep(const loading *l, const json_t *object)
 {
     hone_tokenizer *tok = l->tok;
-    HONE_TRY(add_template_id(l, json_array_get(json_object_get(object, "cls"), 1), tok->before, &tok->n_before));
-    return add_template_id(l, json_array_get(json_object_get(object, "sep"), 1), tok->after, &tok->n_after);
+    HONE_TRY(
+        add_template_id(l, object, json_array_get(json_object_get(object, "cls"), 1), tok->before, &tok->n_before));
+    return add_template_id(l, object, json_array_get(json_object_get(object, "sep"), 1), tok->after, &tok->n_after);
 }
 
 static hone_status load_one_post_processor(const loading *l, const json_t *object)
@@ -274,10 +339,11 @@ static hone_status load_one_post_processor(const loading *l, const json_t *objec
         return HONE_OK;
     const bool is_template = type && strcmp(type, "TemplateProcessing") == 0;
     if (!is_template && !(type && (strcmp(type, "RobertaProcessing") == 0 || strcmp(type, "BertProcessing") == 0)))
-        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "post_processor", "type \"%s\"",
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, place(l, object, "type"), "post_processor", "type \"%s\"",
                          type ? type : "?");
     if (l->tok->n_before + l->tok->n_after > 0)
-        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "post_processor", "two templates");
+        return hone_fail(l->err, HONE_ERROR_UNSUPPORTED, hone_json_offset_of(&l->source, object), "post_processor",
+                         "two templates");
     return is_template ? load_template(l, object) : load_cls_sep(l, object);
 }
 
@@ -308,7 +374,7 @@ static bool is_byte_name(hone_string text)
 static bool may_cut(const hone_tokenizer *tok)
 {
     const hone_bpe *bpe = &tok->bpe;
-    if (bpe->byte_level || bpe->ignore_merges)
+    if (tok->model != HONE_TOKENS_BPE || bpe->byte_level || bpe->ignore_merges)
         return false;
     for (int byte = 0; byte < 256 && bpe->unk < 0; byte++)
         if (!bpe->byte_fallback || tok->byte_ids[byte] < 0)
@@ -324,16 +390,16 @@ static bool may_cut(const hone_tokenizer *tok)
     return true;
 }
 
-static hone_status load(loading *l, json_t *root)
+static hone_status load(loading *l, const json_t *root)
 {
     l->model = json_object_get(root, "model");
     l->added = json_object_get(root, "added_tokens");
     l->post_processor = json_object_get(root, "post_processor");
     if (!json_is_object(l->model))
-        return bad(l, "model", "no tokenizer model");
+        return bad(l, l->source.root, "model", "model", "no tokenizer model");
     HONE_TRY(load_model_options(l));
-    HONE_TRY(hone_stages_from_json(json_object_get(root, "normalizer"), json_object_get(root, "pre_tokenizer"), l->tok,
-                                   &l->escapes_spaces, l->err));
+    HONE_TRY(hone_stages_from_json(json_object_get(root, "normalizer"), json_object_get(root, "pre_tokenizer"),
+                                   &l->source, l->tok, &l->escapes_spaces, l->err));
     HONE_TRY(load_vocab(l));
     HONE_TRY(load_merges(l));
     HONE_TRY(load_added_tokens(l));
@@ -341,84 +407,19 @@ static hone_status load(loading *l, json_t *root)
     return may_cut(l->tok) ? hone_tokenizer_index_neighbours(l->tok, l->err) : HONE_OK;
 }
 
+hone_status hone_tokenizer_from_document(const json_t *root, const hone_json_source *source, hone_tokenizer *tok,
+                                         hone_error *err)
+{
+    loading l = {.tok = tok, .source = *source, .err = err};
+    return load(&l, root);
+}
+
 hone_status hone_tokenizer_from_json(const char *text, size_t len, hone_tokenizer *tok, hone_error *err)
 {
     json_t *root;
     HONE_TRY(hone_json_parse(text, len, 0, &root, err));
-    loading l = {.tok = tok, .err = err};
-    const hone_status status = load(&l, root);
-    json_decref(root);
-    return status;
-}
-
-/* Takes the next line of merges.txt that holds a merge, from *at on; false at the end. A first line "#version: ..." is
- * none, nor is an empty one. */
-static bool next_merge(const char *text, size_t len, size_t *at, hone_string *line)
-{
-    static const char version[] = "#version";
-    while (*at < len) {
-        const size_t begin = *at;
-        const char *end = memchr(text + begin, '\n', len - begin);
-        const size_t n = end ? (size_t)(end - (text + begin)) : len - begin;
-        *at = begin + n + 1;
-        *line = (hone_string){.data = text + begin, .len = n > 0 && text[begin + n - 1] == '\r' ? n - 1 : n};
-        const bool headed = begin == 0 && n >= sizeof version - 1 && memcmp(text, version, sizeof version - 1) == 0;
-        if (line->len > 0 && !headed)
-            return true;
-    }
-    return false;
-}
-
-hone_status hone_merges_check(const char *text, size_t len, hone_error *err)
-{
-    const size_t bad = hone_utf8_check(text, len);
-    if (bad < len)
-        return hone_fail(err, HONE_ERROR_DATA, bad, NULL, "is not UTF-8");
-    hone_string line;
-    for (size_t at = 0; next_merge(text, len, &at, &line);) {
-        const char *space = memchr(line.data, ' ', line.len);
-        const size_t left = space ? (size_t)(space - line.data) : 0;
-        if (left == 0 || left + 1 == line.len || memchr(space + 1, ' ', line.len - left - 1))
-            return hone_fail(err, HONE_ERROR_DATA, (uint64_t)(line.data - text), NULL, "a line that is not two tokens");
-    }
-    return HONE_OK;
-}
-
-/* The lines of merges.txt as an array of strings. NULL when out of memory. */
-static json_t *split_lines(const char *text, size_t len)
-{
-    json_t *lines = json_array();
-    hone_string line;
-    for (size_t at = 0; lines && next_merge(text, len, &at, &line);)
-        if (json_array_append_new(lines, json_stringn(line.data, line.len)) != 0) {
-            json_decref(lines);
-            lines = NULL;
-        }
-    return lines;
-}
-
-/* The tokenizer.json that stands for the two files. Takes both references; NULL when out of memory. */
-static json_t *document_of(json_t *vocab, json_t *merges)
-{
-    const json_t *end = json_object_get(vocab, "<|endoftext|>");
-    json_t *added =
-        end ? json_pack("[{s:s, s:I, s:b}]", "content", "<|endoftext|>", "id", json_integer_value(end), "special", 1)
-            : json_array();
-    return json_pack("{s:{s:s, s:o, s:o}, s:{s:s, s:b}, s:o}", "model", "type", "BPE", "vocab", vocab, "merges", merges,
-                     "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "added_tokens", added);
-}
-
-hone_status hone_tokenizer_from_merges(const char *vocab, size_t vocab_len, const char *merges, size_t merges_len,
-                                       hone_tokenizer *tok, hone_error *err)
-{
-    json_t *vocab_object;
-    HONE_TRY(hone_merges_check(merges, merges_len, err));
-    HONE_TRY(hone_json_parse(vocab, vocab_len, 0, &vocab_object, err));
-    json_t *root = document_of(vocab_object, split_lines(merges, merges_len));
-    if (!root)
-        return hone_fail_nomem(err, merges_len);
-    loading l = {.tok = tok, .err = err};
-    const hone_status status = load(&l, root);
+    const hone_json_source source = {.text = text, .len = len, .root = root};
+    const hone_status status = hone_tokenizer_from_document(root, &source, tok, err);
     json_decref(root);
     return status;
 }

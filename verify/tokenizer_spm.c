@@ -152,7 +152,7 @@ static hone_status build(hone_tokenizer *tok, const hone_sentencepiece *sp, cons
     if (sp->model_type != HONE_SENTENCEPIECE_BPE)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, NULL, "SentencePiece model type %d (BPE is 2)",
                          (int)sp->model_type);
-    tok->is_spm = true;
+    tok->model = HONE_TOKENS_SPM;
     tok->spm.byte_fallback = sp->byte_fallback;
     tok->spm.unk = sp->unk_id;
     HONE_TRY(size_vocab(tok, sp, c, err));

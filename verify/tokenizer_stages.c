@@ -13,6 +13,7 @@ typedef struct {
     bool escapes_spaces;
     bool byte_level; /* a ByteLevel pre-tokenizer was seen */
     bool printable;  /* words are GPT-2's stand-ins from here on */
+    const hone_json_source *source;
     hone_error *err;
 } loading;
 
@@ -42,6 +43,14 @@ static hone_status get_pattern(const loading *l, const json_t *object, const cha
     return HONE_OK;
 }
 
+/* Adds the position of the part that an error is about. */
+static hone_status place(const loading *l, const json_t *part, hone_status status)
+{
+    if (status != HONE_OK && status != HONE_ERROR_NOMEM && l->err && l->err->offset == HONE_NO_OFFSET)
+        l->err->offset = hone_json_offset_of(l->source, part);
+    return status;
+}
+
 /*
  * Calls visit() for every part of a normalizer or pre-tokenizer, sequences within sequences taken apart in order. key
  * names the array of parts of a Sequence.
@@ -58,15 +67,15 @@ static hone_status for_each_part(loading *l, const json_t *root, const char *wha
     while (part) {
         const char *type = json_string_value(json_object_get(part, "type"));
         if (!type)
-            return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "no type");
+            return place(l, part, hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "no type"));
         if (strcmp(type, "Sequence") == 0) {
             const json_t *parts = json_object_get(part, key);
             if (depth == MAX_DEPTH || !json_is_array(parts))
-                return hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "bad sequence");
+                return place(l, part, hone_fail(l->err, HONE_ERROR_DATA, HONE_NO_OFFSET, what, "bad sequence"));
             stack[depth].parts = parts;
             stack[depth++].next = 0;
         } else {
-            HONE_TRY(visit(l, part, type));
+            HONE_TRY(place(l, part, visit(l, part, type)));
         }
         while (depth > 0 && stack[depth - 1].next == json_array_size(stack[depth - 1].parts))
             depth--;
@@ -102,6 +111,38 @@ static hone_status load_replace(loading *l, const json_t *object, hone_normalize
     return hone_regex_new(pattern, len, literal, &step->regex, l->err);
 }
 
+static hone_status add_normalizer(const loading *l, const hone_normalizer_step *step)
+{
+    hone_normalizer *normalizer = &l->tok->normalizer;
+    if (normalizer->n == HONE_MAX_NORMALIZERS) {
+        hone_regex_free(step->regex);
+        return hone_fail(l->err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, "normalizer", "more than %d", HONE_MAX_NORMALIZERS);
+    }
+    normalizer->steps[normalizer->n++] = *step;
+    return HONE_OK;
+}
+
+/* Accents are stripped along with capitals unless the file says otherwise. */
+static hone_status load_bert_normalizer(const loading *l, const json_t *object)
+{
+    const bool lowercase = get_bool(object, "lowercase", true);
+    const bool strip = get_bool(object, "strip_accents", lowercase);
+    const struct {
+        hone_normalizer_kind kind;
+        bool wanted;
+    } steps[] = {
+        {HONE_NORMALIZE_CLEAN, get_bool(object, "clean_text", true)},
+        {HONE_NORMALIZE_SPACE_IDEOGRAPHS, get_bool(object, "handle_chinese_chars", true)},
+        {HONE_NORMALIZE_NFD, strip},
+        {HONE_NORMALIZE_STRIP_ACCENTS, strip},
+        {HONE_NORMALIZE_LOWERCASE, lowercase},
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+        if (steps[i].wanted)
+            HONE_TRY(add_normalizer(l, &(hone_normalizer_step){.kind = steps[i].kind}));
+    return HONE_OK;
+}
+
 static hone_status load_one_normalizer(loading *l, const json_t *object, const char *type)
 {
     static const struct {
@@ -116,21 +157,19 @@ static hone_status load_one_normalizer(loading *l, const json_t *object, const c
         {"Replace", HONE_NORMALIZE_REPLACE},
         {"Lowercase", HONE_NORMALIZE_LOWERCASE},
     };
-    hone_normalizer *normalizer = &l->tok->normalizer;
+    if (strcmp(type, "BertNormalizer") == 0)
+        return load_bert_normalizer(l, object);
     size_t k = 0;
     while (k < sizeof kinds / sizeof kinds[0] && strcmp(kinds[k].type, type) != 0)
         k++;
     if (k == sizeof kinds / sizeof kinds[0])
         return unsupported(l, "normalizer", type);
-    if (normalizer->n == HONE_MAX_NORMALIZERS)
-        return hone_fail(l->err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, "normalizer", "more than %d", HONE_MAX_NORMALIZERS);
     hone_normalizer_step step = {.kind = kinds[k].kind};
     if (step.kind == HONE_NORMALIZE_REPLACE)
         HONE_TRY(load_replace(l, object, &step));
     else if (step.kind == HONE_NORMALIZE_PREPEND)
         HONE_TRY(get_text(l, object, "prepend", &step.content));
-    normalizer->steps[normalizer->n++] = step;
-    return HONE_OK;
+    return add_normalizer(l, &step);
 }
 
 /* ---- pre-tokenizer ---- */
@@ -223,12 +262,22 @@ static hone_status load_metaspace(loading *l, const json_t *object)
                                        false, l->err);
 }
 
+/* ASCII's punctuation and symbols, and Unicode's punctuation. */
+#define PUNCTUATION "[!-\\/:-@\\[-`{-~\\p{P}]"
+
 static hone_status load_punctuation(loading *l, const json_t *object)
 {
     hone_split_behavior behavior = HONE_SPLIT_ISOLATED;
     if (json_object_get(object, "behavior"))
         HONE_TRY(get_behavior(l, object, &behavior));
-    return add_split(l, "[!-\\/:-@\\[-`{-~\\p{P}]", behavior, false);
+    return add_split(l, PUNCTUATION, behavior, false);
+}
+
+/* Words between white space, and each punctuation mark alone. */
+static hone_status load_bert(loading *l)
+{
+    HONE_TRY(add_split(l, "\\s", HONE_SPLIT_REMOVED, false));
+    return add_split(l, PUNCTUATION, HONE_SPLIT_ISOLATED, false);
 }
 
 static hone_status load_one_pre_tokenizer(loading *l, const json_t *object, const char *type)
@@ -240,6 +289,8 @@ static hone_status load_one_pre_tokenizer(loading *l, const json_t *object, cons
         return load_split(l, object);
     if (strcmp(type, "Metaspace") == 0)
         return load_metaspace(l, object);
+    if (strcmp(type, "BertPreTokenizer") == 0)
+        return load_bert(l);
     if (strcmp(type, "Punctuation") == 0)
         return load_punctuation(l, object);
     if (strcmp(type, "Digits") == 0)
@@ -253,10 +304,10 @@ static hone_status load_one_pre_tokenizer(loading *l, const json_t *object, cons
     return unsupported(l, "pre_tokenizer", type);
 }
 
-hone_status hone_stages_from_json(const json_t *normalizer, const json_t *pre_tokenizer, hone_tokenizer *tok,
-                                  bool *escapes_spaces, hone_error *err)
+hone_status hone_stages_from_json(const json_t *normalizer, const json_t *pre_tokenizer, const hone_json_source *source,
+                                  hone_tokenizer *tok, bool *escapes_spaces, hone_error *err)
 {
-    loading l = {.tok = tok, .err = err};
+    loading l = {.tok = tok, .source = source, .err = err};
     if (normalizer && !json_is_null(normalizer))
         HONE_TRY(for_each_part(&l, normalizer, "normalizer", "normalizers", load_one_normalizer));
     if (pre_tokenizer && !json_is_null(pre_tokenizer))

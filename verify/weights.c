@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/run_context.h"
+#include "base/transpose.h"
 
 /* "[2048, 128]", for messages about shapes. */
 static void print_shape(const hone_tensor *t, char *buf, size_t cap)
@@ -74,16 +75,13 @@ static hone_status find_scale(const hone_context *ctx, const hone_checkpoint *ck
 static hone_status transpose(hone_weight *w, hone_error *err)
 {
     const hone_dtype_info *info = hone_dtype_describe(w->dtype);
-    const size_t size = info->block_nbytes;
     if (info->block_nelems != 1)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, w->name, "cannot transpose blocks of type %s",
                          info->name);
     unsigned char *turned = hone_alloc(w->nrows, w->row_nbytes);
     if (!turned)
         return hone_fail_nomem(err, (uint64_t)w->nrows * w->row_nbytes);
-    for (size_t r = 0; r < w->nrows; r++)
-        for (size_t c = 0; c < w->ncols; c++)
-            memcpy(turned + (r * w->ncols + c) * size, w->data + (c * w->nrows + r) * size, size);
+    hone_transpose(w->data, w->ncols, w->nrows, info->block_nbytes, turned);
     hone_release(w->data);
     w->data = turned;
     return HONE_OK;

@@ -242,3 +242,7 @@ printf '%s' '{"model":{"type":"BPE","byte_fallback":true,"unk_token":"<unk>","vo
 printf '%s' '{"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"\u0120":3},"merges":["a b"]},"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\p{N}{1,3}| ?\\p{L}+|\\s+"},"behavior":"Isolated","invert":false},{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false,"use_regex":true}]},"post_processor":{"type":"RobertaProcessing","sep":["a",0],"cls":["b",1]}}' \
     >"$out/tokenizer/bytes.json"
 printf '{"a":0,"b":1,"ab":2,"<|endoftext|>":3}\000#version: 0.2\na b\n' >"$out/tokenizer/gpt2"
+printf '[UNK]\n[CLS]\n[SEP]\na\n##b\nhello\n' >"$out/tokenizer/vocab.txt"
+printf '<unk>\n[CLS]\n[SEP]\nb\n##c\n\000{"unk_token":"<unk>","do_lower_case":false,"pad_token":"<pad>"}' >"$out/tokenizer/settings"
+printf '%s' '{"model":{"type":"WordPiece","vocab":{"[UNK]":0,"a":1,"##b":2,"\u00e9":3},"max_input_chars_per_word":5},"normalizer":{"type":"BertNormalizer"},"pre_tokenizer":{"type":"BertPreTokenizer"}}' \
+    >"$out/tokenizer/wordpiece.json"

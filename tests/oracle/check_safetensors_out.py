@@ -24,6 +24,32 @@ WRAPPERS = ("model_state_dict", "state_dict", "model")
 TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 
 
+class ByModel(common.Tally):
+    """Counts by directory of HONE_MODELS as well."""
+
+    def __init__(self, models):
+        super().__init__()
+        names = sorted(p.name for p in models.iterdir() if p.is_dir()) if models.is_dir() else []
+        self.models = {name: dict.fromkeys(("sources", "tensors", "failed", "without tensors", "not read by the reference"), 0)
+                       for name in names}
+
+    def count(self, source, what, n=1):
+        directory = source.split("/")[0].split(",")[0].split(":")[0]
+        if directory in self.models:
+            self.models[directory][what] += n
+
+    def report(self, name, problem):
+        self.count(name, "failed", bool(problem))
+        super().report(name, problem)
+
+    def finish(self):
+        for name, m in self.models.items():
+            print(f"{name}: {m['sources']} sources, {m['tensors']} tensors, "
+                  + (f"{m['failed']} FAILED" if m["failed"] else "equal")
+                  + "".join(f", {m[k]} {k}" for k in ("without tensors", "not read by the reference") if m[k]))
+        return super().finish()
+
+
 def flatten(value, prefix=""):
     """Tensors of a nested state dict, under dotted names."""
     if isinstance(value, torch.Tensor):
@@ -132,16 +158,20 @@ def convert(args, source, out, *options):
 
 
 def check_source(tally, args, name, source):
+    tally.count(name, "sources")
     try:
         theirs = read_source(source)
     except Exception as e:  # what torch itself refuses to read without running code is no subject here
         with tempfile.TemporaryDirectory() as work:
             problem = convert(args, source, os.path.join(work, "out"))
         print(f"skip {name}: the reference does not read it ({type(e).__name__}); hone: {problem or 'reads it'}")
+        tally.count(name, "not read by the reference")
         return
     if not theirs:
         print(f"skip {name}: no tensors")
+        tally.count(name, "without tensors")
         return
+    tally.count(name, "tensors", len(theirs))
     size = max(t.nbytes for t in theirs.values())
     for label, options in (("one file", ()), ("shards", ("--shard-size", str(max(size, 1)), "--threads", "2"))):
         with tempfile.TemporaryDirectory() as work:
@@ -241,16 +271,18 @@ def sources(models):
     for root, dirs, files in sorted(os.walk(models)):
         dirs.sort()
         name = os.path.relpath(root, models)
-        if "config.json" in files and any(f.endswith(".safetensors") or f.startswith("pytorch_model") for f in files):
+        whole = [f for f in files if f.startswith(("model.safetensors", "model-", "pytorch_model"))]
+        if "config.json" in files and whole:
             yield name, root
-            continue
         for f in sorted(files):
-            if f.endswith((".safetensors", ".gguf") + TORCH_SUFFIXES):
+            # The directory stands for its shards; what else lies in it is a source of its own.
+            if ("config.json" not in files or f not in whole) and f.endswith((".safetensors", ".gguf") + TORCH_SUFFIXES):
                 yield f"{name}/{f}", os.path.join(root, f)
 
 
 def main():
-    args, tally = common.arguments(__doc__).parse_args(), common.Tally()
+    args = common.arguments(__doc__).parse_args()
+    tally = ByModel(args.models)
     embedded = common.EMBEDDED
     if not os.path.isdir(args.models):
         print("SKIP: no HONE_MODELS")

@@ -88,6 +88,10 @@ def stub_directory(root, name, files):
     return directory
 
 
+def shorten(texts):
+    return [(title, text[:40000]) for title, text in texts]
+
+
 # ---- the other side ----
 
 
@@ -330,6 +334,7 @@ def check_merges(score, root, models, texts, embedded):
             continue
         expected = merges_expected(*files)
         compare(score, f"{name} vocab.json", Hone(stub_directory(root, f"{name}-stub", files)), expected, texts, ALL_MODES)
+        check_settings(score, root, name, {"vocab.json": files[0], "merges.txt": files[1]}, "GPT2Tokenizer", texts)
         if model.is_dir():
             out = root / f"{name}-converted.gguf"
             subprocess.run([Hone.program, "convert", model, "-o", out, "--type", "f16", "--quiet"], check=True,
@@ -338,13 +343,145 @@ def check_merges(score, root, models, texts, embedded):
         compare(score, f"{name} GGUF keys", Hone(model), expected, texts, ALL_MODES)
 
 
+def pretrained(directory, kind):
+    """The tokenizer that transformers makes of a directory."""
+    import transformers
+
+    tok = getattr(transformers, kind).from_pretrained(str(directory), local_files_only=True).backend_tokenizer
+
+    def encode(text, add_special, parse_special):
+        tok.encode_special_tokens = not parse_special
+        return tok.encode(text, add_special_tokens=add_special).ids
+
+    return encode
+
+
+def check_settings(score, root, name, files, kind, texts):
+    """The files beside a vocabulary. files: name -> source; settings: name -> contents."""
+    pad = {"content": "<pad>", "lstrip": True, "rstrip": False, "single_word": False, "normalized": False}
+    n = len(json.loads(files["vocab.json"].read_text()))
+    variants = {
+        "prefix-space": {"tokenizer_config.json": {"add_prefix_space": True}},
+        "bos-eos": {"tokenizer_config.json": {"add_bos_token": True, "add_eos_token": True}},
+        "added-tokens": {"added_tokens.json": {"lo wo": n, "<pad>": n + 1}, "special_tokens_map.json": {"pad_token": "<pad>"}},
+        "special-map": {"special_tokens_map.json": {"pad_token": pad, "additional_special_tokens": ["<sep>", "don"]}},
+        "decoder": {"tokenizer_config.json": {"add_prefix_space": True, "pad_token": "<pad>", "added_tokens_decoder": {
+            str(n): {"content": "Hello, wor", "lstrip": True, "rstrip": True, "single_word": True, "normalized": True, "special": False},
+            str(n + 1): {**pad, "special": True}}}, "added_tokens.json": {"ignored": n}},
+        "new-names": {"tokenizer_config.json": {"unk_token": "<unk>", "bos_token": {"__type": "AddedToken", "content": "<s>",
+            "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}, "eos_token": None}},
+    }
+    for variant, settings in variants.items():
+        directory = stub_directory(root, f"{name}-{variant}", [])
+        for file, source in files.items():
+            shutil.copy(source, directory / file)
+        for file, contents in settings.items():
+            (directory / file).write_text(json.dumps(contents))
+        compare(score, f"{name} {variant}", Hone(directory), pretrained(directory, kind), shorten(texts),
+                ALL_MODES)
+
+
+def export_wordpiece(path, file):
+    """BERT's vocab.txt from the keys of a GGUF file, in which words begin with U+2581 and continuations with nothing."""
+    import gguf
+
+    tokens = gguf.GGUFReader(path).fields["tokenizer.ggml.tokens"].contents()
+    lines = [t if t[:1] == "[" and t[-1:] == "]" and len(t) > 2 else t[1:] if t[:1] == SPACE else "##" + t for t in tokens]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+BERT_SETTINGS = {
+    "plain": {},
+    "cased": {"tokenizer_config.json": {"do_lower_case": False}},
+    "cased-stripped": {"tokenizer_config.json": {"do_lower_case": False, "strip_accents": True}},
+    "accents": {"tokenizer_config.json": {"do_lower_case": True, "strip_accents": False, "tokenize_chinese_chars": False}},
+    "special": {"special_tokens_map.json": {"additional_special_tokens": ["Hello", "wor"], "pad_token": {
+        "content": "two", "lstrip": True, "rstrip": False, "single_word": True, "normalized": True}}},
+}
+
+
+def check_bert(score, root, models, texts, embedded):
+    """WordPiece: tokenizer.json against tokenizers, vocab.txt against transformers."""
+    found = {"kr-bert-char": models / "tokenizers/kr-bert/vocab_snu_char16424.txt",
+             "kr-bert-subchar": models / "tokenizers/kr-bert/vocab_snu_subchar12367.txt",
+             "bert-all-zero": models / "bert-all-zero/vocab.txt"}
+    bge = models / "vocab/ggml-vocab-bert-bge.gguf"
+    if bge.exists():
+        found["bge"] = export_wordpiece(bge, root / "bge-vocab.txt")
+    for name, file in found.items():
+        if not file.exists():
+            print(f"SKIP {name}: no {file}")
+            continue
+        for variant, settings in BERT_SETTINGS.items():
+            directory = stub_directory(root, f"{name}-{variant}", [])
+            shutil.copy(file, directory / "vocab.txt")
+            for beside, contents in settings.items():
+                (directory / beside).write_text(json.dumps(contents))
+            compare(score, f"{name} vocab.txt {variant}", Hone(directory), pretrained(directory, "BertTokenizer"),
+                    texts if variant == "plain" else shorten(texts), ALL_MODES)
+    source = models / "bert-all-zero/tokenizer.json"
+    if not source.exists():
+        print(f"SKIP bert-all-zero: no {source}")
+        return
+    doc = json.loads(source.read_text())
+    normalizer = doc["normalizer"]
+    prefixed = {("@@" + t[2:] if t.startswith("##") else t): i for t, i in doc["model"]["vocab"].items()}
+    variants = {
+        "as-is": doc,
+        "unclean": {**doc, "normalizer": {**normalizer, "clean_text": False, "handle_chinese_chars": False}},
+        "short-words": {**doc, "model": {**doc["model"], "max_input_chars_per_word": 4}},
+        "no-words": {**doc, "model": {**doc["model"], "max_input_chars_per_word": 0}},
+        "other-prefix": {**doc, "model": {**doc["model"], "vocab": prefixed, "continuing_subword_prefix": "@@"}},
+        "no-prefix": {**doc, "model": {**doc["model"], "continuing_subword_prefix": ""}},
+        "no-normalizer": {**doc, "normalizer": None},
+        "sequence": {**doc, "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, normalizer]}},
+        "cls-sep": {**doc, "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}},
+    }
+    for name, variant in variants.items():
+        directory = stub_directory(root, f"wordpiece-{name}", [])
+        (directory / "tokenizer.json").write_text(json.dumps(variant))
+        compare(score, f"bert-all-zero tokenizer.json {name}", Hone(directory),
+                hf_expected(directory / "tokenizer.json")[1], shorten(texts), ALL_MODES)
+    check_characters(score, root)
+
+
+def check_characters(score, root):
+    """Every code point alone between two letters: what BERT's stages make of it."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    vocab = {"[UNK]": 0, "a": 1, "b": 2, "##b": 3, "!": 4}
+    tok = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tok.normalizer = normalizers.BertNormalizer()
+    tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    directory = stub_directory(root, "characters", [])
+    tok.save(str(directory / "tokenizer.json"))
+    hone = Hone(directory)
+    # In lines, for speed; a word per code point.
+    differing = []
+    for first in range(0, 0x110000, 64):
+        codes = [c for c in range(first, first + 64) if not 0xd800 <= c < 0xe000]
+        if not codes or hone.encode(" ".join(f"a{chr(c)}b" for c in codes), False, False) == tok.encode(
+                " ".join(f"a{chr(c)}b" for c in codes)).ids:
+            continue
+        differing += [c for c in codes if hone.encode(f"a{chr(c)}b", False, False) != tok.encode(f"a{chr(c)}b").ids]
+    # tokenizers' tables are of Unicode 8. hone's are newer: they know more marks, signs and format characters, and some old
+    # ones have changed their category since.
+    import unicodedata
+
+    changed = {0x166d, 0x1734, 0x1885, 0x1886}
+    old = [hex(c) for c in differing if unicodedata.ucd_3_2_0.category(chr(c)) != "Cn" and c not in changed]
+    score.check(not old and len(differing) < 1000, f"all code points: {len(differing)} differ, all newer than Unicode 8"
+                                                 + (f" but {old[:20]}" if old else ""))
+
+
 def check_made(score, root, models, texts, embedded):
     sources = []
     if (embedded / "tiny-llama/tokenizer.json").exists():
         sources += made_tokenizers(embedded / "tiny-llama/tokenizer.json")
     if (models / "story-llama/tokenizer.json").exists():
         sources += metaspace(models / "story-llama/tokenizer.json")
-    short = [(title, text[:40000]) for title, text in texts]
+    short = shorten(texts)
     for name, doc in sources:
         directory = stub_directory(root, f"variant-{name}", [])
         (directory / "tokenizer.json").write_text(json.dumps(doc))
@@ -354,7 +491,7 @@ def check_made(score, root, models, texts, embedded):
 
 def main():
     parser = common.arguments(__doc__)
-    parser.add_argument("--only", choices=["hf", "spm", "merges", "made"])
+    parser.add_argument("--only", choices=["hf", "spm", "merges", "bert", "made"])
     args = parser.parse_args()
     open_lib(args.lib)
     Hone.program = args.hone
@@ -364,7 +501,7 @@ def main():
         print(f"SKIP long texts: none in {args.texts}")
     texts += [(file.name, file.read_bytes().decode()) for file in files]
     score = common.Tally()
-    checks = {"hf": check_hf, "spm": check_spm, "merges": check_merges, "made": check_made}
+    checks = {"hf": check_hf, "spm": check_spm, "merges": check_merges, "bert": check_bert, "made": check_made}
     with tempfile.TemporaryDirectory() as tmp:
         for name, check in checks.items():
             if args.only in (None, name):

@@ -57,6 +57,23 @@ const char *hone_temp_text(hone_temp_dir *dir, const char *name, const char *tex
     return hone_temp_file(dir, name, text, strlen(text));
 }
 
+uint64_t hone_temp_key_offset(hone_temp_dir *dir, const char *name, const char *after, const char *key)
+{
+    char text[4096] = "", quoted[128];
+    FILE *f = fopen(hone_temp_path(dir, name), "rb");
+    if (!f || fread(text, 1, sizeof text - 1, f) == 0 || fclose(f) != 0)
+        fail(name);
+    (void)snprintf(quoted, sizeof quoted, "\"%s\"", key);
+    const char *from = strstr(text, after);
+    if (!from)
+        fail(after);
+    const char *at = strstr(from, quoted);
+    if (!at)
+        return (uint64_t)(strchr(from, '{') - text);
+    at += strlen(quoted);
+    return (uint64_t)(at + strspn(at, ": ") - text);
+}
+
 const char *hone_test_model(const char *name)
 {
     static char path[1024];

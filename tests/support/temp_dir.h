@@ -4,6 +4,7 @@
 #define HONE_TEMP_DIR_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Strings live as long as the hone_temp_dir. A failure aborts: no test can go on. */
 typedef struct hone_temp_dir {
@@ -22,6 +23,12 @@ const char *hone_temp_file(hone_temp_dir *dir, const char *name, const void *dat
 
 /* hone_temp_text() is hone_temp_file() of a string. */
 const char *hone_temp_text(hone_temp_dir *dir, const char *name, const char *text);
+
+/*
+ * hone_temp_key_offset() returns where the value of a key begins in a JSON file of the directory, looked for behind the
+ * text `after` ("": from the start); without that key, where the next object begins. Reads 4 KiB.
+ */
+uint64_t hone_temp_key_offset(hone_temp_dir *dir, const char *name, const char *after, const char *key);
 
 /*
  * hone_test_model() returns the path of a file or directory under $HONE_MODELS (default ../shared/models), or prints a
