@@ -4,8 +4,6 @@
 The sums are those of llama.cpp's imatrix tool: over all tokens of all chunks, the first of each replaced by BOS. The error of a
 layer's output is tr(E H ET), with E what coding left of the weight and H the mean of x xT.
 """
-import argparse
-import os
 import pathlib
 import subprocess
 import sys
@@ -16,7 +14,8 @@ import numpy
 import torch
 import transformers
 
-from check_forward import Hone, Tally, load_library
+import common
+from check_forward import Hone, load_library
 
 SUM_LIMIT = 1e-5  # relative, of a column's sum of squares
 GRAM_LIMIT = 1e-5  # of a product's sum, relative to the geometric mean of its columns' sums of squares
@@ -158,18 +157,11 @@ def check_model(tally, args, lib, path, text, n_ctx, n_chunks):
 
 
 def main():
-    root = pathlib.Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", required=True, help="the program")
-    parser.add_argument("--models", default=os.environ.get("HONE_MODELS", root / ".." / "shared" / "models"))
-    parser.add_argument("--texts", default=os.environ.get("HONE_TEXTS", root / ".." / "shared" / "texts"))
-    args = parser.parse_args()
+    args = common.arguments(__doc__).parse_args()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    lib, tally = load_library(args.lib), Tally()
-    models, texts = pathlib.Path(args.models), pathlib.Path(args.texts)
-    own = root / "tests" / "models"
+    lib, tally = load_library(args.lib), common.Tally()
+    models, texts, own = args.models, args.texts, common.EMBEDDED
     cases = [(own / "tiny-llama", own / "tiny-llama" / "heldout.txt", 128), (own / "tiny-gpt2", own / "tiny-gpt2" / "heldout.txt", 128),
              (models / "story-llama", texts / "tinystories-a.txt", 128), (models / "lit-llama", texts / "wikitext2-valid.txt", 128)]
     for path, text, n_ctx in cases:
@@ -177,8 +169,7 @@ def main():
             print(f"SKIP  {path.name}: not there")
             continue
         check_model(tally, args, lib, path, text.read_text(encoding="utf-8")[:60000].encode(), n_ctx, 24)
-    print(f"{tally.passed} passed, {tally.failed} failed")
-    return 1 if tally.failed else 0
+    return tally.finish()
 
 
 if __name__ == "__main__":
