@@ -119,6 +119,7 @@ void hone_bench_blocks(hone_bench *bench)
     for (size_t i = 0; i < NCOLS; i++)
         importance[i] = weights[i] * weights[i];
 
+    hone_bench_header(bench);
     const hone_cpu_level best = hone_cpu_best();
     for (int d = HONE_INVALID + 1; d < HONE_N_DTYPES; d++) {
         const hone_dtype dtype = (hone_dtype)d;

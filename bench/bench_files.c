@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Quantizing a whole file, beside llama.cpp's quantizer where its library is there: one input, one run, the same number
+ * of threads. Then how much closer to the weights the best search comes, and what the machine could do at most.
+ */
+#include "bench/bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/peer.h"
+#include "bench/synthetic_model.h"
+#include "base/cpu.h"
+#include "base/parallel.h"
+#include "hone/convert.h"
+#include "quantize/encode.h"
+
+enum { N_THREADS = 2, SEED = 1, MAX_RUNS = 5 };
+
+/* The targets of each type: times faster than llama.cpp, and the least reduction of the error in percent. 0: none. */
+struct target {
+    hone_dtype dtype;
+    double reference, best;
+    double reduction, weighted_reduction;
+};
+static const struct target targets[] = {
+    {HONE_Q4_K, 6, 2, 2.5, 2.5}, {HONE_Q5_K, 6, 2, 2.5, 2.5}, {HONE_Q2_K, 6, 2, 2.5, 2.5},  {HONE_Q6_K, 5, 1.5, 7, 7},
+    {HONE_Q3_K, 5, 1.5, 4.5, 2}, {HONE_IQ4_NL, 12, 6, 3, 3},  {HONE_IQ4_XS, 12, 6, 3, 3},   {HONE_Q4_0, 1.5, 1, 4, 4},
+    {HONE_Q5_0, 1.5, 1, 4, 4},   {HONE_Q8_0, 2.5, 0, 0, 0},   {HONE_MXFP4, 4, 2, 2.5, 2.5}, {HONE_NVFP4, 4, 2, 10, 10},
+};
+enum { N_TARGETS = sizeof targets / sizeof targets[0] };
+
+struct files {
+    hone_bench *bench;
+    hone_context *ctx;
+    hone_peer *peer;
+    uint64_t n_weights;
+    char dir[512], src[600], ours[600], theirs[600];
+};
+
+static void give_up(const hone_error *err)
+{
+    (void)fprintf(stderr, "bench: %s %s\n", err->file, err->reason);
+    exit(3);
+}
+
+static double quantize_ours(const struct files *f, hone_dtype dtype, hone_search search)
+{
+    hone_error err = {0};
+    const hone_convert_options opts = {.type = hone_dtype_describe(dtype)->name, .search = search, .pure = true};
+    const hone_run_options how = {.overwrite = true, .restart = true};
+    hone_checkpoint *src = NULL;
+    hone_plan *plan = NULL;
+    const double start = hone_bench_now();
+    hone_status status = hone_checkpoint_open(f->src, NULL, &src, &err);
+    if (status == HONE_OK)
+        status = hone_plan_new(f->ctx, src, &opts, &plan, &err);
+    if (status == HONE_OK)
+        status = hone_plan_run(f->ctx, plan, f->ours, &how, &err);
+    const double stop = hone_bench_now();
+    hone_plan_free(plan);
+    hone_checkpoint_close(src);
+    if (status != HONE_OK)
+        give_up(&err);
+    return stop - start;
+}
+
+/* 0 where the peer has no such type. */
+static double quantize_theirs(const struct files *f, hone_dtype dtype)
+{
+    const double start = hone_bench_now();
+    if (!f->peer || !hone_peer_quantize(f->peer, f->src, f->theirs, dtype, N_THREADS))
+        return 0;
+    return hone_bench_now() - start;
+}
+
+static bool same_tensor(const hone_checkpoint *a, const hone_checkpoint *b, const hone_tensor *t)
+{
+    const hone_tensor *other = hone_checkpoint_find(b, t->name);
+    if (!other || other->dtype != t->dtype || other->nbytes != t->nbytes)
+        return false;
+    char *bytes = malloc(2 * (size_t)t->nbytes);
+    hone_error err;
+    const bool same = bytes && hone_checkpoint_read(a, t, 0, (size_t)t->nbytes, bytes, &err) == HONE_OK &&
+                      hone_checkpoint_read(b, other, 0, (size_t)t->nbytes, bytes + t->nbytes, &err) == HONE_OK &&
+                      memcmp(bytes, bytes + t->nbytes, (size_t)t->nbytes) == 0;
+    free(bytes);
+    return same;
+}
+
+/* Every tensor has the same type and bytes in both outputs. */
+static bool same_files(const struct files *f)
+{
+    hone_checkpoint *a = NULL, *b = NULL;
+    hone_error err;
+    bool same = hone_checkpoint_open(f->ours, NULL, &a, &err) == HONE_OK &&
+                hone_checkpoint_open(f->theirs, NULL, &b, &err) == HONE_OK &&
+                hone_checkpoint_n_tensors(a) == hone_checkpoint_n_tensors(b);
+    for (size_t i = 0; same && i < hone_checkpoint_n_tensors(a); i++)
+        same = same_tensor(a, b, hone_checkpoint_tensor(a, i));
+    hone_checkpoint_close(a);
+    hone_checkpoint_close(b);
+    return same;
+}
+
+struct times {
+    double theirs, reference, best; /* seconds; 0: not run */
+    bool same;
+};
+
+static double least(double a, double b)
+{
+    return a == 0 || b < a ? b : a;
+}
+
+/* The tools take turns; short runs are repeated, and the shortest of each tool counts. */
+static struct times measure_type(const struct files *f, const struct target *target)
+{
+    struct times t = {.same = false};
+    const double end = hone_bench_now() + 4;
+    for (int run = 0; run == 0 || (run < MAX_RUNS && hone_bench_now() < end); run++) {
+        t.reference = least(t.reference, quantize_ours(f, target->dtype, HONE_SEARCH_REFERENCE));
+        const double theirs = quantize_theirs(f, target->dtype);
+        if (theirs > 0)
+            t.theirs = least(t.theirs, theirs);
+    }
+    t.same = t.theirs > 0 && same_files(f);
+    if (target->best > 0)
+        t.best = quantize_ours(f, target->dtype, HONE_SEARCH_BEST);
+    return t;
+}
+
+static const char *verdict(double value, double target)
+{
+    return value >= target ? "" : " MISSED";
+}
+
+static void print_ratio(double theirs, double ours, double target)
+{
+    if (theirs > 0)
+        (void)printf(" %7.1f %6.1f%-7s", theirs / ours, target, verdict(theirs / ours, target));
+    else
+        (void)printf(" %7s %6.1f%-7s", "-", target, "");
+}
+
+static void bench_times(const struct files *f)
+{
+    if (f->bench->csv)
+        (void)puts("type,llama_s,reference_s,same_bytes,best_s");
+    else
+        (void)printf("%-8s %10s %12s %7s %6s%7s %6s %10s %7s %6s\n", "", "llama.cpp", "reference", "times", "target",
+                     "", "bytes", "best", "times", "target");
+    for (int i = 0; i < N_TARGETS; i++) {
+        const char *name = hone_dtype_describe(targets[i].dtype)->name;
+        if (!hone_bench_wants(f->bench, name))
+            continue;
+        const struct times t = measure_type(f, &targets[i]);
+        if (t.theirs > 0 && !t.same) {
+            (void)fprintf(stderr, "%s: not the bytes of llama.cpp\n", name);
+            f->bench->n_failed++;
+        }
+        if (f->bench->csv) {
+            (void)printf("%s,%.3f,%.3f,%d,%.3f\n", name, t.theirs, t.reference, t.same, t.best);
+            continue;
+        }
+        (void)printf("%-8s %8.2f s %10.2f s", name, t.theirs, t.reference);
+        print_ratio(t.theirs, t.reference, targets[i].reference);
+        (void)printf(" %6s", t.theirs == 0 ? "-" : t.same ? "same" : "DIFFER");
+        if (t.best > 0) {
+            (void)printf(" %8.2f s", t.best);
+            print_ratio(t.theirs, t.best, targets[i].best);
+        }
+        (void)putchar('\n');
+        (void)fflush(stdout);
+    }
+}
+
+/* Rows in memory, to measure errors on. */
+enum { ERROR_ROWS = 256, ERROR_COLS = 4096, ERROR_NELEMS = ERROR_ROWS * ERROR_COLS };
+
+struct errors {
+    const hone_context *ctx;
+    float *x, *decoded, *importance;
+    uint8_t *blocks;
+};
+
+/* The root of the mean of w (x - y)^2 when y is x quantized. */
+static double rmse(const struct errors *e, hone_dtype dtype, hone_search search, const float *importance)
+{
+    hone_error err = {0};
+    if (hone_quantize_rows(e->ctx, dtype, search, e->x, ERROR_ROWS, ERROR_COLS, importance, e->blocks, &err) ||
+        hone_dequantize_row(e->ctx, dtype, e->blocks, ERROR_NELEMS, e->decoded, &err))
+        give_up(&err);
+    double sum = 0;
+    for (size_t i = 0; i < ERROR_NELEMS; i++) {
+        const double diff = (double)e->x[i] - (double)e->decoded[i];
+        sum += diff * diff * (importance ? (double)importance[i % ERROR_COLS] : 1);
+    }
+    return sqrt(sum / ERROR_NELEMS);
+}
+
+static void bench_type_errors(const struct files *f, const struct errors *e, const struct target *t, bool first)
+{
+    const char *name = hone_dtype_describe(t->dtype)->name;
+    for (int weighted = 0; weighted < 2; weighted++) {
+        const float *importance = weighted ? e->importance : NULL;
+        const double target = weighted ? t->weighted_reduction : t->reduction;
+        const double reference = rmse(e, t->dtype, HONE_SEARCH_REFERENCE, importance);
+        const double best = rmse(e, t->dtype, HONE_SEARCH_BEST, importance);
+        const double lower = 100 * (1 - best / reference);
+        if (f->bench->csv)
+            (void)printf("%s%s,%.6g,%.6g", weighted || !first ? "," : "", weighted ? "weighted" : name, reference,
+                         best);
+        else
+            (void)printf(" %8.2f%% %5.1f%%%-7s", lower, target, verdict(lower, target));
+    }
+}
+
+static void bench_errors(const struct files *f)
+{
+    struct errors e = {
+        .ctx = f->ctx,
+        .x = malloc(HONE_N_DISTRIBUTIONS * ERROR_NELEMS * sizeof *e.x),
+        .decoded = malloc(ERROR_NELEMS * sizeof *e.decoded),
+        .importance = malloc(ERROR_COLS * sizeof *e.importance),
+        .blocks = malloc(ERROR_NELEMS * sizeof(float)),
+    };
+    float *all = e.x;
+    if (!e.x || !e.decoded || !e.importance || !e.blocks)
+        abort();
+    for (int d = 0; d < HONE_N_DISTRIBUTIONS; d++)
+        for (uint64_t r = 0; r < ERROR_ROWS; r++)
+            hone_synthetic_row(SEED + r, (hone_distribution)d, ERROR_COLS,
+                               all + (size_t)d * ERROR_NELEMS + r * ERROR_COLS);
+    hone_synthetic_importance(SEED, ERROR_COLS, e.importance);
+    if (!f->bench->csv)
+        (void)printf("\nbest search: root of the weighted squared error, below that of the reference search by\n"
+                     "%-8s %24s%24s%24s%24s\n",
+                     "", "Gaussian", "with importance", "Student-t(5)", "with importance");
+    for (int i = 0; i < N_TARGETS; i++) {
+        const char *name = hone_dtype_describe(targets[i].dtype)->name;
+        if (targets[i].best == 0 || !hone_bench_wants(f->bench, name))
+            continue;
+        if (!f->bench->csv)
+            (void)printf("%-8s", name);
+        for (int d = 0; d < HONE_N_DISTRIBUTIONS; d++) {
+            e.x = all + (size_t)d * ERROR_NELEMS;
+            bench_type_errors(f, &e, &targets[i], d == 0);
+        }
+        (void)putchar('\n');
+        (void)fflush(stdout);
+    }
+    free(all);
+    free(e.decoded);
+    free(e.importance);
+    free(e.blocks);
+}
+
+/* Each thread copies its own buffer. */
+struct copies {
+    char *dst, *src;
+    size_t nbytes; /* per thread */
+};
+
+static hone_status copy_share(void *user, size_t i, int thread, hone_error *err)
+{
+    (void)thread;
+    (void)err;
+    const struct copies *c = user;
+    memcpy(c->dst + i * c->nbytes, c->src + i * c->nbytes, c->nbytes);
+    return HONE_OK;
+}
+
+/* Bytes read and written per second by memcpy on all threads. */
+static double copy_bandwidth(size_t nbytes)
+{
+    struct copies c = {.dst = malloc(N_THREADS * nbytes), .src = malloc(N_THREADS * nbytes), .nbytes = nbytes};
+    if (!c.dst || !c.src)
+        abort();
+    memset(c.src, 1, N_THREADS * nbytes);
+    memset(c.dst, 2, N_THREADS * nbytes);
+    double best = 0;
+    const double end = hone_bench_now() + 1;
+    for (double start = hone_bench_now(); start < end; start = hone_bench_now()) {
+        (void)hone_parallel_for(N_THREADS, N_THREADS, copy_share, &c, NULL);
+        best = least(best, hone_bench_now() - start);
+    }
+    free(c.dst);
+    free(c.src);
+    return 2.0 * N_THREADS * (double)nbytes / best;
+}
+
+/* Weights per second that one thread encodes in cache at a level. */
+static double kernel_speed(hone_dtype dtype, hone_cpu_level level)
+{
+    enum { COLS = 4096, ROWS = 4 };
+    const hone_encode_fn encode = hone_encoder(dtype, HONE_SEARCH_REFERENCE, level);
+    float *x = malloc(ROWS * COLS * sizeof *x);
+    uint8_t *blocks = malloc(COLS * sizeof *x);
+    if (!x || !blocks)
+        abort();
+    for (uint64_t r = 0; r < ROWS; r++)
+        hone_synthetic_row(SEED + r, r % 2 ? HONE_STUDENT_T5 : HONE_GAUSSIAN, COLS, x + r * COLS);
+    double best = 0;
+    const double end = hone_bench_now() + 0.2;
+    for (double start = hone_bench_now(); start < end; start = hone_bench_now()) {
+        for (int r = 0; r < ROWS; r++)
+            encode(x + (size_t)r * COLS, COLS, NULL, blocks);
+        best = least(best, hone_bench_now() - start);
+    }
+    free(x);
+    free(blocks);
+    return ROWS * COLS / best;
+}
+
+static void bench_limits(const struct files *f)
+{
+    const double cached = copy_bandwidth(1 << 17), memory = copy_bandwidth(1 << 28);
+    const double copy = quantize_ours(f, HONE_F16, HONE_SEARCH_REFERENCE);
+    const double file_nbytes = 4.0 * (double)f->n_weights;
+    if (f->bench->csv)
+        (void)printf("limit,memcpy_cached,%.4g\nlimit,memcpy_memory,%.4g\nlimit,file_copied_s,%.3f\n", cached, memory,
+                     copy);
+    else
+        (void)printf(
+            "\nlimits: memcpy on %d threads %.1f GB/s in cache, %.1f GB/s in memory, read and written; the file "
+            "copied through hone %.2f s, %.1f GB/s\n"
+            "%-8s %16s %16s %7s   one thread, in cache\n",
+            N_THREADS, cached * 1e-9, memory * 1e-9, copy, file_nbytes / copy * 1e-9, "", "portable C",
+            hone_context_cpu(f->ctx), "times");
+    hone_cpu_level level;
+    if (hone_cpu_choose(hone_context_cpu(f->ctx), &level, NULL) != HONE_OK)
+        abort();
+    for (int i = 0; i < N_TARGETS; i++) {
+        const char *name = hone_dtype_describe(targets[i].dtype)->name;
+        if (!hone_bench_wants(f->bench, name))
+            continue;
+        const double ref = kernel_speed(targets[i].dtype, HONE_CPU_REF), own = kernel_speed(targets[i].dtype, level);
+        if (f->bench->csv)
+            (void)printf("kernel,%s,%.4g,%.4g\n", name, ref, own);
+        else
+            (void)printf("%-8s %9.1f Melem/s %9.1f Melem/s %6.1f\n", name, ref * 1e-6, own * 1e-6, own / ref);
+    }
+}
+
+static void bench_all(struct files *f)
+{
+    hone_error err = {0};
+    const hone_context_options opts = {.n_threads = N_THREADS};
+    const char *why;
+    if (hone_context_new(&opts, &f->ctx, &err) != HONE_OK ||
+        hone_synthetic_model_write(f->src, f->bench->n_weights, SEED, N_THREADS, &f->n_weights, &err) != HONE_OK)
+        give_up(&err);
+    f->peer = hone_peer_open(&why);
+    if (!f->bench->csv)
+        (void)printf(
+            "\n%.0f million weights, f16, half Gaussian, half Student-t(5); file to file, %d threads, %s\n%s%s\n",
+            (double)f->n_weights * 1e-6, N_THREADS, hone_context_cpu(f->ctx),
+            f->peer ? "peer: llama.cpp" : "peer absent: ", f->peer ? "" : why);
+    bench_times(f);
+    bench_errors(f);
+    bench_limits(f);
+    hone_peer_close(f->peer);
+    hone_context_free(f->ctx);
+}
+
+void hone_bench_files(hone_bench *bench)
+{
+    struct files f = {.bench = bench};
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(f.dir, sizeof f.dir, "%s/hone-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!mkdtemp(f.dir)) {
+        perror(f.dir);
+        exit(3);
+    }
+    (void)snprintf(f.src, sizeof f.src, "%s/f16.gguf", f.dir);
+    (void)snprintf(f.ours, sizeof f.ours, "%s/ours.gguf", f.dir);
+    (void)snprintf(f.theirs, sizeof f.theirs, "%s/theirs.gguf", f.dir);
+    bench_all(&f);
+    (void)unlink(f.src);
+    (void)unlink(f.ours);
+    (void)unlink(f.theirs);
+    (void)rmdir(f.dir);
+}
