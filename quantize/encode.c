@@ -170,11 +170,12 @@ static const hone_encode_fn fast_encoders_ref[HONE_N_DTYPES] = {
 static hone_encode_fn find(const hone_encode_fn *ref, const hone_encode_fn *avx2, const hone_encode_fn *avx512,
                            hone_dtype dtype, hone_cpu_level cpu)
 {
-    if (cpu == HONE_CPU_AVX512 && avx512 && avx512[dtype])
-        return avx512[dtype];
+    hone_encode_fn found = ref[dtype];
     if ((cpu == HONE_CPU_AVX2 || cpu == HONE_CPU_AVX512) && avx2 && avx2[dtype])
-        return avx2[dtype];
-    return ref[dtype];
+        found = avx2[dtype];
+    if (cpu == HONE_CPU_AVX512 && avx512 && avx512[dtype])
+        found = avx512[dtype];
+    return found;
 }
 
 hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level cpu)
