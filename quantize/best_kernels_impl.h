@@ -20,27 +20,16 @@ static float largest(const float *x, size_t n)
     return each[0];
 }
 
-#if HONE_LANES > 1
-#include "quantize/lanes_avx2.h"
-
 static void transpose(const float *x, size_t size, float *tile)
 {
-    for (size_t g = 0; g < HONE_TILE; g += LANES)
-        for (size_t j = 0; j < size; j += LANES) {
-            __m256 columns[LANES];
-            transpose8(x + g * size + j, size, columns);
-            for (size_t i = 0; i < LANES; i++)
-                _mm256_storeu_ps(tile + (j + i) * HONE_TILE + g, columns[i]);
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES)
+        for (size_t j = 0; j < size; j += HONE_LANES) {
+            lanes columns[HONE_LANES];
+            lanes_columns(x + g * size + j, size, columns);
+            for (size_t i = 0; i < HONE_LANES; i++)
+                lanes_store(tile + (j + i) * HONE_TILE + g, columns[i]);
         }
 }
-#else
-static void transpose(const float *x, size_t size, float *tile)
-{
-    for (size_t g = 0; g < HONE_TILE; g++)
-        for (size_t j = 0; j < size; j++)
-            tile[HONE_TILE * j + g] = x[g * size + j];
-}
-#endif
 
 static void load_part(const float *x, size_t n_groups, size_t size, float *tile)
 {

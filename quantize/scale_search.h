@@ -16,7 +16,7 @@
 
 enum { HONE_GROUP_MAX = 32 };
 
-/* n groups of `size` neighbouring elements each (at most HONE_GROUP_MAX): x and w hold n * size floats. */
+/* n groups of `size` neighbouring elements each, 16 or 32: x and w hold n * size floats. */
 typedef struct hone_groups {
     const float *x;
     const float *w;
@@ -55,7 +55,9 @@ typedef struct hone_search_kernels {
 extern const hone_search_kernels hone_search_ref;
 
 #if defined(__x86_64__)
-extern const hone_search_kernels hone_search_avx2;
+extern const hone_search_kernels hone_search_avx2, hone_search_avx512;
+#elif defined(__aarch64__)
+extern const hone_search_kernels hone_search_neon;
 #endif
 
 /* hone_sum_squares() adds x^2 in order. */
