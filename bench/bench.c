@@ -12,6 +12,7 @@ static const struct {
 } suites[] = {
     {"files", hone_bench_files},
     {"blocks", hone_bench_blocks},
+    {"errors", hone_bench_errors},
 };
 enum { N_SUITES = sizeof suites / sizeof suites[0], MAX_SAMPLES = 1 << 15 };
 

@@ -46,5 +46,6 @@ double hone_bench_now(void);
 /* The suites, one file each. */
 void hone_bench_blocks(hone_bench *bench);
 void hone_bench_files(hone_bench *bench);
+void hone_bench_errors(hone_bench *bench);
 
 #endif

@@ -29,11 +29,6 @@ static uint64_t layer_weights(uint64_t width, uint64_t ff)
     return 4 * width * width + 3 * width * ff;
 }
 
-const char *hone_distribution_name(hone_distribution distribution)
-{
-    return distribution == HONE_GAUSSIAN ? "Gaussian" : "Student-t(5)";
-}
-
 static uint64_t next_bits(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
@@ -62,13 +57,6 @@ void hone_synthetic_row(uint64_t seed, hone_distribution distribution, size_t n,
         out[i] = (float)(radius * cos(angle));
         out[i + 1] = (float)(radius * sin(angle));
     }
-}
-
-void hone_synthetic_importance(uint64_t seed, size_t n, float *out)
-{
-    hone_synthetic_row(seed, HONE_STUDENT_T5, n, out);
-    for (size_t i = 0; i < n; i++)
-        out[i] = 2500.0f * out[i] * out[i] + 0.01f; /* 0.02^-2: about 1 */
 }
 
 static hone_status lay_out(struct model *m, hone_error *err)

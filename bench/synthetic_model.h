@@ -8,15 +8,10 @@
 
 #include "hone/context.h"
 
-typedef enum hone_distribution { HONE_GAUSSIAN = 0, HONE_STUDENT_T5, HONE_N_DISTRIBUTIONS } hone_distribution;
-
-const char *hone_distribution_name(hone_distribution distribution);
+typedef enum hone_distribution { HONE_GAUSSIAN = 0, HONE_STUDENT_T5 } hone_distribution;
 
 /* hone_synthetic_row() fills out with n (even) numbers of a distribution, of the size weights have. */
 void hone_synthetic_row(uint64_t seed, hone_distribution distribution, size_t n, float *out);
-
-/* hone_synthetic_importance() fills out with n mean squares as an importance matrix has: most near 1, a few large. */
-void hone_synthetic_importance(uint64_t seed, size_t n, float *out);
 
 /*
  * hone_synthetic_model_write() writes a GGUF file of architecture llama, without a vocabulary, at path: as many layers

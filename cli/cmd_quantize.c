@@ -168,8 +168,6 @@ int hone_cmd_quantize(int argc, char **argv)
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
         return hone_cli_usage_error("quantize", "unknown search \"%s\" (reference, best, fast)", search);
-    if (!gguf && how != HONE_SEARCH_REFERENCE)
-        return hone_cli_usage_error("quantize", "--search %s is for gguf", search);
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;

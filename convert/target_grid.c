@@ -76,7 +76,7 @@ static hone_status add_weight(hone_plan *plan, const hone_tensor *t, uint64_t gr
 
 static hone_status plan_tensors(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
-    (void)ctx;
+    plan->grid.search = plan->search == HONE_SEARCH_BEST ? hone_best_kernels_for(ctx->cpu) : NULL;
     if (!plan->src->config)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, NULL,
                          "%s needs a source with a config.json in the layout of Hugging Face", plan->target->name);
@@ -316,7 +316,6 @@ static hone_status prepare(hone_plan *plan, hone_grid_rule rule, hone_convert_op
         .bits = opts->grid.bits,
         .symmetric = opts->grid.symmetric,
         .stored = opts->grid.scale,
-        .search = opts->search != HONE_SEARCH_REFERENCE,
     };
     if (plan->grid.stored == HONE_INVALID)
         plan->grid.stored = default_scale(plan);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The searches of the reference quantizers over lanes: included once by each instruction set's file, after defining
- * HONE_LANES and HONE_SEARCH_KERNELS, what the table is called.
+ * The searches of the reference quantizers over lanes: a part of lane_encoders_impl.h.
  *
  * A group is a lane, and a batch as many groups. A lane adds the same terms in the same order as the portable C does
  * for its group, so the bytes are the same. Nothing is fused and no sum is split.
@@ -449,11 +448,3 @@ static void minmax(const hone_minmax_grid *grid, const hone_groups *g, uint8_t *
         minmax_pair(grid, &pair, codes + at, scales + done, mins + done);
     }
 }
-
-const hone_search_kernels HONE_SEARCH_KERNELS = {
-    .weigh = weigh,
-    .minmax = minmax,
-    .sym = sym,
-    .descent = descent,
-    .recode = recode,
-};
