@@ -199,7 +199,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
     return *out ? HONE_OK : hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL, "out of memory");
 }
 
-/* Working memory: for each thread one chunk as stored, as f32, and as encoded. */
+/* Working memory: for each thread, and some more so that threads need not wait for each other, one chunk as stored, as
+ * f32, and as encoded. */
 static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
     uint64_t widest = 0;
@@ -231,7 +232,9 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         nelems = widest;
     }
     plan->chunk_nelems = (size_t)nelems;
-    plan->memory_nbytes = nelems * BYTES_PER_ELEMENT * (unsigned)plan->n_threads;
+    const uint64_t fits = ctx->memory_nbytes / (nelems * BYTES_PER_ELEMENT), wanted = 4 * (uint64_t)plan->n_threads;
+    plan->n_slots = (int)(fits < wanted ? fits : wanted);
+    plan->memory_nbytes = nelems * BYTES_PER_ELEMENT * (unsigned)plan->n_slots;
     return HONE_OK;
 }
 

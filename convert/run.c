@@ -25,10 +25,11 @@ struct chunk {
     uint64_t row, nrows;
 };
 
-/* One thread's buffers: a chunk as stored, as f32 (nelems), as encoded. */
+/* The buffers of a chunk being worked on: as stored, as f32 (nelems), as encoded; and the hash of what is written. */
 struct workspace {
     void *raw, *encoded;
     float *values;
+    uint64_t checksum;
 };
 
 struct job {
@@ -92,10 +93,10 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
             t->weight ? hone_grid_chunk_nbytes(&plan->weights[t->weight - 1], rows) : (size_t)(rows * t->row_nbytes);
         encoded = need_encoded > encoded ? need_encoded : encoded;
     }
-    job->workspaces = hone_calloc((size_t)plan->n_threads, sizeof *job->workspaces);
+    job->workspaces = hone_calloc((size_t)plan->n_slots, sizeof *job->workspaces);
     if (!job->workspaces)
         return hone_fail_nomem(err, sizeof *job->workspaces);
-    for (int i = 0; i < plan->n_threads; i++) {
+    for (int i = 0; i < plan->n_slots; i++) {
         struct workspace *w = &job->workspaces[i];
         w->raw = hone_alloc(raw, 1);
         w->values = hone_alloc(values, sizeof *w->values);
@@ -162,29 +163,49 @@ static const void *chunk_bytes(const struct workspace *w, const hone_planned_ten
     return kept && hone_rows_are_raw(t) ? w->raw : w->encoded;
 }
 
-static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
+/* How many rows of a chunk are decoded and encoded at a time: as many as stay in a core's cache, where rows are read
+ * one after another anyway and nothing needs the whole chunk. */
+static uint64_t rows_at_a_time(const hone_planned_tensor *t, const struct chunk *chunk, bool kept)
+{
+    enum { CACHED_NELEMS = 1 << 14 };
+    if (kept || t->weight || t->order == HONE_ROWS_TRANSPOSE)
+        return chunk->nrows;
+    const uint64_t rows = CACHED_NELEMS / t->row_nelems;
+    return rows == 0 ? 1 : rows < chunk->nrows ? rows : chunk->nrows;
+}
+
+static void encode_rows(const struct job *job, const hone_planned_tensor *t, float *values, uint64_t nrows, void *out)
+{
+    const size_t row_nelems = (size_t)t->row_nelems;
+    if (t->dtype == HONE_F16 && job->plan->saturate)
+        clamp_to_f16(values, (size_t)nrows * row_nelems);
+    const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
+    if (row_nelems == 1) { /* a long vector, cut anywhere */
+        encode(values, (size_t)nrows, NULL, out);
+        return;
+    }
+    for (uint64_t r = 0; r < nrows; r++)
+        encode(values + r * row_nelems, row_nelems, NULL, (char *)out + r * t->row_nbytes);
+}
+
+static hone_status encode_chunk(void *user, size_t i, int slot, hone_error *err)
 {
     const struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    const struct workspace *w = &job->workspaces[thread];
-    HONE_TRY(hone_read_rows(job->ctx, job->plan, t, chunk->row, chunk->nrows, w->raw, w->values, err));
-
-    const size_t row_nelems = (size_t)t->row_nelems;
+    struct workspace *w = &job->workspaces[slot];
     const void *bytes = chunk_bytes(w, t);
-    if (t->weight) {
-        hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL,
-                              w->encoded);
-    } else if (bytes == w->encoded) {
-        if (t->dtype == HONE_F16 && job->plan->saturate)
-            clamp_to_f16(w->values, (size_t)chunk->nrows * row_nelems);
-        const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
-        if (t->row_nelems == 1) /* a long vector, cut anywhere */
-            encode(w->values, (size_t)chunk->nrows, NULL, w->encoded);
-        else
-            for (uint64_t r = 0; r < chunk->nrows; r++)
-                encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
+    const uint64_t step = rows_at_a_time(t, chunk, bytes == w->raw);
+    for (uint64_t r = 0; r < chunk->nrows; r += step) {
+        const uint64_t nrows = chunk->nrows - r < step ? chunk->nrows - r : step;
+        HONE_TRY(hone_read_rows(job->ctx, job->plan, t, chunk->row + r, nrows, w->raw, w->values, err));
+        if (t->weight)
+            hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, nrows, w->values, NULL,
+                                  w->encoded);
+        else if (bytes == w->encoded)
+            encode_rows(job, t, w->values, nrows, (char *)w->encoded + r * t->row_nbytes);
     }
+    w->checksum = XXH3_64bits(bytes, chunk_nbytes(job, chunk));
     return write_chunk(job, chunk, bytes, err);
 }
 
@@ -203,13 +224,13 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const void
     hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
 }
 
-static hone_status commit_chunk(void *user, size_t i, int thread, hone_error *err)
+static hone_status commit_chunk(void *user, size_t i, int slot, hone_error *err)
 {
     struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
-    const void *bytes = chunk_bytes(&job->workspaces[thread], &job->plan->tensors[chunk->tensor]);
-    HONE_TRY(hone_journal_commit(&job->journal, XXH3_64bits(bytes, chunk_nbytes(job, chunk)), err));
-    account_chunk(job, chunk, bytes);
+    const struct workspace *w = &job->workspaces[slot];
+    HONE_TRY(hone_journal_commit(&job->journal, w->checksum, err));
+    account_chunk(job, chunk, chunk_bytes(w, &job->plan->tensors[chunk->tensor]));
     return HONE_OK;
 }
 
@@ -264,7 +285,7 @@ static void free_job(struct job *job)
 {
     if (job->hash)
         (void)XXH3_freeState(job->hash);
-    for (int i = 0; job->workspaces && i < job->plan->n_threads; i++) {
+    for (int i = 0; job->workspaces && i < job->plan->n_slots; i++) {
         hone_release(job->workspaces[i].raw);
         hone_release(job->workspaces[i].values);
         hone_release(job->workspaces[i].encoded);
@@ -334,7 +355,8 @@ static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_
     tell_resumed(job, end, n_resumable);
     if (job->first_chunk < end)
         job->journal.n_done = job->first_chunk;
-    HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
+    HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, job->plan->n_slots, encode_chunk,
+                                   commit_chunk, job, err));
     job->first_chunk = end;
     HONE_TRY(hash_parts(job, &job->plan->files[i], err));
     HONE_TRY(write_header(job, &job->plan->files[i], err));
