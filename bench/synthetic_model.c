@@ -140,7 +140,7 @@ hone_status hone_synthetic_model_write(const char *path, uint64_t n_weights, uin
                                        uint64_t *out_weights, hone_error *err)
 {
     struct model m = {.path = path, .width = WIDTH, .ff = FF, .seed = seed};
-    if (n_weights < 4 * layer_weights(WIDTH, FF)) {
+    if (n_weights < 2 * layer_weights(WIDTH, FF)) {
         m.width = SMALL_WIDTH;
         m.ff = SMALL_FF;
     }

@@ -128,7 +128,7 @@ static inline void sym_search(int nmax, size_t size, lanes extreme, struct sym_b
     static const int8_t order[20] = {0, -9, -8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9};
     const lanes zero = lanes_all(0.0f);
     for (size_t j = 0; j < size; j++)
-        b->wx[j] = b->w[j] * b->x[j];
+        b->wx[j] = b->w[j] * b->x[j]; // cppcheck-suppress uninitvar ; transpose_groups() fills w
     for (size_t k = 0; k < sizeof order; k += SIDE_BY_SIDE) {
         lanes inverse[SIDE_BY_SIDE];
         struct sums s[SIDE_BY_SIDE];
