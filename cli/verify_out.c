@@ -11,23 +11,24 @@
 
 #define PLUS_MINUS "\xC2\xB1"
 
+static void put_model(hone_cli_table *t, const char *role, const char *path, uint64_t nbytes, double bpw,
+                      const hone_perplexity_result *r)
+{
+    char buf[HONE_CLI_SIZE_LEN];
+    hone_cli_table_cell(t, "%s", role);
+    hone_cli_table_cell(t, "%s", path);
+    hone_cli_table_cell(t, "%s", hone_cli_size(nbytes, buf));
+    hone_cli_table_cell(t, "%.3f", bpw);
+    hone_cli_table_cell(t, "%.4f", r->ppl);
+    hone_cli_table_cell(t, PLUS_MINUS " %.4f", r->ppl_stderr);
+}
+
 static void print_models(const hone_cli_verdict *v)
 {
     const hone_divergence *d = &v->divergence;
-    char buf[HONE_CLI_SIZE_LEN];
     hone_cli_table *t = hone_cli_table_new("<|<file|>size|>bits/weight|>perplexity|<");
-    hone_cli_table_cell(t, "reference");
-    hone_cli_table_cell(t, "%s", v->reference_path);
-    hone_cli_table_cell(t, "%s", hone_cli_size(v->reference_nbytes, buf));
-    hone_cli_table_cell(t, "%.3f", v->reference_bpw);
-    hone_cli_table_cell(t, "%.4f", d->reference.ppl);
-    hone_cli_table_cell(t, PLUS_MINUS " %.4f", d->reference.ppl_stderr);
-    hone_cli_table_cell(t, "candidate");
-    hone_cli_table_cell(t, "%s", v->candidate_path);
-    hone_cli_table_cell(t, "%s", hone_cli_size(d->candidate_nbytes, buf));
-    hone_cli_table_cell(t, "%.3f", d->candidate_bpw);
-    hone_cli_table_cell(t, "%.4f", d->candidate.ppl);
-    hone_cli_table_cell(t, PLUS_MINUS " %.4f", d->candidate.ppl_stderr);
+    put_model(t, "reference", v->reference_path, v->reference_nbytes, v->reference_bpw, &d->reference);
+    put_model(t, "candidate", v->candidate_path, d->candidate_nbytes, d->candidate_bpw, &d->candidate);
     hone_cli_table_print(t);
 }
 

@@ -56,23 +56,30 @@ void hone_decode_q3_k(const void *src, float *dst, size_t nelems)
     }
 }
 
+/* The scale and the minimum of each of the eight sub-blocks of q4_k and q5_k. */
+static void k4_steps(uint16_t d, uint16_t dmin, const uint8_t *packed, float scales[8], float mins[8])
+{
+    uint8_t scale_codes[8], min_codes[8];
+    hone_k4_scales_unpack(packed, scale_codes, min_codes);
+    for (int s = 0; s < 8; s++) {
+        scales[s] = hone_f16_to_f32(d) * (float)scale_codes[s];
+        mins[s] = hone_f16_to_f32(dmin) * (float)min_codes[s];
+    }
+}
+
 void hone_decode_q4_k(const void *src, float *dst, size_t nelems)
 {
     const uint8_t *p = src;
     for (size_t i = 0; i < nelems; i += HONE_QK_K, dst += HONE_QK_K) {
         hone_block_q4_k b;
         memcpy(&b, p + i / HONE_QK_K * sizeof b, sizeof b);
-        const float d = hone_f16_to_f32(b.d);
-        const float dmin = hone_f16_to_f32(b.dmin);
-        uint8_t scales[8], mins[8];
-        hone_k4_scales_unpack(b.scales, scales, mins);
+        float scales[8], mins[8];
+        k4_steps(b.d, b.dmin, b.scales, scales, mins);
         for (int s = 0; s < 8; s++) {
-            const float scale = d * (float)scales[s];
-            const float min = dmin * (float)mins[s];
             const uint8_t *qs = b.qs + s / 2 * 32;
             const int shift = s % 2 * 4;
             for (int l = 0; l < 32; l++)
-                dst[32 * s + l] = scale * (float)(qs[l] >> shift & 15) - min;
+                dst[32 * s + l] = scales[s] * (float)(qs[l] >> shift & 15) - mins[s];
         }
     }
 }
@@ -83,18 +90,14 @@ void hone_decode_q5_k(const void *src, float *dst, size_t nelems)
     for (size_t i = 0; i < nelems; i += HONE_QK_K, dst += HONE_QK_K) {
         hone_block_q5_k b;
         memcpy(&b, p + i / HONE_QK_K * sizeof b, sizeof b);
-        const float d = hone_f16_to_f32(b.d);
-        const float dmin = hone_f16_to_f32(b.dmin);
-        uint8_t scales[8], mins[8];
-        hone_k4_scales_unpack(b.scales, scales, mins);
+        float scales[8], mins[8];
+        k4_steps(b.d, b.dmin, b.scales, scales, mins);
         for (int s = 0; s < 8; s++) {
-            const float scale = d * (float)scales[s];
-            const float min = dmin * (float)mins[s];
             const uint8_t *qs = b.qs + s / 2 * 32;
             const int shift = s % 2 * 4;
             for (int l = 0; l < 32; l++) {
                 const int code = (qs[l] >> shift & 15) | (b.qh[l] >> s & 1) << 4;
-                dst[32 * s + l] = scale * (float)code - min;
+                dst[32 * s + l] = scales[s] * (float)code - mins[s];
             }
         }
     }

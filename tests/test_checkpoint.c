@@ -13,26 +13,9 @@
 #include "formats/gguf_writer.h"
 #include "formats/sources.h"
 #include "tests/support/byte_builder.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/source_fixture.h"
 
 Suite *hone_suite_checkpoint(void);
-
-static hone_temp_dir dir;
-static hone_checkpoint *ckpt;
-static hone_error err;
-
-static void set_up(void)
-{
-    hone_temp_dir_init(&dir);
-    ckpt = NULL;
-}
-
-static void tear_down(void)
-{
-    hone_mem_fail_after(-1);
-    hone_checkpoint_close(ckpt);
-    hone_temp_dir_deinit(&dir);
-}
 
 /* A shard with one tensor of four bytes, 0 1 2 3, for each name of a space-separated list. */
 static const char *write_shard(const char *file, const char *names)
@@ -259,18 +242,7 @@ START_TEST(every_failing_allocation_of_a_sharded_open_is_reported)
     write_shard("m-1.safetensors", "a");
     write_shard("m-2.safetensors", "b");
     write_index("{\"a\": \"m-1.safetensors\", \"b\": \"m-2.safetensors\"}");
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_mem_fail_after(n);
-        const hone_status status = hone_checkpoint_open(dir.path, NULL, &ckpt, &err);
-        hone_mem_fail_after(-1);
-        if (status == HONE_OK) {
-            ck_assert_int_gt(n, 15);
-            break;
-        }
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-        ck_assert_ptr_null(ckpt);
-    }
+    fail_each_allocation_of_opening(dir.path, 16);
 }
 END_TEST
 
@@ -633,7 +605,7 @@ Suite *hone_suite_checkpoint(void)
 {
     Suite *suite = suite_create("checkpoint");
     TCase *core = tcase_create("core");
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    tcase_add_checked_fixture(core, set_up_source, tear_down_source);
     tcase_add_test(core, opens_a_directory);
     tcase_add_test(core, opens_a_directory_with_one_file_of_any_name);
     tcase_add_test(core, takes_a_config_from_elsewhere);
@@ -648,7 +620,7 @@ Suite *hone_suite_checkpoint(void)
     tcase_add_loop_test(core, opens_real_checkpoints, 0, 6);
     suite_add_tcase(suite, core);
     TCase *bad = tcase_create("malformed");
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    tcase_add_checked_fixture(bad, set_up_source, tear_down_source);
     tcase_add_test(bad, opens_weights_without_config);
     tcase_add_test(bad, rejects_a_directory_without_config_and_weights);
     tcase_add_test(bad, rejects_a_directory_without_weights);
@@ -662,7 +634,7 @@ Suite *hone_suite_checkpoint(void)
     tcase_add_test(bad, every_failing_allocation_of_a_sharded_open_is_reported);
     suite_add_tcase(suite, bad);
     TCase *sums = tcase_create("checksums");
-    tcase_add_checked_fixture(sums, set_up, tear_down);
+    tcase_add_checked_fixture(sums, set_up_source, tear_down_source);
     tcase_add_loop_test(sums, checksums_that_agree_pass, 1, 4);
     tcase_add_test(sums, one_flipped_bit_is_found);
     tcase_add_test(sums, a_flipped_bit_outside_the_tensors_is_found);

@@ -5,63 +5,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "hone/verify.h"
+#include "tests/support/add_tcase.h"
+#include "tests/support/diff_fixture.h"
 #include "tests/support/toy_llama.h"
 
 Suite *hone_suite_diff(void);
 
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
-
-/* Two directories, so that two checkpoints of the same kind can be compared. */
-static hone_temp_dir dirs[2];
 static hone_toy toy;
-static hone_context *ctx;
-static hone_checkpoint *sides[2];
-static hone_diff *diff;
-static hone_error err;
 
 static void set_up(void)
 {
-    for (int i = 0; i < 2; i++)
-        hone_temp_dir_init(&dirs[i]);
+    set_up_sides();
     toy = hone_toy_sizes();
     toy.attn_bias = true; /* reordered vectors as well as matrices */
-    const hone_context_options opts = {.n_threads = 2};
-    ck_assert_int_eq(hone_context_new(&opts, &ctx, &err), HONE_OK);
-}
-
-static void close_sides(void)
-{
-    hone_diff_free(diff);
-    diff = NULL;
-    for (int i = 0; i < 2; i++) {
-        hone_checkpoint_close(sides[i]);
-        sides[i] = NULL;
-    }
 }
 
 static void tear_down(void)
 {
-    hone_mem_fail_after(-1);
-    close_sides();
-    hone_context_free(ctx);
     hone_toy_free(&toy);
-    for (int i = 0; i < 2; i++)
-        hone_temp_dir_deinit(&dirs[i]);
+    tear_down_sides();
 }
 
 static void open_side(int side, bool gguf)
 {
-    const char *path = gguf ? hone_toy_write_gguf(&toy, &dirs[side]) : hone_toy_write_hf(&toy, &dirs[side]);
-    const hone_status status = hone_checkpoint_open(path, NULL, &sides[side], &err);
-    ck_assert_msg(status == HONE_OK, "%s %s", err.item, err.reason);
-}
-
-static hone_status compare(const char *name)
-{
-    return hone_diff_run(ctx, sides[0], sides[1], name, &diff, &err);
+    open_side_at(side, gguf ? hone_toy_write_gguf(&toy, &dirs[side]) : hone_toy_write_hf(&toy, &dirs[side]));
 }
 
 static const hone_tensor_diff *entry(const char *name)
@@ -72,29 +39,14 @@ static const hone_tensor_diff *entry(const char *name)
     ck_abort_msg("no entry %s", name);
 }
 
-static void assert_all_equal(void)
-{
-    for (size_t i = 0; i < hone_diff_n(diff); i++) {
-        const hone_tensor_diff *d = hone_diff_at(diff, i);
-        ck_assert_msg(d->rmse == 0 && d->relative_rmse == 0 && d->max_abs == 0, "%s differs by %g", d->name,
-                      d->max_abs);
-        ck_assert_double_eq_tol(d->cosine, 1, 1e-12);
-    }
-}
-
-/* Reference and candidate, each Hugging Face or GGUF. */
-static const bool kinds[][2] = {{false, false}, {true, true}, {false, true}, {true, false}};
-
 START_TEST(a_model_equals_itself_under_either_naming)
 {
     hone_toy_fill(&toy);
     open_side(0, kinds[_i][0]);
     open_side(1, kinds[_i][1]);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
-    ck_assert_uint_eq(hone_diff_n(diff), toy.n_tensors);
-    assert_all_equal();
-    for (int side = 0; side < 2; side++)
-        ck_assert_ptr_null(hone_diff_unmatched(diff, side, 0));
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
+    assert_all_equal(toy.n_tensors);
+    assert_all_matched();
     ck_assert_ptr_null(hone_diff_at(diff, toy.n_tensors));
 }
 END_TEST
@@ -114,7 +66,7 @@ START_TEST(one_changed_element_is_found)
     const double new = (double)t->data[row * t->ncols + col];
     dot = squares - old * old + old * new;
     open_side(1, kinds[_i][1]);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
     const bool gguf = kinds[_i][1];
     const hone_tensor_diff *d = entry(gguf ? "blk.1.attn_k.weight" : "model.layers.1.self_attn.k_proj.weight");
     ck_assert_str_eq(d->reference_name,
@@ -140,7 +92,7 @@ START_TEST(wrong_row_order_is_seen)
     open_side(0, false);
     hone_toy_find(&toy, "model.layers.0.self_attn.q_proj.weight")->n_heads = 0;
     open_side(1, true);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
     ck_assert_double_gt(entry("blk.0.attn_q.weight")->relative_rmse, 0.5);
     ck_assert_double_lt(entry("blk.0.attn_q.weight")->cosine, 0.8);
     ck_assert_double_eq(entry("blk.1.attn_q.weight")->rmse, 0);
@@ -154,12 +106,10 @@ START_TEST(tied_matrix_stands_for_both)
     (void)strcpy(hone_toy_find(&toy, "model.embed_tokens.weight")->hf, "lm_head.weight");
     open_side(0, false);
     open_side(1, true);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
-    assert_all_equal();
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
+    assert_all_equal(toy.n_tensors);
     ck_assert_str_eq(entry("token_embd.weight")->reference_name, "lm_head.weight");
-    ck_assert_uint_eq(hone_diff_n(diff), toy.n_tensors);
-    ck_assert_ptr_null(hone_diff_unmatched(diff, 0, 0));
-    ck_assert_ptr_null(hone_diff_unmatched(diff, 1, 0));
+    assert_all_matched();
 }
 END_TEST
 
@@ -169,7 +119,7 @@ START_TEST(dropped_output_is_compared_with_the_embedding)
     open_side(0, false);
     hone_toy_find(&toy, "lm_head.weight")->not_gguf = true;
     open_side(1, true);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
     ck_assert_uint_eq(hone_diff_n(diff), toy.n_tensors);
     double worst = 0;
     for (size_t i = 0; i < hone_diff_n(diff); i++)
@@ -185,7 +135,7 @@ START_TEST(lists_what_only_one_side_holds)
     hone_toy_find(&toy, "model.layers.1.input_layernorm.weight")->not_hf = true;
     open_side(0, false);
     open_side(1, true);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
     ck_assert_uint_eq(hone_diff_n(diff), toy.n_tensors - 2);
     ck_assert_str_eq(hone_diff_unmatched(diff, 0, 0), "model.layers.0.mlp.up_proj.weight");
     ck_assert_ptr_null(hone_diff_unmatched(diff, 0, 1));
@@ -200,7 +150,7 @@ START_TEST(one_tensor_by_name)
     hone_toy_fill(&toy);
     open_side(0, false);
     open_side(1, true);
-    ck_assert_int_eq(compare("blk.1.ffn_down.weight"), HONE_OK);
+    ck_assert_int_eq(compare_sides("blk.1.ffn_down.weight"), HONE_OK);
     ck_assert_uint_eq(hone_diff_n(diff), 1);
     ck_assert_str_eq(hone_diff_at(diff, 0)->reference_name, "model.layers.1.mlp.down_proj.weight");
     ck_assert_ptr_null(hone_diff_unmatched(diff, 0, 0));
@@ -212,7 +162,7 @@ START_TEST(rejects_name_that_the_candidate_lacks)
     hone_toy_fill(&toy);
     open_side(0, false);
     open_side(1, true);
-    ck_assert_int_eq(compare("model.norm.weight"), HONE_ERROR_ARG);
+    ck_assert_int_eq(compare_sides("model.norm.weight"), HONE_ERROR_ARG);
     ck_assert_ptr_null(diff);
     ck_assert_str_eq(err.item, "model.norm.weight");
 }
@@ -225,7 +175,7 @@ START_TEST(rejects_shapes_that_differ)
     hone_toy_tensor *t = hone_toy_find(&toy, "model.layers.0.mlp.up_proj.weight");
     t->nrows--;
     open_side(1, true);
-    ck_assert_int_eq(compare(NULL), HONE_ERROR_DATA);
+    ck_assert_int_eq(compare_sides(NULL), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "blk.0.ffn_up.weight");
     ck_assert_ptr_nonnull(strstr(err.file, "toy.gguf"));
 }
@@ -237,7 +187,7 @@ START_TEST(rejects_other_heads)
     open_side(0, false);
     toy.n_kv_heads = 4;
     open_side(1, true);
-    ck_assert_int_eq(compare(NULL), HONE_ERROR_ARG);
+    ck_assert_int_eq(compare_sides(NULL), HONE_ERROR_ARG);
 }
 END_TEST
 
@@ -249,7 +199,7 @@ START_TEST(nan_is_reported_and_not_averaged_away)
     hone_toy_find(&toy, "model.norm.weight")->data[3] = NAN;
     hone_toy_find(&toy, "model.norm.weight")->data[1] = 1e9f;
     open_side(1, true);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
     const hone_tensor_diff *d = entry("output_norm.weight");
     ck_assert_double_nan(d->rmse);
     ck_assert_double_nan(d->relative_rmse);
@@ -268,7 +218,7 @@ START_TEST(zeros_are_parallel_to_zeros_alone)
     open_side(0, false);
     memset(up->data, 0, up->nrows * up->ncols * sizeof(float));
     open_side(1, false);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
     ck_assert_double_eq(entry("model.norm.weight")->cosine, 1);
     ck_assert_double_eq(entry("model.norm.weight")->relative_rmse, 0);
     ck_assert_double_eq(entry("model.layers.0.mlp.up_proj.weight")->cosine, 0);
@@ -290,7 +240,7 @@ START_TEST(large_tensors_are_compared_in_chunks)
     embedding->data[699 * 1001 + 1000] += 2;
     embedding->data[123 * 1001 + 45] += 1;
     open_side(1, kinds[_i][1]);
-    ck_assert_int_eq(compare(NULL), HONE_OK);
+    ck_assert_int_eq(compare_sides(NULL), HONE_OK);
     const hone_tensor_diff *d = entry(kinds[_i][1] ? q->gguf : q->hf);
     ck_assert_double_eq_tol(d->max_abs, 2, 1e-6);
     ck_assert_double_eq_tol(d->rmse, 2 / sqrt(104 * 1001), 1e-6);
@@ -301,20 +251,18 @@ START_TEST(large_tensors_are_compared_in_chunks)
 }
 END_TEST
 
+static hone_status compare_once(void *user)
+{
+    (void)user;
+    return compare_sides(NULL);
+}
+
 START_TEST(every_failed_allocation_is_reported)
 {
     hone_toy_fill(&toy);
     open_side(0, false);
     open_side(1, true);
-    hone_status status = HONE_ERROR_NOMEM;
-    for (long n = 0; status != HONE_OK; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_mem_fail_after(n);
-        status = compare(NULL);
-        hone_mem_fail_after(-1);
-        if (status != HONE_OK)
-            ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-    }
+    fail_each_allocation(compare_once, NULL, 10);
     ck_assert_uint_eq(hone_diff_n(diff), toy.n_tensors);
 }
 END_TEST
@@ -322,9 +270,7 @@ END_TEST
 Suite *hone_suite_diff(void)
 {
     Suite *suite = suite_create("diff");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, a_model_equals_itself_under_either_naming, 0, 4);
     tcase_add_loop_test(core, one_changed_element_is_found, 0, 4);
     tcase_add_test(core, wrong_row_order_is_seen);
@@ -335,18 +281,11 @@ Suite *hone_suite_diff(void)
     tcase_add_test(core, nan_is_reported_and_not_averaged_away);
     tcase_add_test(core, zeros_are_parallel_to_zeros_alone);
     tcase_add_loop_test(core, large_tensors_are_compared_in_chunks, 0, 4);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_test(bad, rejects_name_that_the_candidate_lacks);
     tcase_add_test(bad, rejects_shapes_that_differ);
     tcase_add_test(bad, rejects_other_heads);
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

@@ -5,26 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "hone/verify.h"
+#include "tests/support/add_tcase.h"
+#include "tests/support/model_run.h"
+#include "tests/support/row_count.h"
+#include "tests/support/test_dir.h"
 #include "tests/support/toy_llama.h"
 #include "verify/model_impl.h"
 
 Suite *hone_suite_forward(void);
 
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
-
 enum { N_TOKENS = 50 }; /* more than a block of queries */
 
-static hone_temp_dir dir;
 static hone_toy toy;
-static char note[512];
-static int n_notes;
 
 static void set_up(void)
 {
-    hone_temp_dir_init(&dir);
+    make_dir();
     toy = hone_toy_sizes();
     note[0] = '\0';
     n_notes = 0;
@@ -32,70 +28,17 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    hone_mem_fail_after(-1);
     hone_toy_free(&toy);
-    hone_temp_dir_deinit(&dir);
-}
-
-static void take_note(void *user, const char *text)
-{
-    (void)user;
-    (void)snprintf(note, sizeof note, "%s", text);
-    n_notes++;
-}
-
-/* Everything from a path to logits (n, n_vocab); on failure *logits is NULL. */
-static hone_status run(const char *path, int n_threads, const int32_t *tokens, size_t n, float **logits,
-                       hone_error *err)
-{
-    const hone_context_options opts = {.n_threads = n_threads, .note = take_note};
-    hone_context *ctx = NULL;
-    hone_checkpoint *ckpt = NULL;
-    hone_model *model = NULL;
-    *logits = NULL;
-    hone_status status = hone_context_new(&opts, &ctx, err);
-    if (status == HONE_OK)
-        status = hone_checkpoint_open(path, NULL, &ckpt, err);
-    if (status == HONE_OK)
-        status = hone_model_load(ctx, ckpt, &model, err);
-    if (status == HONE_OK) {
-        *logits = malloc(n * hone_model_n_vocab(model) * sizeof **logits);
-        ck_assert_ptr_nonnull(*logits);
-        status = hone_model_logits(ctx, model, tokens, n, *logits, err);
-    }
-    if (status != HONE_OK) {
-        free(*logits);
-        *logits = NULL;
-    }
-    hone_model_free(model);
-    hone_checkpoint_close(ckpt);
-    hone_context_free(ctx);
-    return status;
+    remove_dir();
 }
 
 static float *logits_of(const char *path, int n_threads, const int32_t *tokens)
 {
     hone_error err = {0};
     float *logits;
-    const hone_status status = run(path, n_threads, tokens, N_TOKENS, &logits, &err);
+    const hone_status status = run_model(path, n_threads, tokens, N_TOKENS, &logits, &err);
     ck_assert_msg(status == HONE_OK, "%s: %s", err.item, err.reason);
     return logits;
-}
-
-static void make_tokens(int32_t *tokens)
-{
-    for (size_t i = 0; i < N_TOKENS; i++)
-        tokens[i] = (int32_t)((i * i * 7 + i) % toy.n_vocab);
-}
-
-static void assert_close(const float *logits, const double *expected)
-{
-    double largest = 0;
-    for (size_t i = 0; i < N_TOKENS * toy.n_vocab; i++) {
-        ck_assert_double_eq_tol((double)logits[i], expected[i], 2e-5);
-        largest = fmax(largest, fabs(expected[i]));
-    }
-    ck_assert_double_gt(largest, 1); /* the comparison is not of zeros */
 }
 
 /* ---- the toy model in every shape ---- */
@@ -158,11 +101,11 @@ START_TEST(hugging_face_checkpoint_equals_scalar_model)
     shapes[_i]();
     hone_toy_fill(&toy);
     int32_t tokens[N_TOKENS];
-    make_tokens(tokens);
+    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
     double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
     hone_toy_run(&toy, tokens, N_TOKENS, expected);
     float *logits = logits_of(hone_toy_write_hf(&toy, &dir), 2, tokens);
-    assert_close(logits, expected);
+    assert_close(logits, expected, N_TOKENS * toy.n_vocab);
     ck_assert_int_eq(n_notes, 0);
     free(logits);
     free(expected);
@@ -175,11 +118,11 @@ START_TEST(gguf_file_equals_scalar_model)
     toy.window = 0; /* its runtime knows no window */
     hone_toy_fill(&toy);
     int32_t tokens[N_TOKENS];
-    make_tokens(tokens);
+    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
     double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
     hone_toy_run(&toy, tokens, N_TOKENS, expected);
     float *logits = logits_of(hone_toy_write_gguf(&toy, &dir), 1, tokens);
-    assert_close(logits, expected);
+    assert_close(logits, expected, N_TOKENS * toy.n_vocab);
     free(logits);
     free(expected);
 }
@@ -190,7 +133,7 @@ START_TEST(window_is_felt)
     toy.window = 7;
     hone_toy_fill(&toy);
     int32_t tokens[N_TOKENS];
-    make_tokens(tokens);
+    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
     float *with = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
     toy.window = 1000;
     float *without = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
@@ -206,12 +149,12 @@ START_TEST(tied_model_may_store_only_its_output)
     toy.tied = true;
     hone_toy_fill(&toy);
     int32_t tokens[N_TOKENS];
-    make_tokens(tokens);
+    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
     double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
     hone_toy_run(&toy, tokens, N_TOKENS, expected);
     (void)strcpy(hone_toy_find(&toy, "model.embed_tokens.weight")->hf, "lm_head.weight");
     float *logits = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
-    assert_close(logits, expected);
+    assert_close(logits, expected, N_TOKENS * toy.n_vocab);
     free(logits);
     free(expected);
 }
@@ -222,12 +165,12 @@ START_TEST(tied_model_that_stores_two_matrices_uses_both_and_says_so)
 {
     hone_toy_fill(&toy);
     int32_t tokens[N_TOKENS];
-    make_tokens(tokens);
+    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
     double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
     hone_toy_run(&toy, tokens, N_TOKENS, expected);
     toy.tied = true;
     float *logits = logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens);
-    assert_close(logits, expected);
+    assert_close(logits, expected, N_TOKENS * toy.n_vocab);
     ck_assert_ptr_nonnull(strstr(note, "both are stored and differ"));
     free(logits);
     free(expected);
@@ -239,7 +182,7 @@ START_TEST(sequence_beyond_the_trained_context_is_noted_once)
     toy.n_ctx = N_TOKENS - 1;
     hone_toy_fill(&toy);
     int32_t tokens[N_TOKENS];
-    make_tokens(tokens);
+    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
     free(logits_of(hone_toy_write_hf(&toy, &dir), 1, tokens));
     ck_assert_int_eq(n_notes, 1);
     ck_assert_ptr_nonnull(strstr(note, "trained on at most 49"));
@@ -274,9 +217,7 @@ START_TEST(rejects_configuration)
     toy.json_extra = bad_json[_i].json;
     hone_toy_fill(&toy);
     hone_error err = {0};
-    float *logits;
-    const int32_t token = 0;
-    const hone_status status = run(hone_toy_write_hf(&toy, &dir), 1, &token, 1, &logits, &err);
+    const hone_status status = run_one_token(hone_toy_write_hf(&toy, &dir), &err);
     ck_assert_msg(status == bad_json[_i].status, "%s: status %d, %s", bad_json[_i].what, status, err.reason);
     ck_assert_str_eq(err.item, bad_json[_i].item);
     ck_assert_str_eq(err.file, dir.path);
@@ -306,9 +247,7 @@ START_TEST(rejects_gguf_key)
     toy.n_gguf_extra = 1;
     hone_toy_fill(&toy);
     hone_error err = {0};
-    float *logits;
-    const int32_t token = 0;
-    const hone_status status = run(hone_toy_write_gguf(&toy, &dir), 1, &token, 1, &logits, &err);
+    const hone_status status = run_one_token(hone_toy_write_gguf(&toy, &dir), &err);
     ck_assert_msg(status == bad_gguf[_i].status, "%s: status %d, %s", bad_gguf[_i].what, status, err.reason);
     ck_assert_str_eq(err.item, bad_gguf[_i].item);
     ck_assert_uint_eq(err.offset, HONE_NO_OFFSET);
@@ -348,13 +287,11 @@ START_TEST(rejects_sizes_that_the_tensors_contradict)
 {
     hone_toy_fill(&toy);
     memcpy((char *)&toy + bad_sizes[_i].offset, &bad_sizes[_i].value, sizeof(size_t));
-    float *logits;
-    const int32_t token = 0;
     hone_error err = {0};
-    hone_status status = run(hone_toy_write_hf(&toy, &dir), 1, &token, 1, &logits, &err);
+    hone_status status = run_one_token(hone_toy_write_hf(&toy, &dir), &err);
     ck_assert_msg(status == bad_sizes[_i].hf, "%s: status %d, %s", bad_sizes[_i].what, status, err.reason);
     ck_assert_str_eq(err.item, bad_sizes[_i].hf_item);
-    status = run(hone_toy_write_gguf(&toy, &dir), 1, &token, 1, &logits, &err);
+    status = run_one_token(hone_toy_write_gguf(&toy, &dir), &err);
     ck_assert_msg(status == bad_sizes[_i].gguf, "%s: status %d, %s", bad_sizes[_i].what, status, err.reason);
     ck_assert_str_eq(err.item, bad_sizes[_i].gguf_item);
 }
@@ -365,9 +302,7 @@ START_TEST(rejects_missing_tensor)
     hone_toy_fill(&toy);
     hone_toy_find(&toy, "model.layers.1.mlp.up_proj.weight")->not_hf = true;
     hone_error err = {0};
-    float *logits;
-    const int32_t token = 0;
-    ck_assert_int_eq(run(hone_toy_write_hf(&toy, &dir), 1, &token, 1, &logits, &err), HONE_ERROR_DATA);
+    ck_assert_int_eq(run_one_token(hone_toy_write_hf(&toy, &dir), &err), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "model.layers.1.mlp.up_proj.weight");
 }
 END_TEST
@@ -377,9 +312,7 @@ START_TEST(rejects_bias_that_the_configuration_promises)
     hone_toy_fill(&toy);
     toy.attn_bias = true;
     hone_error err = {0};
-    float *logits;
-    const int32_t token = 0;
-    ck_assert_int_eq(run(hone_toy_write_hf(&toy, &dir), 1, &token, 1, &logits, &err), HONE_ERROR_DATA);
+    ck_assert_int_eq(run_one_token(hone_toy_write_hf(&toy, &dir), &err), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "model.layers.0.self_attn.q_proj.bias");
 }
 END_TEST
@@ -390,9 +323,7 @@ START_TEST(rejects_rope_divisor_of_zero)
     hone_toy_fill(&toy);
     toy.tensors[toy.n_tensors - 1].data[1] = 0;
     hone_error err = {0};
-    float *logits;
-    const int32_t token = 0;
-    ck_assert_int_eq(run(hone_toy_write_gguf(&toy, &dir), 1, &token, 1, &logits, &err), HONE_ERROR_DATA);
+    ck_assert_int_eq(run_one_token(hone_toy_write_gguf(&toy, &dir), &err), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "rope_freqs.weight");
 }
 END_TEST
@@ -403,9 +334,7 @@ START_TEST(rejects_unknown_architecture)
     (void)hone_toy_write_hf(&toy, &dir);
     (void)hone_temp_text(&dir, "config.json", "{\"architectures\": [\"OtherForCausalLM\"]}");
     hone_error err = {0};
-    float *logits;
-    const int32_t token = 0;
-    ck_assert_int_eq(run(dir.path, 1, &token, 1, &logits, &err), HONE_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(run_one_token(dir.path, &err), HONE_ERROR_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(err.reason, "OtherForCausalLM"));
     ck_assert_str_eq(err.file, dir.path);
 }
@@ -419,7 +348,7 @@ START_TEST(rejects_token_outside_the_vocabulary)
     for (size_t i = 0; i < 2; i++) {
         hone_error err = {0};
         float *logits;
-        ck_assert_int_eq(run(path, 1, tokens[i], 3, &logits, &err), HONE_ERROR_ARG);
+        ck_assert_int_eq(run_model(path, 1, tokens[i], 3, &logits, &err), HONE_ERROR_ARG);
         ck_assert_uint_eq(err.offset, 2 - i);
     }
 }
@@ -431,7 +360,7 @@ START_TEST(rejects_empty_sequence)
     hone_error err = {0};
     float *logits;
     const int32_t token = 0;
-    ck_assert_int_eq(run(hone_toy_write_hf(&toy, &dir), 1, &token, 0, &logits, &err), HONE_ERROR_ARG);
+    ck_assert_int_eq(run_model(hone_toy_write_hf(&toy, &dir), 1, &token, 0, &logits, &err), HONE_ERROR_ARG);
 }
 END_TEST
 
@@ -460,46 +389,25 @@ START_TEST(every_failed_allocation_is_reported)
     llama3_rope();
     attention_bias();
     hone_toy_fill(&toy);
-    char path[512];
-    const int32_t token = 0;
-    for (int gguf = 0; gguf < 2; gguf++) {
-        (void)snprintf(path, sizeof path, "%s", gguf ? hone_toy_write_gguf(&toy, &dir) : hone_toy_write_hf(&toy, &dir));
-        hone_status status = HONE_ERROR_NOMEM;
-        for (long n = 0; status != HONE_OK; n++) {
-            ck_assert_int_lt(n, 2000);
-            hone_error err = {0};
-            float *logits;
-            hone_mem_fail_after(n);
-            status = run(path, 1, &token, 1, &logits, &err);
-            hone_mem_fail_after(-1);
-            if (status != HONE_OK)
-                ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-            free(logits);
-        }
-    }
+    run_with_failing_allocations(hone_toy_write_hf(&toy, &dir));
+    run_with_failing_allocations(hone_toy_write_gguf(&toy, &dir));
 }
 END_TEST
 
 Suite *hone_suite_forward(void)
 {
     Suite *suite = suite_create("forward");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, hugging_face_checkpoint_equals_scalar_model, 0, N_SHAPES);
     tcase_add_loop_test(core, gguf_file_equals_scalar_model, 0, N_SHAPES);
     tcase_add_test(core, window_is_felt);
     tcase_add_test(core, tied_model_may_store_only_its_output);
     tcase_add_test(core, tied_model_that_stores_two_matrices_uses_both_and_says_so);
     tcase_add_test(core, sequence_beyond_the_trained_context_is_noted_once);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
-    tcase_add_loop_test(bad, rejects_configuration, 0, (int)(sizeof bad_json / sizeof bad_json[0]));
-    tcase_add_loop_test(bad, rejects_gguf_key, 0, (int)(sizeof bad_gguf / sizeof bad_gguf[0]));
-    tcase_add_loop_test(bad, rejects_sizes_that_the_tensors_contradict, 0,
-                        (int)(sizeof bad_sizes / sizeof bad_sizes[0]));
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
+    tcase_add_loop_test(bad, rejects_configuration, 0, COUNT(bad_json));
+    tcase_add_loop_test(bad, rejects_gguf_key, 0, COUNT(bad_gguf));
+    tcase_add_loop_test(bad, rejects_sizes_that_the_tensors_contradict, 0, COUNT(bad_sizes));
     tcase_add_test(bad, rejects_missing_tensor);
     tcase_add_test(bad, rejects_bias_that_the_configuration_promises);
     tcase_add_test(bad, rejects_rope_divisor_of_zero);
@@ -507,11 +415,7 @@ Suite *hone_suite_forward(void)
     tcase_add_test(bad, rejects_token_outside_the_vocabulary);
     tcase_add_test(bad, rejects_empty_sequence);
     tcase_add_test(bad, rejects_sequence_too_long_to_count);
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

@@ -6,65 +6,34 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/mem.h"
-#include "hone/hone.h"
-#include "tests/support/toy_gpt2.h"
+#include "tests/support/add_tcase.h"
+#include "tests/support/gpt2_shapes.h"
+#include "tests/support/plan_fixture.h"
+#include "tests/support/row_count.h"
 
 Suite *hone_suite_from_gpt2(void);
 
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
-
-static hone_temp_dir dir;
 static hone_toy_gpt2 toy;
-static hone_context *ctx;
-static hone_checkpoint *ckpt, *written;
-static hone_plan *plan;
-static hone_error err;
-static char notes[1024], out[512];
-
-static void keep_note(void *user, const char *text)
-{
-    (void)user;
-    (void)strncat(notes, text, sizeof notes - strlen(notes) - 1);
-}
-
-static void set_up_with(uint64_t memory_nbytes)
-{
-    hone_temp_dir_init(&dir);
-    (void)snprintf(out, sizeof out, "%s", hone_temp_path(&dir, "out.gguf"));
-    const hone_context_options opts = {.n_threads = 2, .memory_nbytes = memory_nbytes, .note = keep_note};
-    ck_assert_int_eq(hone_context_new(&opts, &ctx, &err), HONE_OK);
-    ckpt = written = NULL;
-    plan = NULL;
-    notes[0] = '\0';
-    err = (hone_error){0};
-    toy = hone_toy_gpt2_sizes();
-}
+static hone_checkpoint *written;
 
 static void set_up(void)
 {
-    set_up_with(0);
+    set_up_plan("out.gguf");
+    written = NULL;
+    toy = hone_toy_gpt2_sizes();
 }
 
 static void tear_down(void)
 {
-    hone_mem_fail_after(-1);
     hone_toy_gpt2_free(&toy);
-    hone_plan_free(plan);
-    hone_checkpoint_close(ckpt);
     hone_checkpoint_close(written);
-    hone_context_free(ctx);
-    hone_temp_dir_deinit(&dir);
+    tear_down_plan();
 }
 
 /* Writes the toy, as changed since hone_toy_gpt2_fill(), and plans it. */
 static hone_status plan_as(const char *type)
 {
-    const char *path = hone_toy_gpt2_write_hf(&toy, &dir);
-    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_OK);
-    const hone_convert_options convert = {.type = type};
-    return hone_plan_new(ctx, ckpt, &convert, &plan, &err);
+    return plan_source(hone_toy_gpt2_write_hf(&toy, &dir), &(hone_convert_options){.type = type});
 }
 
 static void convert_to_f32(void)
@@ -72,8 +41,8 @@ static void convert_to_f32(void)
     hone_toy_gpt2_fill(&toy);
     const hone_status status = plan_as("f32");
     ck_assert_msg(status == HONE_OK, "%s: %s", err.item, err.reason);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
-    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
+    must_run();
+    written = must_open(out);
 }
 
 static uint64_t written_u32(const char *key)
@@ -107,32 +76,11 @@ static void assert_written_equals_toy(void)
     ck_assert_uint_eq(hone_checkpoint_n_tensors(written), n_expected);
 }
 
-static void plain(void)
-{
-}
-static void untied(void)
-{
-    toy.untied = true;
-}
-static void inner_of_null(void)
-{
-    toy.no_inner = true;
-    toy.n_ff = 4 * toy.n_embd;
-}
-static void bare_names(void)
-{
-    toy.bare = true;
-}
-static void stored_masks(void)
-{
-    toy.masks = true;
-}
-
-static void (*const shapes[])(void) = {plain, untied, inner_of_null, bare_names, stored_masks};
+static const char *const shapes[] = {"plain", "untied", "inner_of_null", "bare_names", "stored_masks"};
 
 START_TEST(matrices_are_transposed_and_all_else_is_kept)
 {
-    shapes[_i]();
+    hone_gpt2_reshape(&toy, shapes[_i]);
     convert_to_f32();
     assert_written_equals_toy();
     ck_assert_uint_eq(written_u32("gpt2.vocab_size"), toy.n_vocab);
@@ -142,16 +90,14 @@ START_TEST(matrices_are_transposed_and_all_else_is_kept)
     ck_assert_uint_eq(written_u32("gpt2.feed_forward_length"), toy.n_ff);
     ck_assert_uint_eq(written_u32("gpt2.attention.head_count"), toy.n_heads);
     ck_assert_str_eq(hone_checkpoint_architecture(written), "gpt2");
-    size_t n;
-    ck_assert_int_eq(hone_checkpoint_check(ctx, written, &n, &err), HONE_OK);
+    must_hold_sums(hone_plan_describe(plan).n_tensors);
 }
 END_TEST
 
 /* The least memory that holds a row: each chunk is one, and reads a column of the source. */
 START_TEST(a_transpose_in_many_chunks_is_the_same)
 {
-    tear_down();
-    set_up_with(4096);
+    renew_context(2, 4096);
     toy.n_ff = 60;
     convert_to_f32();
     assert_written_equals_toy();
@@ -286,24 +232,8 @@ START_TEST(every_allocation_may_fail)
 {
     toy.n_layers = 1;
     hone_toy_gpt2_fill(&toy);
-    ck_assert_int_eq(plan_as("q8_0"), HONE_OK);
-    hone_plan_free(plan);
-    plan = NULL;
-    const hone_convert_options convert = {.type = "f16"};
-    hone_status status = HONE_ERROR_NOMEM;
-    long n = 0;
-    for (; status == HONE_ERROR_NOMEM && n < 10000; n++) {
-        hone_mem_fail_after(n);
-        status = hone_plan_new(ctx, ckpt, &convert, &plan, &err);
-        if (status == HONE_OK)
-            status = hone_plan_run(ctx, plan, out, NULL, &err);
-        hone_mem_fail_after(-1);
-        ck_assert(hone_file_exists(out) == (status == HONE_OK));
-        hone_plan_free(plan);
-        plan = NULL;
-    }
-    ck_assert_int_eq(status, HONE_OK);
-    ck_assert_int_gt(n, 20);
+    open_source(hone_toy_gpt2_write_hf(&toy, &dir));
+    plan_with_failing_allocations(&(hone_convert_options){.type = "f16"}, out);
 }
 END_TEST
 
@@ -383,7 +313,7 @@ START_TEST(verify_rejects_tokenizer_files)
     (void)hone_temp_text(&dir, "vocab.json", bad_tokenizers[_i].vocab);
     (void)hone_temp_text(&dir, "merges.txt", bad_tokenizers[_i].merges);
     hone_toy_gpt2_fill(&toy);
-    ck_assert_int_eq(hone_checkpoint_open(hone_toy_gpt2_write_hf(&toy, &dir), NULL, &ckpt, &err), HONE_OK);
+    open_source(hone_toy_gpt2_write_hf(&toy, &dir));
     hone_tokenizer *tok;
     const hone_status status = hone_tokenizer_load(ckpt, &tok, &err);
     ck_assert_msg(status == HONE_ERROR_DATA, "row %d: status %d, %s", _i, status, err.reason);
@@ -407,35 +337,24 @@ START_TEST(rejects_tokenizer_files)
 }
 END_TEST
 
-#define N_ROWS(table) (int)(sizeof(table) / sizeof(table)[0])
-
 Suite *hone_suite_from_gpt2(void)
 {
     Suite *suite = suite_create("from_gpt2");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
-    tcase_add_loop_test(core, matrices_are_transposed_and_all_else_is_kept, 0, N_ROWS(shapes));
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
+    tcase_add_loop_test(core, matrices_are_transposed_and_all_else_is_kept, 0, COUNT(shapes));
     tcase_add_test(core, a_transpose_in_many_chunks_is_the_same);
     tcase_add_test(core, exact_gelu_is_converted_with_a_note);
     tcase_add_test(core, quantized_rows_run_along_the_inputs);
     tcase_add_loop_test(core, two_tokenizer_files_become_keys, 0, 2);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
-    tcase_add_loop_test(bad, rejects_configuration, 0, N_ROWS(bad_json));
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
+    tcase_add_loop_test(bad, rejects_configuration, 0, COUNT(bad_json));
     tcase_add_test(bad, rejects_matrix_that_is_not_transposed);
     tcase_add_test(bad, rejects_untied_model_without_output);
     tcase_add_test(bad, a_nan_in_a_transposed_matrix_is_named);
     tcase_add_test(bad, f16_refuses_what_it_cannot_hold_and_names_the_source_element);
-    tcase_add_loop_test(bad, rejects_tokenizer_files, 0, N_ROWS(bad_files));
-    tcase_add_loop_test(bad, verify_rejects_tokenizer_files, 0, N_ROWS(bad_tokenizers));
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    tcase_add_loop_test(bad, rejects_tokenizer_files, 0, COUNT(bad_files));
+    tcase_add_loop_test(bad, verify_rejects_tokenizer_files, 0, COUNT(bad_tokenizers));
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_allocation_may_fail);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

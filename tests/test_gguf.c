@@ -4,25 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "formats/gguf_writer.h"
 #include "tests/support/byte_builder.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/opening.h"
+#include "tests/support/test_dir.h"
 
 Suite *hone_suite_gguf(void);
-
-static hone_temp_dir dir;
-
-static void make_dir(void)
-{
-    hone_temp_dir_init(&dir);
-}
-
-static void remove_dir(void)
-{
-    hone_mem_fail_after(-1);
-    hone_temp_dir_deinit(&dir);
-}
 
 enum { DATA = HONE_ERROR_DATA, UNSUPPORTED = HONE_ERROR_UNSUPPORTED, LIMIT = HONE_ERROR_LIMIT };
 
@@ -114,7 +101,7 @@ static const struct {
     {"a third tensor that is not there", HEAD(3, 0) GOOD_TENSOR("a", 0) GOOD_TENSOR("b", 32) "^ u32=0 u16=0", DATA, ""},
 };
 
-static hone_status open_script(const char *script, size_t *mark, hone_checkpoint **out, hone_error *err)
+static const char *write_script(const char *script, size_t *mark)
 {
     hone_bytes b = {0};
     hone_bytes_script(&b, script);
@@ -122,32 +109,20 @@ static hone_status open_script(const char *script, size_t *mark, hone_checkpoint
     if (mark)
         *mark = b.mark;
     hone_bytes_free(&b);
-    return hone_checkpoint_open(path, NULL, out, err);
+    return path;
 }
 
 START_TEST(rejects_malformed_file)
 {
     size_t mark;
-    hone_checkpoint *ckpt = (hone_checkpoint *)&mark;
-    hone_error err;
-    const hone_status status = open_script(malformed[_i].script, &mark, &ckpt, &err);
-    ck_assert_msg((int)status == malformed[_i].status && err.status == status, "%s: %s (%s)", malformed[_i].claim,
-                  hone_status_name(status), err.reason);
-    ck_assert_msg(err.offset == mark, "%s: offset %llu, not %zu (%s)", malformed[_i].claim,
-                  (unsigned long long)err.offset, mark, err.reason);
-    ck_assert_msg(strcmp(err.item, malformed[_i].item) == 0, "%s: item \"%s\"", malformed[_i].claim, err.item);
-    ck_assert_str_eq(err.file, dir.last);
-    ck_assert_ptr_null(ckpt);
+    const char *path = write_script(malformed[_i].script, &mark);
+    expect_error(path, malformed[_i].claim, (hone_status)malformed[_i].status, mark, malformed[_i].item);
 }
 END_TEST
 
 static hone_checkpoint *open_good(const char *script)
 {
-    hone_checkpoint *ckpt;
-    hone_error err;
-    const hone_status status = open_script(script, NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s: %s at %llu", err.item, err.reason, (unsigned long long)err.offset);
-    return ckpt;
+    return must_open(write_script(script, NULL));
 }
 
 START_TEST(names_the_types_it_cannot_read)
@@ -167,7 +142,8 @@ START_TEST(names_the_types_it_cannot_read)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hone_checkpoint *ckpt;
         hone_error err;
-        ck_assert_int_eq(open_script(cases[i].script, NULL, &ckpt, &err), HONE_ERROR_UNSUPPORTED);
+        const char *path = write_script(cases[i].script, NULL);
+        ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_ERROR_UNSUPPORTED);
         ck_assert_ptr_nonnull(strstr(err.reason, cases[i].name));
     }
 }
@@ -288,8 +264,8 @@ START_TEST(accepts_oddities)
         ck_assert_str_eq(hone_checkpoint_format(ckpt), "gguf");
         ck_assert_uint_eq(hone_checkpoint_n_tensors(ckpt), cases[i].n_tensors);
         const hone_tensor *last = hone_checkpoint_tensor(ckpt, cases[i].n_tensors - 1);
-        ck_assert_msg(!last || last->offset == cases[i].last_offset, "%s: offset %d", cases[i].claim,
-                      (int)last->offset);
+        ck_assert_msg((last ? last->offset : 0) == cases[i].last_offset, "%s: offset %d", cases[i].claim,
+                      last ? (int)last->offset : 0);
         hone_checkpoint_close(ckpt);
     }
 }
@@ -309,8 +285,7 @@ START_TEST(reads_headers_longer_than_its_window)
     hone_bytes_script(&b, "str=big u32=9 u32=0 u64=3000000 zero=2999999 u8=77");
     const char *path = hone_temp_file(&dir, "x.gguf", b.data, b.n);
     hone_bytes_free(&b);
-    hone_checkpoint *ckpt;
-    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, NULL), HONE_OK);
+    hone_checkpoint *ckpt = must_open(path);
     const hone_metadata *tokens = hone_checkpoint_find_metadata(ckpt, "tokens");
     for (unsigned i = 0; i < N; i++)
         if (tokens->v.array.strings[i].len != 1 + i % 5 ||
@@ -324,26 +299,11 @@ END_TEST
 
 START_TEST(every_failing_allocation_is_reported)
 {
-    hone_bytes b = {0};
-    hone_bytes_script(&b, HEAD(2, 2) "str=s u32=9 u32=8 u64=2 str=a str=b str=k u32=8 str=v " GOOD_TENSOR("a", 0)
-                              GOOD_TENSOR("b", 32) "pad=32 zero=64");
-    const char *path = hone_temp_file(&dir, "x.gguf", b.data, b.n);
-    hone_bytes_free(&b);
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_checkpoint *ckpt = (hone_checkpoint *)&b;
-        hone_error err;
-        hone_mem_fail_after(n);
-        const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-        hone_mem_fail_after(-1);
-        if (status == HONE_OK) {
-            ck_assert_int_gt(n, 8);
-            hone_checkpoint_close(ckpt);
-            break;
-        }
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-        ck_assert_ptr_null(ckpt);
-    }
+    const char *path =
+        write_script(HEAD(2, 2) "str=s u32=9 u32=8 u64=2 str=a str=b str=k u32=8 str=v " GOOD_TENSOR("a", 0)
+                         GOOD_TENSOR("b", 32) "pad=32 zero=64",
+                     NULL);
+    fail_each_allocation_of_opening(path, 9);
 }
 END_TEST
 
@@ -381,11 +341,7 @@ static hone_checkpoint *write_layout(const hone_gguf_layout *layout)
     hone_bytes_zero(&b, (size_t)(layout->file_nbytes - layout->data_start));
     const char *path = hone_temp_file(&dir, "built.gguf", b.data, b.n);
     hone_bytes_free(&b);
-    hone_checkpoint *ckpt;
-    hone_error err;
-    const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s: %s", err.item, err.reason);
-    return ckpt;
+    return must_open(path);
 }
 
 START_TEST(reader_returns_what_the_builder_put)
@@ -540,23 +496,20 @@ START_TEST(builder_reports_its_first_error)
 }
 END_TEST
 
+static hone_status build_once(void *user)
+{
+    (void)user;
+    hone_gguf_header *h = build_example();
+    hone_gguf_layout layout;
+    const hone_status status = hone_gguf_finish(h, 32, &layout, NULL);
+    hone_gguf_layout_deinit(&layout);
+    hone_gguf_free(h);
+    return status;
+}
+
 START_TEST(builder_survives_every_failing_allocation)
 {
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_mem_fail_after(n);
-        hone_gguf_header *h = build_example();
-        hone_gguf_layout layout;
-        const hone_status status = hone_gguf_finish(h, 32, &layout, NULL);
-        hone_mem_fail_after(-1);
-        hone_gguf_layout_deinit(&layout);
-        hone_gguf_free(h);
-        if (status == HONE_OK) {
-            ck_assert_int_gt(n, 5);
-            break;
-        }
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-    }
+    fail_each_allocation(build_once, NULL, 6);
 }
 END_TEST
 

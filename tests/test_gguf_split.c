@@ -4,25 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "hone/checkpoint.h"
 #include "tests/support/byte_builder.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/opening.h"
+#include "tests/support/test_dir.h"
 
 Suite *hone_suite_gguf_split(void);
-
-static hone_temp_dir dir;
-
-static void make_dir(void)
-{
-    hone_temp_dir_init(&dir);
-}
-
-static void remove_dir(void)
-{
-    hone_mem_fail_after(-1);
-    hone_temp_dir_deinit(&dir);
-}
 
 enum { DATA = HONE_ERROR_DATA, ARG = HONE_ERROR_ARG, MAX_PARTS = 3 };
 
@@ -152,18 +138,10 @@ START_TEST(rejects_sets_that_do_not_fit)
 {
     uint64_t mark;
     write_parts(malformed[_i].parts, malformed[_i].bad, &mark);
-    hone_checkpoint *ckpt = (hone_checkpoint *)&mark;
-    hone_error err;
-    const char *path = hone_temp_path(&dir, part_name(malformed[_i].opened));
-    const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    ck_assert_msg((int)status == malformed[_i].status, "%s: %s (%s)", malformed[_i].claim, hone_status_name(status),
-                  err.reason);
-    ck_assert_msg(err.offset == mark, "%s: offset %llu, not %llu (%s)", malformed[_i].claim,
-                  (unsigned long long)err.offset, (unsigned long long)mark, err.reason);
-    ck_assert_msg(strcmp(err.item, malformed[_i].item) == 0, "%s: item \"%s\"", malformed[_i].claim, err.item);
-    ck_assert_msg(strcmp(err.file, hone_temp_path(&dir, part_name(malformed[_i].bad))) == 0, "%s: file \"%s\"",
-                  malformed[_i].claim, err.file);
-    ck_assert_ptr_null(ckpt);
+    char bad[512];
+    (void)snprintf(bad, sizeof bad, "%s", hone_temp_path(&dir, part_name(malformed[_i].bad)));
+    expect_error_in(hone_temp_path(&dir, part_name(malformed[_i].opened)), bad, malformed[_i].claim,
+                    (hone_status)malformed[_i].status, mark, malformed[_i].item);
 }
 END_TEST
 
@@ -173,10 +151,7 @@ START_TEST(any_part_opens_the_set)
 {
     uint64_t mark;
     write_parts(good, 0, &mark);
-    hone_checkpoint *ckpt;
-    hone_error err;
-    const char *path = hone_temp_path(&dir, part_name(_i));
-    ck_assert_msg(hone_checkpoint_open(path, NULL, &ckpt, &err) == HONE_OK, "%s: %s", err.item, err.reason);
+    hone_checkpoint *ckpt = must_open(hone_temp_path(&dir, part_name(_i)));
     ck_assert_uint_eq(hone_checkpoint_n_files(ckpt), 3);
     ck_assert_uint_eq(hone_checkpoint_n_tensors(ckpt), 3);
     ck_assert_uint_eq(hone_checkpoint_n_metadata(ckpt), 4);
@@ -202,12 +177,7 @@ START_TEST(a_part_under_another_name_is_refused)
                                         "m-00001-of-00001.gguf"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *path = hone_temp_file(&dir, names[i], b.data, b.n);
-        hone_checkpoint *ckpt;
-        hone_error err;
-        ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_ERROR_DATA);
-        ck_assert_str_eq(err.item, "split.count");
-        ck_assert_uint_eq(err.offset, b.mark);
-        ck_assert_str_eq(err.file, path);
+        expect_error(path, names[i], HONE_ERROR_DATA, b.mark, "split.count");
     }
     hone_bytes_free(&b);
 }
@@ -220,8 +190,7 @@ START_TEST(a_whole_model_may_be_named_like_a_part)
     hone_bytes_script(&b, HEAD(0, 1) ARCH);
     const char *path = hone_temp_file(&dir, "m-00002-of-00003.gguf", b.data, b.n);
     hone_bytes_free(&b);
-    hone_checkpoint *ckpt;
-    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, NULL), HONE_OK);
+    hone_checkpoint *ckpt = must_open(path);
     ck_assert_uint_eq(hone_checkpoint_n_files(ckpt), 1);
     hone_checkpoint_close(ckpt);
 }
@@ -231,21 +200,7 @@ START_TEST(every_failing_allocation_is_reported)
 {
     uint64_t mark;
     write_parts(good, 0, &mark);
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_checkpoint *ckpt;
-        hone_error err;
-        hone_mem_fail_after(n);
-        const hone_status status = hone_checkpoint_open(hone_temp_path(&dir, part_name(2)), NULL, &ckpt, &err);
-        hone_mem_fail_after(-1);
-        if (status == HONE_OK) {
-            ck_assert_int_gt(n, 12);
-            hone_checkpoint_close(ckpt);
-            break;
-        }
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-        ck_assert_ptr_null(ckpt);
-    }
+    fail_each_allocation_of_opening(hone_temp_path(&dir, part_name(2)), 13);
 }
 END_TEST
 

@@ -2,6 +2,7 @@
 /* Every kernel of every level of this CPU against the portable C, byte for byte. */
 #include <check.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -183,12 +184,33 @@ START_TEST(narrowing_agrees_around_every_midpoint)
 }
 END_TEST
 
+/* Where a level fell back to portable C throughout, the comparisons above would be of it with itself. */
+START_TEST(vector_levels_have_kernels_of_their_own)
+{
+    if (!has_level(HONE_CPU_AVX2)) {
+        (void)printf("SKIP: this machine has no AVX2\n");
+        return;
+    }
+    int n_encoders[HONE_N_SEARCHES] = {0}, n_decoders = 0;
+    for (int d = 1; d < HONE_N_DTYPES; d++) {
+        for (int search = 0; search < HONE_N_SEARCHES; search++)
+            n_encoders[search] += hone_encoder((hone_dtype)d, (hone_search)search, HONE_CPU_AVX2) !=
+                                  hone_encoder((hone_dtype)d, (hone_search)search, HONE_CPU_REF);
+        n_decoders += hone_decoder((hone_dtype)d, HONE_CPU_AVX2) != hone_decoder((hone_dtype)d, HONE_CPU_REF);
+    }
+    for (int search = 0; search < HONE_N_SEARCHES; search++)
+        ck_assert_int_ge(n_encoders[search], 5);
+    ck_assert_int_ge(n_decoders, 5);
+}
+END_TEST
+
 Suite *hone_suite_kernels(void)
 {
     Suite *suite = suite_create("kernels");
     TCase *core = tcase_create("core");
     tcase_set_timeout(core, 120);
     tcase_add_loop_test(core, encoders_agree_with_portable_c, 0, HONE_N_FILLS);
+    tcase_add_test(core, vector_levels_have_kernels_of_their_own);
     tcase_add_test(core, decoders_agree_with_portable_c);
     tcase_add_test(core, halves_of_every_bit_pattern_agree);
     tcase_add_test(core, narrowing_agrees_around_every_midpoint);

@@ -5,176 +5,57 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "hone/verify.h"
-#include "tests/support/toy_gpt2.h"
+#include "tests/support/add_tcase.h"
+#include "tests/support/diff_fixture.h"
+#include "tests/support/gpt2_shapes.h"
+#include "tests/support/model_run.h"
+#include "tests/support/row_count.h"
 
 Suite *hone_suite_model_gpt2(void);
 
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
-
 enum { N_TOKENS = 50 }; /* more than a block of queries */
 
-static hone_temp_dir dirs[2]; /* two, so that two checkpoints of the same kind can be compared */
 static hone_toy_gpt2 toy;
-static hone_error err;
-static char note[512];
 
 static void set_up(void)
 {
-    for (int i = 0; i < 2; i++)
-        hone_temp_dir_init(&dirs[i]);
+    set_up_sides();
     toy = hone_toy_gpt2_sizes();
-    err = (hone_error){0};
     note[0] = '\0';
 }
 
 static void tear_down(void)
 {
-    hone_mem_fail_after(-1);
     hone_toy_gpt2_free(&toy);
-    for (int i = 0; i < 2; i++)
-        hone_temp_dir_deinit(&dirs[i]);
-}
-
-static void take_note(void *user, const char *text)
-{
-    (void)user;
-    (void)snprintf(note, sizeof note, "%s", text);
-}
-
-/* Everything from a path to logits (n, n_vocab); on failure *logits is NULL. */
-static hone_status run(const char *path, const int32_t *tokens, size_t n, float **logits)
-{
-    const hone_context_options opts = {.n_threads = 2, .note = take_note};
-    hone_context *ctx = NULL;
-    hone_checkpoint *ckpt = NULL;
-    hone_model *model = NULL;
-    *logits = NULL;
-    hone_status status = hone_context_new(&opts, &ctx, &err);
-    if (status == HONE_OK)
-        status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    if (status == HONE_OK)
-        status = hone_model_load(ctx, ckpt, &model, &err);
-    if (status == HONE_OK) {
-        *logits = malloc(n * hone_model_n_vocab(model) * sizeof **logits);
-        ck_assert_ptr_nonnull(*logits);
-        status = hone_model_logits(ctx, model, tokens, n, *logits, &err);
-    }
-    if (status != HONE_OK) {
-        free(*logits);
-        *logits = NULL;
-    }
-    hone_model_free(model);
-    hone_checkpoint_close(ckpt);
-    hone_context_free(ctx);
-    return status;
-}
-
-static hone_status run_one(const char *path)
-{
-    const int32_t token = 3;
-    float *logits;
-    const hone_status status = run(path, &token, 1, &logits);
-    free(logits);
-    return status;
+    tear_down_sides();
 }
 
 /* Runs the file at path and the toy itself on the same tokens. */
 static void assert_equals_scalar_model(const char *path)
 {
     int32_t tokens[N_TOKENS];
-    for (size_t i = 0; i < N_TOKENS; i++)
-        tokens[i] = (int32_t)((i * i * 7 + i) % toy.n_vocab);
+    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
     double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
     hone_toy_gpt2_run(&toy, tokens, N_TOKENS, expected);
     float *logits;
-    const hone_status status = run(path, tokens, N_TOKENS, &logits);
+    const hone_status status = run_model(path, 2, tokens, N_TOKENS, &logits, &err);
     ck_assert_msg(status == HONE_OK, "%s: %s", err.item, err.reason);
-    double largest = 0;
-    for (size_t i = 0; i < N_TOKENS * toy.n_vocab; i++) {
-        ck_assert_double_eq_tol((double)logits[i], expected[i], 2e-5);
-        largest = fmax(largest, fabs(expected[i]));
-    }
-    ck_assert_double_gt(largest, 1); /* the comparison is not of zeros */
+    assert_close(logits, expected, N_TOKENS * toy.n_vocab);
     free(logits);
     free(expected);
 }
 
 /* ---- the toy model in every shape ---- */
 
-static void plain(void)
-{
-}
-static void untied(void)
-{
-    toy.untied = true;
-}
-static void inner_of_null(void)
-{
-    toy.no_inner = true;
-    toy.n_ff = 4 * toy.n_embd;
-}
-static void inner_not_said(void)
-{
-    toy.skip_key = "n_inner";
-    toy.n_ff = 4 * toy.n_embd;
-}
-static void other_epsilon(void)
-{
-    toy.eps = 0.125;
-}
-static void one_head(void)
-{
-    toy.n_heads = 1;
-}
-static void gelu_new(void)
-{
-    toy.act = "gelu_new";
-}
-static void gelu_fast(void)
-{
-    toy.act = "gelu_fast";
-}
-static void gelu_pytorch_tanh(void)
-{
-    toy.act = "gelu_pytorch_tanh";
-}
-static void gelu(void)
-{
-    toy.act = "gelu";
-    toy.exact_gelu = true;
-}
-static void unscaled(void)
-{
-    toy.unscaled = true;
-}
-static void scaled_by_layer(void)
-{
-    toy.layered = true;
-}
-static void bare_names(void)
-{
-    toy.bare = true;
-}
-static void bare_names_untied(void)
-{
-    toy.bare = toy.untied = true;
-}
-static void stored_masks(void)
-{
-    toy.masks = true;
-}
-
-static void (*const shapes[])(void) = {plain,    untied,          inner_of_null, inner_not_said,    other_epsilon,
-                                       one_head, gelu_new,        gelu_fast,     gelu_pytorch_tanh, gelu,
-                                       unscaled, scaled_by_layer, bare_names,    bare_names_untied, stored_masks};
+static const char *const shapes[] = {
+    "plain",    "untied",          "inner_of_null", "inner_not_said",    "other_epsilon",
+    "one_head", "gelu_new",        "gelu_fast",     "gelu_pytorch_tanh", "gelu",
+    "unscaled", "scaled_by_layer", "bare_names",    "bare_names_untied", "stored_masks"};
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0], N_GGUF_SHAPES = 6 /* the others, GGUF has no key for */ };
 
 START_TEST(hugging_face_checkpoint_equals_scalar_model)
 {
-    shapes[_i]();
+    hone_gpt2_reshape(&toy, shapes[_i]);
     hone_toy_gpt2_fill(&toy);
     assert_equals_scalar_model(hone_toy_gpt2_write_hf(&toy, &dirs[0]));
     ck_assert_str_eq(note, "");
@@ -183,7 +64,7 @@ END_TEST
 
 START_TEST(gguf_file_equals_scalar_model)
 {
-    shapes[_i]();
+    hone_gpt2_reshape(&toy, shapes[_i]);
     hone_toy_gpt2_fill(&toy);
     assert_equals_scalar_model(hone_toy_gpt2_write_gguf(&toy, &dirs[0]));
     ck_assert_str_eq(note, "");
@@ -210,9 +91,9 @@ START_TEST(rejects_sequence_beyond_the_last_position)
     const char *path = hone_toy_gpt2_write_hf(&toy, &dirs[0]);
     const int32_t tokens[N_TOKENS + 1] = {0};
     float *logits;
-    ck_assert_int_eq(run(path, tokens, N_TOKENS, &logits), HONE_OK);
+    ck_assert_int_eq(run_model(path, 2, tokens, N_TOKENS, &logits, &err), HONE_OK);
     free(logits);
-    ck_assert_int_eq(run(path, tokens, N_TOKENS + 1, &logits), HONE_ERROR_ARG);
+    ck_assert_int_eq(run_model(path, 2, tokens, N_TOKENS + 1, &logits, &err), HONE_ERROR_ARG);
     ck_assert_str_eq(err.reason, "sequences of 51 tokens; the model has 50 positions");
 }
 END_TEST
@@ -247,7 +128,7 @@ START_TEST(rejects_configuration)
     toy.skip_key = bad_json[_i].skip;
     toy.json_extra = bad_json[_i].json;
     hone_toy_gpt2_fill(&toy);
-    const hone_status status = run_one(hone_toy_gpt2_write_hf(&toy, &dirs[0]));
+    const hone_status status = run_one_token(hone_toy_gpt2_write_hf(&toy, &dirs[0]), &err);
     ck_assert_msg(status == bad_json[_i].status, "%s%s: status %d, %s", bad_json[_i].skip, bad_json[_i].json, status,
                   err.reason);
     ck_assert_str_eq(err.item, bad_json[_i].item);
@@ -280,7 +161,7 @@ START_TEST(rejects_gguf_key)
     toy.gguf_extra = bad_gguf[_i].script;
     toy.n_gguf_extra = bad_gguf[_i].script ? 1 : 0;
     hone_toy_gpt2_fill(&toy);
-    const hone_status status = run_one(hone_toy_gpt2_write_gguf(&toy, &dirs[0]));
+    const hone_status status = run_one_token(hone_toy_gpt2_write_gguf(&toy, &dirs[0]), &err);
     ck_assert_msg(status == HONE_ERROR_DATA, "%s: status %d, %s", bad_gguf[_i].skip, status, err.reason);
     ck_assert_str_eq(err.item, bad_gguf[_i].item);
     ck_assert_ptr_nonnull(strstr(err.reason, bad_gguf[_i].reason));
@@ -295,10 +176,10 @@ START_TEST(rejects_checkpoint_without_a_tensor)
     for (size_t i = 0; i < toy.n_tensors; i++) {
         hone_toy_tensor *t = &toy.tensors[i];
         t->not_hf = t->not_gguf = true;
-        ck_assert_int_eq(run_one(hone_toy_gpt2_write_hf(&toy, &dirs[0])), HONE_ERROR_DATA);
+        ck_assert_int_eq(run_one_token(hone_toy_gpt2_write_hf(&toy, &dirs[0]), &err), HONE_ERROR_DATA);
         ck_assert_str_eq(err.item, t->hf);
         ck_assert_str_eq(err.reason, "tensor is missing");
-        ck_assert_int_eq(run_one(hone_toy_gpt2_write_gguf(&toy, &dirs[0])), HONE_ERROR_DATA);
+        ck_assert_int_eq(run_one_token(hone_toy_gpt2_write_gguf(&toy, &dirs[0]), &err), HONE_ERROR_DATA);
         ck_assert_str_eq(err.item, t->gguf);
         t->not_hf = t->not_gguf = false;
     }
@@ -311,10 +192,10 @@ START_TEST(rejects_misshapen_tensor)
     for (size_t i = 0; i < toy.n_tensors; i++) {
         hone_toy_tensor *t = &toy.tensors[i];
         t->nrows--;
-        ck_assert_int_eq(run_one(hone_toy_gpt2_write_hf(&toy, &dirs[0])), HONE_ERROR_DATA);
+        ck_assert_int_eq(run_one_token(hone_toy_gpt2_write_hf(&toy, &dirs[0]), &err), HONE_ERROR_DATA);
         ck_assert_str_eq(err.item, t->hf);
         ck_assert_ptr_nonnull(strstr(err.reason, "the configuration asks for"));
-        ck_assert_int_eq(run_one(hone_toy_gpt2_write_gguf(&toy, &dirs[0])), HONE_ERROR_DATA);
+        ck_assert_int_eq(run_one_token(hone_toy_gpt2_write_gguf(&toy, &dirs[0]), &err), HONE_ERROR_DATA);
         ck_assert_str_eq(err.item, t->gguf);
         t->nrows++;
     }
@@ -326,7 +207,7 @@ START_TEST(rejects_matrix_that_is_not_transposed)
 {
     hone_toy_gpt2_fill(&toy);
     hone_toy_gpt2_find(&toy, "h.1.mlp.c_fc.weight")->transposed = false;
-    ck_assert_int_eq(run_one(hone_toy_gpt2_write_hf(&toy, &dirs[0])), HONE_ERROR_DATA);
+    ck_assert_int_eq(run_one_token(hone_toy_gpt2_write_hf(&toy, &dirs[0]), &err), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "transformer.h.1.mlp.c_fc.weight");
     ck_assert_str_eq(err.reason, "shape is [28, 24]; the configuration asks for [24, 28]");
 }
@@ -336,62 +217,22 @@ START_TEST(every_failed_allocation_is_reported)
 {
     toy.untied = true;
     hone_toy_gpt2_fill(&toy);
-    for (int gguf = 0; gguf < 2; gguf++) {
-        char path[512];
-        (void)snprintf(path, sizeof path, "%s",
-                       gguf ? hone_toy_gpt2_write_gguf(&toy, &dirs[0]) : hone_toy_gpt2_write_hf(&toy, &dirs[0]));
-        hone_status status = HONE_ERROR_NOMEM;
-        for (long n = 0; status != HONE_OK; n++) {
-            ck_assert_int_lt(n, 2000);
-            hone_mem_fail_after(n);
-            status = run_one(path);
-            hone_mem_fail_after(-1);
-            if (status != HONE_OK)
-                ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-        }
-    }
+    run_with_failing_allocations(hone_toy_gpt2_write_hf(&toy, &dirs[0]));
+    run_with_failing_allocations(hone_toy_gpt2_write_gguf(&toy, &dirs[0]));
 }
 END_TEST
 
 /* ---- diff ---- */
 
-static hone_context *ctx;
-static hone_checkpoint *sides[2];
-static hone_diff *diff;
-
 static void open_side(int side, bool gguf)
 {
-    const char *path = gguf ? hone_toy_gpt2_write_gguf(&toy, &dirs[side]) : hone_toy_gpt2_write_hf(&toy, &dirs[side]);
-    const hone_status status = hone_checkpoint_open(path, NULL, &sides[side], &err);
-    ck_assert_msg(status == HONE_OK, "%s %s", err.item, err.reason);
+    open_side_at(side, gguf ? hone_toy_gpt2_write_gguf(&toy, &dirs[side]) : hone_toy_gpt2_write_hf(&toy, &dirs[side]));
 }
 
 static void compare(hone_status expected)
 {
-    const hone_context_options opts = {.n_threads = 2};
-    ck_assert_int_eq(hone_context_new(&opts, &ctx, &err), HONE_OK);
-    const hone_status status = hone_diff_run(ctx, sides[0], sides[1], NULL, &diff, &err);
+    const hone_status status = compare_sides(NULL);
     ck_assert_msg(status == expected, "%s %s", err.item, err.reason);
-}
-
-static void close_sides(void)
-{
-    hone_diff_free(diff);
-    for (int i = 0; i < 2; i++)
-        hone_checkpoint_close(sides[i]);
-    hone_context_free(ctx);
-}
-
-/* Reference and candidate, each Hugging Face or GGUF. */
-static const bool kinds[][2] = {{false, false}, {true, true}, {false, true}, {true, false}};
-
-static void assert_all_equal(size_t n)
-{
-    ck_assert_uint_eq(hone_diff_n(diff), n);
-    for (size_t i = 0; i < n; i++)
-        ck_assert_msg(hone_diff_at(diff, i)->rmse == 0, "%s differs", hone_diff_at(diff, i)->name);
-    for (int side = 0; side < 2; side++)
-        ck_assert_ptr_null(hone_diff_unmatched(diff, side, 0));
 }
 
 START_TEST(a_model_equals_itself_under_either_naming)
@@ -401,7 +242,7 @@ START_TEST(a_model_equals_itself_under_either_naming)
     open_side(1, kinds[_i][1]);
     compare(HONE_OK);
     assert_all_equal(toy.n_tensors);
-    close_sides();
+    assert_all_matched();
 }
 END_TEST
 
@@ -416,9 +257,9 @@ START_TEST(names_with_and_without_the_prefix_are_paired)
     open_side(1, false);
     compare(HONE_OK);
     assert_all_equal(n);
+    assert_all_matched();
     ck_assert_str_eq(hone_diff_at(diff, 0)->name, "wte.weight");
     ck_assert_str_eq(hone_diff_at(diff, 0)->reference_name, "transformer.wte.weight");
-    close_sides();
 }
 END_TEST
 
@@ -430,7 +271,7 @@ START_TEST(masks_are_not_missed)
     open_side(1, true);
     compare(HONE_OK);
     assert_all_equal(toy.n_tensors - 2 * toy.n_layers);
-    close_sides();
+    assert_all_matched();
 }
 END_TEST
 
@@ -460,7 +301,6 @@ START_TEST(one_changed_element_of_a_transposed_matrix_is_found)
         ck_assert_uint_eq(d->max_index, gguf ? row * t->ncols + col : col * t->nrows + row);
     }
     ck_assert_uint_eq(n_found, 1);
-    close_sides();
 }
 END_TEST
 
@@ -473,18 +313,13 @@ START_TEST(rejects_matrix_that_differs_in_shape)
     compare(HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "blk.2.attn_qkv.weight");
     ck_assert_ptr_nonnull(strstr(err.reason, "transposed"));
-    close_sides();
 }
 END_TEST
-
-#define N_ROWS(table) (int)(sizeof(table) / sizeof(table)[0])
 
 Suite *hone_suite_model_gpt2(void)
 {
     Suite *suite = suite_create("model_gpt2");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, hugging_face_checkpoint_equals_scalar_model, 0, N_SHAPES);
     tcase_add_loop_test(core, gguf_file_equals_scalar_model, 0, N_GGUF_SHAPES);
     tcase_add_test(core, tied_model_may_store_only_its_output);
@@ -492,22 +327,15 @@ Suite *hone_suite_model_gpt2(void)
     tcase_add_test(core, names_with_and_without_the_prefix_are_paired);
     tcase_add_test(core, masks_are_not_missed);
     tcase_add_loop_test(core, one_changed_element_of_a_transposed_matrix_is_found, 0, 4);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_test(bad, rejects_sequence_beyond_the_last_position);
-    tcase_add_loop_test(bad, rejects_configuration, 0, N_ROWS(bad_json));
-    tcase_add_loop_test(bad, rejects_gguf_key, 0, N_ROWS(bad_gguf));
+    tcase_add_loop_test(bad, rejects_configuration, 0, COUNT(bad_json));
+    tcase_add_loop_test(bad, rejects_gguf_key, 0, COUNT(bad_gguf));
     tcase_add_test(bad, rejects_checkpoint_without_a_tensor);
     tcase_add_test(bad, rejects_misshapen_tensor);
     tcase_add_test(bad, rejects_matrix_that_is_not_transposed);
     tcase_add_test(bad, rejects_matrix_that_differs_in_shape);
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

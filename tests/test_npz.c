@@ -5,29 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "formats/sources.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/source_fixture.h"
+#include "tests/support/row_count.h"
 #include "tests/support/zip_builder.h"
 
 Suite *hone_suite_npz(void);
-
-static hone_temp_dir dir;
-static hone_checkpoint *ckpt;
-static hone_error err;
-
-static void set_up(void)
-{
-    hone_temp_dir_init(&dir);
-    ckpt = NULL;
-}
-
-static void tear_down(void)
-{
-    hone_mem_fail_after(-1);
-    hone_checkpoint_close(ckpt);
-    hone_temp_dir_deinit(&dir);
-}
 
 /* A version 1.0 array of this header and data_nbytes bytes 0, 1, 2, ...; a ^ in the header is left out and marked. */
 static void put_array(hone_bytes *b, const char *header, size_t data_nbytes)
@@ -43,19 +25,6 @@ static void put_array(hone_bytes *b, const char *header, size_t data_nbytes)
         const uint8_t byte = (uint8_t)i;
         hone_bytes_put(b, &byte, 1);
     }
-}
-
-static void expect_error(const char *path, const char *claim, hone_status status, uint64_t at, const char *item)
-{
-    hone_checkpoint dirty;
-    ckpt = &dirty;
-    const hone_status got = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    ck_assert_msg(got == status && err.status == status, "%s: %s (%s)", claim, hone_status_name(got), err.reason);
-    ck_assert_msg(err.offset == at, "%s: offset %llu, not %llu (%s)", claim, (unsigned long long)err.offset,
-                  (unsigned long long)at, err.reason);
-    ck_assert_str_eq(err.item, item);
-    ck_assert_str_eq(err.file, path);
-    ck_assert_ptr_null(ckpt);
 }
 
 #define HEADER(descr, order, shape) "{'descr': " descr ", 'fortran_order': " order ", 'shape': " shape ", }\n"
@@ -193,18 +162,16 @@ static void open_array(const char *header, size_t data_nbytes)
 {
     hone_bytes b = {0};
     put_array(&b, header, data_nbytes);
-    const hone_status status = hone_checkpoint_open(hone_temp_file(&dir, "x.npy", b.data, b.n), NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s (%llu)", err.reason, (unsigned long long)err.offset);
+    open_source(hone_temp_file(&dir, "x.npy", b.data, b.n));
     hone_bytes_free(&b);
 }
 
 static void expect_bytes(const char *name, const char *bytes, size_t nbytes)
 {
     uint8_t got[64];
-    const hone_tensor *t = hone_checkpoint_find(ckpt, name);
-    ck_assert_msg(t && t->nbytes == nbytes, "%s", name);
-    ck_assert_int_eq(hone_checkpoint_read(ckpt, t, 0, nbytes, got, &err), HONE_OK);
-    ck_assert_int_eq(memcmp(got, bytes, nbytes), 0);
+    ck_assert_uint_le(nbytes, sizeof got);
+    read_source_bytes(name, got, nbytes);
+    ck_assert_mem_eq(got, bytes, nbytes);
 }
 
 START_TEST(reads_rows_and_columns)
@@ -212,13 +179,10 @@ START_TEST(reads_rows_and_columns)
     open_array(HEADER("'|u1'", "False", "(2, 3)"), 6);
     ck_assert_str_eq(hone_checkpoint_format(ckpt), "npy");
     expect_bytes("x", "\0\1\2\3\4\5", 6);
-    hone_checkpoint_close(ckpt);
     open_array(HEADER("'|u1'", "True", "(2, 3)"), 6);
     expect_bytes("x", "\0\2\4\1\3\5", 6);
-    hone_checkpoint_close(ckpt);
     open_array(HEADER("'>c8'", "False", "(1,)"), 8);
     expect_bytes("x", "\3\2\1\0\7\6\5\4", 8);
-    hone_checkpoint_close(ckpt);
     open_array(HEADER("'>i2'", "True", "(2, 2)"), 8);
     expect_bytes("x", "\1\0\5\4\3\2\7\6", 8);
 }
@@ -273,9 +237,7 @@ START_TEST(reads_archives_stored_and_deflated)
     hone_zip_put(&z, "notes.txt", "hello", 5, 0);
     hone_zip_put(&z, "\xc3\xa9.npy", b.data, b.n, flags[_i]);
     hone_zip_built(&z, flags[_i] & ZIP_WIDE);
-    const hone_status status =
-        hone_checkpoint_open(hone_temp_file(&dir, "x", z.file.data, z.file.n), NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s", err.reason);
+    open_source(hone_temp_file(&dir, "x", z.file.data, z.file.n));
     ck_assert_str_eq(hone_checkpoint_format(ckpt), "npz");
     ck_assert_uint_eq(hone_checkpoint_n_tensors(ckpt), 2);
     expect_bytes("layer/a", "\0\2\4\1\3\5", 6);
@@ -294,7 +256,7 @@ START_TEST(reads_longer_headers_of_versions_2_and_3)
     (void)snprintf(script, sizeof script, "%s%zu raw=%s raw=ab", versions[_i], strlen(header), header);
     hone_bytes b = {0};
     hone_bytes_script(&b, script);
-    ck_assert_int_eq(hone_checkpoint_open(hone_temp_file(&dir, "x.npy", b.data, b.n), NULL, &ckpt, &err), HONE_OK);
+    open_source(hone_temp_file(&dir, "x.npy", b.data, b.n));
     expect_bytes("x", "ab", 2);
     hone_bytes_free(&b);
 }
@@ -311,28 +273,15 @@ START_TEST(every_failing_allocation_is_reported)
     const char *path = hone_temp_file(&dir, "x.npz", z.file.data, z.file.n);
     hone_zip_builder_free(&z);
     hone_bytes_free(&b);
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_mem_fail_after(n);
-        const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-        hone_mem_fail_after(-1);
-        if (status == HONE_OK) {
-            ck_assert_int_gt(n, 8);
-            break;
-        }
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-        ck_assert_ptr_null(ckpt);
-    }
+    fail_each_allocation_of_opening(path, 9);
 }
 END_TEST
-
-#define COUNT(table) ((int)(sizeof(table) / sizeof(table)[0]))
 
 Suite *hone_suite_npz(void)
 {
     Suite *suite = suite_create("npz");
     TCase *core = tcase_create("core");
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    tcase_add_checked_fixture(core, set_up_source, tear_down_source);
     tcase_add_test(core, reads_rows_and_columns);
     tcase_add_loop_test(core, knows_every_type, 0, 12);
     tcase_add_loop_test(core, accepts_what_writers_have_written, 0, 6);
@@ -341,7 +290,7 @@ Suite *hone_suite_npz(void)
     tcase_add_test(core, every_failing_allocation_is_reported);
     suite_add_tcase(suite, core);
     TCase *bad = tcase_create("malformed");
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    tcase_add_checked_fixture(bad, set_up_source, tear_down_source);
     tcase_set_timeout(bad, 60);
     tcase_add_loop_test(bad, rejects_malformed_header, 0, COUNT(headers));
     tcase_add_loop_test(bad, rejects_malformed_header_in_an_archive, 0, COUNT(headers));

@@ -9,25 +9,20 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "hone/verify.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/add_tcase.h"
+#include "tests/support/source_fixture.h"
 #include "tests/support/toy_llama.h"
 #include "verify/statistics.h"
 
 Suite *hone_suite_perplexity(void);
 
-/* Seconds; a machine busy with other work needs many times what an idle one does. */
-enum { TIMEOUT = 60 };
-
 #define MODEL "tests/models/tiny-llama"
 
-static hone_temp_dir dir;
 static hone_context *ctx;
-static hone_checkpoint *ckpt;
 static hone_model *model;
 static hone_tokenizer *tok;
 static char *text;
 static size_t n_text;
-static hone_error err;
 static uint64_t done, total;
 
 static void progress(void *user, const char *phase, uint64_t now, uint64_t all)
@@ -41,10 +36,10 @@ static void progress(void *user, const char *phase, uint64_t now, uint64_t all)
 
 static void set_up(void)
 {
-    hone_temp_dir_init(&dir);
+    set_up_source();
     const hone_context_options opts = {.n_threads = 2, .progress = progress};
     ck_assert_int_eq(hone_context_new(&opts, &ctx, &err), HONE_OK);
-    ck_assert_msg(hone_checkpoint_open(MODEL, NULL, &ckpt, &err) == HONE_OK, "%s", err.reason);
+    open_source(MODEL);
     ck_assert_msg(hone_model_load(ctx, ckpt, &model, &err) == HONE_OK, "%s", err.reason);
     ck_assert_msg(hone_tokenizer_load(ckpt, &tok, &err) == HONE_OK, "%s", err.reason);
     ck_assert_int_eq(hone_file_slurp(MODEL "/heldout.txt", 1 << 20, &text, &n_text, &err), HONE_OK);
@@ -57,9 +52,8 @@ static void tear_down(void)
     hone_release(text);
     hone_tokenizer_free(tok);
     hone_model_free(model);
-    hone_checkpoint_close(ckpt);
     hone_context_free(ctx);
-    hone_temp_dir_deinit(&dir);
+    tear_down_source();
 }
 
 /* Perplexity from whole-sequence logits by its definition, in long double. */
@@ -234,9 +228,7 @@ static hone_checkpoint *open_sharpened(float factor)
         (void)hone_temp_file(&dir, files[f], data, len);
         hone_release(data);
     }
-    hone_checkpoint *out;
-    ck_assert_msg(hone_checkpoint_open(dir.path, NULL, &out, &err) == HONE_OK, "%s", err.reason);
-    return out;
+    return must_open(dir.path);
 }
 
 START_TEST(divergence_of_a_sharpened_model_is_as_computed)
@@ -292,8 +284,7 @@ START_TEST(rejects_candidate_with_another_vocabulary)
 {
     hone_toy toy = hone_toy_sizes();
     hone_toy_fill(&toy);
-    hone_checkpoint *other;
-    ck_assert_int_eq(hone_checkpoint_open(hone_toy_write_hf(&toy, &dir), NULL, &other, &err), HONE_OK);
+    hone_checkpoint *other = must_open(hone_toy_write_hf(&toy, &dir));
     const hone_eval_options opts = {.n_ctx = 32};
     hone_divergence d;
     ck_assert_int_eq(hone_verify(ctx, ckpt, other, text, n_text, &opts, &d, &err), HONE_ERROR_ARG);
@@ -303,48 +294,36 @@ START_TEST(rejects_candidate_with_another_vocabulary)
 }
 END_TEST
 
-START_TEST(every_failed_allocation_is_reported)
+static hone_status measure_once(void *user)
 {
+    (void)user;
     const hone_eval_options opts = {.n_ctx = 8, .n_chunks = 1};
     hone_perplexity_result r;
-    hone_status status = HONE_ERROR_NOMEM;
-    for (long n = 0; status != HONE_OK; n++) {
-        ck_assert_int_lt(n, 2000);
-        hone_mem_fail_after(n);
-        done = 0;
-        status =
-            hone_perplexity(ctx, model, tok, "The cat and the dog went to the house. The end.", 47, &opts, &r, &err);
-        hone_mem_fail_after(-1);
-        if (status != HONE_OK)
-            ck_assert_msg(status == HONE_ERROR_NOMEM, "%s", err.reason);
-    }
+    done = 0;
+    return hone_perplexity(ctx, model, tok, "The cat and the dog went to the house. The end.", 47, &opts, &r, &err);
+}
+
+START_TEST(every_failed_allocation_is_reported)
+{
+    fail_each_allocation(measure_once, NULL, 5);
 }
 END_TEST
 
 Suite *hone_suite_perplexity(void)
 {
     Suite *suite = suite_create("perplexity");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, perplexity_equals_its_definition, 0, (int)(sizeof contexts / sizeof contexts[0]));
     tcase_add_test(core, logits_are_the_same_for_every_thread_count);
     tcase_add_test(core, trained_model_is_far_better_than_chance);
     tcase_add_test(core, model_does_not_diverge_from_itself);
     tcase_add_test(core, divergence_of_a_sharpened_model_is_as_computed);
-    suite_add_tcase(suite, core);
-    TCase *bad = tcase_create("malformed");
-    tcase_set_timeout(bad, TIMEOUT);
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_test(bad, rejects_text_that_is_empty_or_short);
     tcase_add_test(bad, rejects_chunk_too_short_to_score);
     tcase_add_test(bad, rejects_text_that_is_not_utf8);
     tcase_add_test(bad, rejects_candidate_with_another_vocabulary);
-    suite_add_tcase(suite, bad);
-    TCase *nomem = tcase_create("nomem");
-    tcase_set_timeout(nomem, TIMEOUT);
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down);
     tcase_add_test(nomem, every_failed_allocation_is_reported);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

@@ -3,62 +3,29 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "hone/hone.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/plan_fixture.h"
 #include "tests/support/tiny_checkpoint.h"
 
 Suite *hone_suite_plan(void);
 
-static hone_temp_dir dir;
-static hone_context *ctx;
-static hone_checkpoint *ckpt;
-static hone_plan *plan;
-static hone_error err;
-static char notes[1024], out[512];
-
-static void keep_note(void *user, const char *text)
-{
-    (void)user;
-    (void)strncat(notes, text, sizeof notes - strlen(notes) - 1);
-}
-
 static void set_up(void)
 {
-    hone_temp_dir_init(&dir);
-    (void)snprintf(out, sizeof out, "%s", hone_temp_path(&dir, "out.gguf"));
-    const hone_context_options opts = {.n_threads = 2, .note = keep_note};
-    ck_assert_int_eq(hone_context_new(&opts, &ctx, &err), HONE_OK);
-    ckpt = NULL;
-    plan = NULL;
-    notes[0] = '\0';
-    memset(&err, 0, sizeof err);
-}
-
-static void tear_down(void)
-{
-    hone_plan_free(plan);
-    hone_checkpoint_close(ckpt);
-    hone_context_free(ctx);
-    hone_temp_dir_deinit(&dir);
+    set_up_plan("out.gguf");
 }
 
 /* Writes a checkpoint and plans it as `type`. */
 static hone_status plan_as(const char *type, const hone_tiny_options *opts)
 {
     hone_tiny_checkpoint(&dir, opts);
-    ck_assert_int_eq(hone_checkpoint_open(dir.path, NULL, &ckpt, &err), HONE_OK);
-    const hone_convert_options convert = {.type = type};
-    return hone_plan_new(ctx, ckpt, &convert, &plan, &err);
+    return plan_source(dir.path, &(hone_convert_options){.type = type});
 }
 
 static hone_plan_tensor find(const char *name)
@@ -72,8 +39,7 @@ static hone_plan_tensor find(const char *name)
 /* The output's tensor as f32 (malloc'd). */
 static float *read_output(const char *path, const char *name, size_t *n)
 {
-    hone_checkpoint *written;
-    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &written, &err), HONE_OK);
+    hone_checkpoint *written = must_open(path);
     const hone_tensor *t = hone_checkpoint_find(written, name);
     ck_assert_ptr_nonnull(t);
     char *raw = malloc(t->nbytes);
@@ -129,7 +95,7 @@ END_TEST
 START_TEST(rotary_halves_become_pairs)
 {
     ck_assert_int_eq(plan_as("f32", &(hone_tiny_options){.bias = true}), HONE_OK);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
     enum { COLS = 64, HEAD = 16 };
     static const struct {
         const char *hf, *gguf;
@@ -157,12 +123,9 @@ END_TEST
 START_TEST(the_output_carries_checksums_that_hold)
 {
     ck_assert_int_eq(plan_as("q4_0", &(hone_tiny_options){0}), HONE_OK);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
-    hone_checkpoint *written;
-    size_t n;
-    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
-    ck_assert_int_eq(hone_checkpoint_check(ctx, written, &n, &err), HONE_OK);
-    ck_assert_uint_eq(n, hone_plan_describe(plan).n_tensors);
+    must_run();
+    must_hold_sums(hone_plan_describe(plan).n_tensors);
+    hone_checkpoint *written = must_open(out);
     const hone_tensor *t = hone_checkpoint_find(written, "blk.1.ffn_up.weight");
     const uint64_t at = t->offset + 5;
     hone_checkpoint_close(written);
@@ -173,7 +136,8 @@ START_TEST(the_output_carries_checksums_that_hold)
     byte ^= 0x10;
     ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)at), 1);
     (void)close(fd);
-    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
+    written = must_open(out);
+    size_t n;
     ck_assert_int_eq(hone_checkpoint_check(ctx, written, &n, &err), HONE_ERROR_MISMATCH);
     ck_assert_str_eq(err.item, "blk.1.ffn_up.weight");
     hone_checkpoint_close(written);
@@ -199,7 +163,7 @@ START_TEST(llama3_scaling_becomes_frequency_divisors)
     const hone_plan_tensor t = find("rope_freqs.weight");
     ck_assert_int_eq(t.dtype, HONE_F32);
     ck_assert_uint_eq(t.shape[0], 8);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
     size_t n;
     float *divisors = read_output(out, "rope_freqs.weight", &n);
     ck_assert_float_eq(divisors[0], 1); /* the fastest is left alone, the slowest divided by the factor */
@@ -301,7 +265,7 @@ END_TEST
 START_TEST(one_row_must_fit_the_budget)
 {
     hone_tiny_checkpoint(&dir, &(hone_tiny_options){0});
-    ck_assert_int_eq(hone_checkpoint_open(dir.path, NULL, &ckpt, &err), HONE_OK);
+    open_source(dir.path);
     hone_context *small;
     const hone_context_options opts = {.n_threads = 2, .memory_nbytes = 1000};
     ck_assert_int_eq(hone_context_new(&opts, &small, &err), HONE_OK);
@@ -340,7 +304,7 @@ START_TEST(a_second_run_to_one_output_is_refused)
     ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
     ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_ERROR_IO);
     (void)close(fd);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
 }
 END_TEST
 
@@ -355,35 +319,10 @@ START_TEST(a_partial_file_of_other_work_is_left_alone)
 }
 END_TEST
 
-static uint64_t events_to_live;
-
-static void die_at_last_event(void *user, const char *phase, uint64_t done, uint64_t total)
-{
-    (void)user;
-    (void)phase;
-    (void)done;
-    (void)total;
-    if (--events_to_live == 0)
-        (void)raise(SIGKILL);
-}
-
-/* Runs the plan in a child that dies when n chunks are done, those of the runs before it included. */
+/* Runs the plan in a process that dies when n chunks are done, those of the runs before it included. */
 static void run_killed_after(uint64_t n, int n_threads)
 {
-    (void)fflush(stdout);
-    const pid_t child = fork();
-    if (child == 0) {
-        hone_context *killed;
-        events_to_live = n;
-        const hone_context_options opts = {.n_threads = n_threads, .progress = die_at_last_event};
-        hone_status survived = hone_context_new(&opts, &killed, &err);
-        if (survived == HONE_OK)
-            survived = hone_plan_run(killed, plan, out, NULL, &err);
-        _exit(survived == HONE_OK ? 0 : 1);
-    }
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    ck_assert_int_eq(run_apart(n_threads, (long)n), RUN_KILLED);
 }
 
 /* How many tensors of the partial file, from the first on, have been written: a tensor of a tiny checkpoint is a chunk,
@@ -406,9 +345,7 @@ static size_t count_written(const char *path)
 START_TEST(a_killed_run_redoes_at_most_one_chunk_per_thread)
 {
     const int n_threads = _i;
-    hone_context_free(ctx);
-    const hone_context_options opts = {.n_threads = n_threads, .note = keep_note};
-    ck_assert_int_eq(hone_context_new(&opts, &ctx, &err), HONE_OK);
+    renew_context(n_threads, 0);
     ck_assert_int_eq(plan_as("q8_0", &(hone_tiny_options){0}), HONE_OK);
     char partial[600], expected[80];
     (void)snprintf(partial, sizeof partial, "%s.hone-partial", out);
@@ -421,22 +358,15 @@ START_TEST(a_killed_run_redoes_at_most_one_chunk_per_thread)
         ck_assert_uint_ge(count_written(partial), n);
         ck_assert_uint_le(count_written(partial), n + (unsigned)n_threads);
     }
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
     (void)snprintf(expected, sizeof expected, "resuming: %u of %zu chunks", (unsigned)n,
                    hone_plan_describe(plan).n_tensors);
     ck_assert_msg(strstr(notes, expected) != NULL, "%s", notes);
     ck_assert(!hone_file_exists(partial));
 
-    char *resumed, *undisturbed;
-    size_t resumed_len, undisturbed_len;
     const char *other = hone_temp_path(&dir, "other.gguf");
     ck_assert_int_eq(hone_plan_run(ctx, plan, other, NULL, &err), HONE_OK);
-    ck_assert_int_eq(hone_file_slurp(out, 1 << 24, &resumed, &resumed_len, &err), HONE_OK);
-    ck_assert_int_eq(hone_file_slurp(other, 1 << 24, &undisturbed, &undisturbed_len, &err), HONE_OK);
-    ck_assert_uint_eq(resumed_len, undisturbed_len);
-    ck_assert_mem_eq(resumed, undisturbed, resumed_len);
-    hone_release(resumed);
-    hone_release(undisturbed);
+    expect_same_bytes(out, other);
 }
 END_TEST
 
@@ -451,13 +381,9 @@ START_TEST(chunks_that_are_not_what_the_journal_says_are_redone)
     const int fd = open(partial, O_WRONLY);
     ck_assert_int_eq(pwrite(fd, "\0", 1, (off_t)lost.offset), 1);
     (void)close(fd);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
     ck_assert_ptr_nonnull(strstr(notes, "resuming: 4 of "));
-    hone_checkpoint *written;
-    size_t n;
-    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
-    ck_assert_int_eq(hone_checkpoint_check(ctx, written, &n, &err), HONE_OK);
-    hone_checkpoint_close(written);
+    must_hold_sums(hone_plan_describe(plan).n_tensors);
 }
 END_TEST
 
@@ -479,7 +405,7 @@ END_TEST
 START_TEST(a_tight_budget_costs_threads_and_no_bytes)
 {
     hone_tiny_checkpoint(&dir, &(hone_tiny_options){0});
-    ck_assert_int_eq(hone_checkpoint_open(dir.path, NULL, &ckpt, &err), HONE_OK);
+    open_source(dir.path);
     static const uint64_t budgets[] = {2000, 5000, 1 << 20};
     char first[600] = "";
     for (size_t i = 0; i < sizeof budgets / sizeof budgets[0]; i++) {
@@ -489,19 +415,13 @@ START_TEST(a_tight_budget_costs_threads_and_no_bytes)
         ck_assert_int_eq(hone_context_new(&opts, &tight, &err), HONE_OK);
         ck_assert_int_eq(hone_plan_new(tight, ckpt, &convert, &plan, &err), HONE_OK);
         ck_assert_uint_le(hone_plan_describe(plan).memory_nbytes, budgets[i]);
-        char name[16], *a, *b;
-        size_t a_len, b_len;
+        char name[16];
         (void)snprintf(name, sizeof name, "%zu.gguf", i);
         const char *path = hone_temp_path(&dir, name);
         ck_assert_int_eq(hone_plan_run(tight, plan, path, NULL, &err), HONE_OK);
         if (i == 0)
             (void)snprintf(first, sizeof first, "%s", path);
-        ck_assert_int_eq(hone_file_slurp(first, 1 << 24, &a, &a_len, &err), HONE_OK);
-        ck_assert_int_eq(hone_file_slurp(path, 1 << 24, &b, &b_len, &err), HONE_OK);
-        ck_assert_uint_eq(a_len, b_len);
-        ck_assert_mem_eq(a, b, a_len);
-        hone_release(a);
-        hone_release(b);
+        expect_same_bytes(first, path);
         hone_plan_free(plan);
         plan = NULL;
         hone_context_free(tight);
@@ -512,24 +432,8 @@ END_TEST
 START_TEST(every_allocation_may_fail)
 {
     hone_tiny_checkpoint(&dir, &(hone_tiny_options){0});
-    ck_assert_int_eq(hone_checkpoint_open(dir.path, NULL, &ckpt, &err), HONE_OK);
-    const hone_convert_options convert = {.type = "q4_k_m"};
-    hone_status status = HONE_ERROR_NOMEM;
-    long n = 0;
-    for (; status == HONE_ERROR_NOMEM && n < 10000; n++) {
-        hone_mem_fail_after(n);
-        status = hone_plan_new(ctx, ckpt, &convert, &plan, &err);
-        if (status == HONE_OK)
-            status = hone_plan_run(ctx, plan, out, NULL, &err);
-        hone_mem_fail_after(-1);
-        ck_assert_msg(status == HONE_OK || status == HONE_ERROR_NOMEM, "%ld: %s %s %s", n, err.file, err.item,
-                      err.reason);
-        ck_assert(hone_file_exists(out) == (status == HONE_OK));
-        hone_plan_free(plan);
-        plan = NULL;
-    }
-    ck_assert_int_eq(status, HONE_OK);
-    ck_assert_int_gt(n, 20);
+    open_source(dir.path);
+    plan_with_failing_allocations(&(hone_convert_options){.type = "q4_k_m"}, out);
 }
 END_TEST
 
@@ -537,7 +441,7 @@ Suite *hone_suite_plan(void)
 {
     Suite *suite = suite_create("plan");
     TCase *core = tcase_create("core");
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    tcase_add_checked_fixture(core, set_up, tear_down_plan);
     tcase_add_test(core, tensors_follow_each_other_without_holes);
     tcase_add_test(core, vectors_stay_f32_and_matrices_get_the_type);
     tcase_add_test(core, rows_too_short_for_k_quants_fall_back);
@@ -549,7 +453,7 @@ Suite *hone_suite_plan(void)
     tcase_add_test(core, the_largest_f16_is_no_overflow);
     suite_add_tcase(suite, core);
     TCase *malformed = tcase_create("malformed");
-    tcase_add_checked_fixture(malformed, set_up, tear_down);
+    tcase_add_checked_fixture(malformed, set_up, tear_down_plan);
     tcase_add_test(malformed, f16_refuses_what_it_cannot_hold);
     tcase_add_test(malformed, a_nan_weight_is_named);
     tcase_add_test(malformed, an_infinite_weight_is_named);
@@ -557,7 +461,7 @@ Suite *hone_suite_plan(void)
     tcase_add_test(malformed, unknown_types_are_refused);
     suite_add_tcase(suite, malformed);
     TCase *files = tcase_create("files");
-    tcase_add_checked_fixture(files, set_up, tear_down);
+    tcase_add_checked_fixture(files, set_up, tear_down_plan);
     tcase_add_test(files, an_existing_output_is_kept);
     tcase_add_test(files, an_input_is_never_overwritten);
     tcase_add_test(files, a_second_run_to_one_output_is_refused);
@@ -567,7 +471,7 @@ Suite *hone_suite_plan(void)
     tcase_add_test(files, a_source_written_to_during_the_run_is_an_error);
     suite_add_tcase(suite, files);
     TCase *limits = tcase_create("limits");
-    tcase_add_checked_fixture(limits, set_up, tear_down);
+    tcase_add_checked_fixture(limits, set_up, tear_down_plan);
     tcase_add_test(limits, one_row_must_fit_the_budget);
     tcase_add_test(limits, a_tight_budget_costs_threads_and_no_bytes);
     tcase_add_test(limits, every_allocation_may_fail);

@@ -7,48 +7,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/mem.h"
 #include "formats/pickle.h"
-#include "formats/sources.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/source_fixture.h"
+#include "tests/support/row_count.h"
 #include "tests/support/torch_archive.h"
 
 Suite *hone_suite_pytorch(void);
-
-static hone_temp_dir dir;
-static hone_checkpoint *ckpt;
-static hone_error err;
-
-static void set_up(void)
-{
-    hone_temp_dir_init(&dir);
-    ckpt = NULL;
-}
-
-static void tear_down(void)
-{
-    hone_mem_fail_after(-1);
-    hone_checkpoint_close(ckpt);
-    hone_temp_dir_deinit(&dir);
-}
-
-static const char *write_file(const zip_builder *z)
-{
-    return hone_temp_file(&dir, "x.pt", z->file.data, z->file.n);
-}
-
-static void expect_error(const char *path, const char *claim, hone_status status, uint64_t at, const char *item)
-{
-    hone_checkpoint dirty;
-    ckpt = &dirty;
-    const hone_status got = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    ck_assert_msg(got == status && err.status == status, "%s: %s (%s)", claim, hone_status_name(got), err.reason);
-    ck_assert_msg(err.offset == at, "%s: offset %llu, not %llu (%s)", claim, (unsigned long long)err.offset,
-                  (unsigned long long)at, err.reason);
-    ck_assert_msg(!item || strcmp(err.item, item) == 0, "%s: item \"%s\"", claim, err.item);
-    ck_assert_str_eq(err.file, path);
-    ck_assert_ptr_null(ckpt);
-}
 
 enum { DATA = HONE_ERROR_DATA, UNSUPPORTED = HONE_ERROR_UNSUPPORTED, LIMIT = HONE_ERROR_LIMIT };
 
@@ -190,7 +154,8 @@ START_TEST(rejects_malformed_pickle)
 {
     zip_builder z = {0};
     const uint64_t at = torch_archive_build(&z, pickles[_i].script, 0);
-    expect_error(write_file(&z), pickles[_i].claim, (hone_status)pickles[_i].status, at, pickles[_i].item);
+    expect_error(torch_archive_write(&z, &dir), pickles[_i].claim, (hone_status)pickles[_i].status, at,
+                 pickles[_i].item);
     hone_zip_builder_free(&z);
 }
 END_TEST
@@ -201,7 +166,7 @@ START_TEST(errors_in_a_deflated_pickle_are_at_its_start)
     zip_builder z = {0};
     const uint64_t at =
         torch_archive_build(&z, W(VIEW(F32_16, 0, TUPLE2(4, 5), TUPLE2(5, 1)) "^ raw=R "), ZIP_DEFLATED);
-    expect_error(write_file(&z), "rows past the storage", HONE_ERROR_DATA, at, "w");
+    expect_error(torch_archive_write(&z, &dir), "rows past the storage", HONE_ERROR_DATA, at, "w");
     hone_zip_builder_free(&z);
 }
 END_TEST
@@ -226,7 +191,7 @@ static void expect_limit(const hone_bytes *pickle)
     zip_builder z = {0};
     hone_zip_put(&z, "m/data.pkl", pickle->data, pickle->n, 0);
     hone_zip_built(&z, 0);
-    const char *path = write_file(&z);
+    const char *path = torch_archive_write(&z, &dir);
     hone_zip_builder_free(&z);
     const double start = seconds();
     ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_ERROR_LIMIT);
@@ -298,8 +263,7 @@ static void open_pickle(const char *script, unsigned flags)
 {
     zip_builder z = {0};
     (void)torch_archive_build(&z, script, flags);
-    const hone_status status = hone_checkpoint_open(write_file(&z), NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s: %s (%llu)", err.item, err.reason, (unsigned long long)err.offset);
+    open_source(torch_archive_write(&z, &dir));
     hone_zip_builder_free(&z);
 }
 
@@ -408,8 +372,6 @@ START_TEST(knows_every_storage_type)
             rows[i].type, 8 / rows[i].nbytes);
         open_pickle(script, 0);
         ck_assert_int_eq(hone_checkpoint_find(ckpt, "w")->dtype, rows[i].dtype);
-        hone_checkpoint_close(ckpt);
-        ckpt = NULL;
     }
 }
 END_TEST
@@ -436,8 +398,6 @@ START_TEST(knows_the_types_of_untyped_storages)
                        rows[i].type);
         open_pickle(script, 0);
         ck_assert_int_eq(hone_checkpoint_find(ckpt, "w")->dtype, rows[i].dtype);
-        hone_checkpoint_close(ckpt);
-        ckpt = NULL;
     }
 }
 END_TEST
@@ -451,7 +411,7 @@ START_TEST(reads_big_endian_archives)
     hone_zip_put(&z, "any name/data/0", "\x3f\x80\0\0\xc0\x40\0\0", 8, ZIP_DEFLATED * (unsigned)_i);
     hone_zip_put(&z, "any name/byteorder", "big", 3, 0);
     hone_zip_built(&z, 0);
-    ck_assert_int_eq(hone_checkpoint_open(write_file(&z), NULL, &ckpt, &err), HONE_OK);
+    open_source(torch_archive_write(&z, &dir));
     expect_f32("w", 1, 2, 0, LIST(1, -3));
     hone_zip_builder_free(&z);
     hone_bytes_free(&b);
@@ -474,20 +434,9 @@ START_TEST(every_failing_allocation_is_reported)
     zip_builder z = {0};
     (void)torch_archive_build(&z, DICT(STR("a") GOOD STR("b") VIEW(F32_16, 0, TUPLE2(3, 2), TUPLE2(1, 4)) "raw=R "),
                               ZIP_DEFLATED * (unsigned)_i);
-    const char *path = write_file(&z);
+    const char *path = torch_archive_write(&z, &dir);
     hone_zip_builder_free(&z);
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_mem_fail_after(n);
-        const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-        hone_mem_fail_after(-1);
-        if (status == HONE_OK) {
-            ck_assert_int_gt(n, 10);
-            break;
-        }
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-        ck_assert_ptr_null(ckpt);
-    }
+    fail_each_allocation_of_opening(path, 11);
 }
 END_TEST
 
@@ -508,20 +457,17 @@ START_TEST(reads_shards_by_their_index_as_they_are_named)
     write_shard("p-2.bin", DICT(STR("module.b") GOOD));
     (void)hone_temp_text(&dir, "pytorch_model.bin.index.json",
                          "{\"weight_map\": {\"module.a\": \"p-1.bin\", \"module.b\": \"p-2.bin\"}}");
-    const hone_status status = hone_checkpoint_open(dir.path, NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s", err.reason);
+    open_source(dir.path);
     expect_f32("module.a", 2, 2, 3, LIST(0, 1, 2, 3, 4, 5));
     expect_f32("module.b", 2, 2, 3, LIST(0, 1, 2, 3, 4, 5));
 }
 END_TEST
 
-#define COUNT(table) ((int)(sizeof(table) / sizeof(table)[0]))
-
 Suite *hone_suite_pytorch(void)
 {
     Suite *suite = suite_create("pytorch");
     TCase *core = tcase_create("core");
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    tcase_add_checked_fixture(core, set_up_source, tear_down_source);
     tcase_add_loop_test(core, reads_views, 0, 4);
     tcase_add_test(core, reads_every_range_of_a_transposed_tensor);
     tcase_add_test(core, reads_tied_tensors_and_parameters);
@@ -534,12 +480,12 @@ Suite *hone_suite_pytorch(void)
     tcase_add_test(core, reads_shards_by_their_index_as_they_are_named);
     suite_add_tcase(suite, core);
     TCase *bad = tcase_create("malformed");
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    tcase_add_checked_fixture(bad, set_up_source, tear_down_source);
     tcase_add_loop_test(bad, rejects_malformed_pickle, 0, COUNT(pickles));
     tcase_add_test(bad, errors_in_a_deflated_pickle_are_at_its_start);
     suite_add_tcase(suite, bad);
     TCase *limits = tcase_create("limits");
-    tcase_add_checked_fixture(limits, set_up, tear_down);
+    tcase_add_checked_fixture(limits, set_up_source, tear_down_source);
     tcase_set_timeout(limits, 60);
     tcase_add_test(limits, a_pickle_of_too_many_values_is_refused);
     tcase_add_test(limits, a_pickle_of_too_many_opcodes_is_refused);

@@ -3,42 +3,11 @@
 #include <check.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "formats/sources.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/source_fixture.h"
+#include "tests/support/row_count.h"
 #include "tests/support/torch_archive.h"
 
 Suite *hone_suite_pytorch_legacy(void);
-
-static hone_temp_dir dir;
-static hone_checkpoint *ckpt;
-static hone_error err;
-
-static void set_up(void)
-{
-    hone_temp_dir_init(&dir);
-    ckpt = NULL;
-}
-
-static void tear_down(void)
-{
-    hone_mem_fail_after(-1);
-    hone_checkpoint_close(ckpt);
-    hone_temp_dir_deinit(&dir);
-}
-
-static void expect_error(const char *path, const char *claim, hone_status status, uint64_t at, const char *item)
-{
-    hone_checkpoint dirty;
-    ckpt = &dirty;
-    const hone_status got = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    ck_assert_msg(got == status && err.status == status, "%s: %s (%s)", claim, hone_status_name(got), err.reason);
-    ck_assert_msg(err.offset == at, "%s: offset %llu, not %llu (%s)", claim, (unsigned long long)err.offset,
-                  (unsigned long long)at, err.reason);
-    ck_assert_msg(!item || strcmp(err.item, item) == 0, "%s: item \"%s\"", claim, err.item);
-    ck_assert_str_eq(err.file, path);
-    ck_assert_ptr_null(ckpt);
-}
 
 /* --- the form before 1.6 --- */
 
@@ -115,8 +84,7 @@ static void open_old(const char *script)
 {
     hone_bytes b = {0};
     hone_bytes_script(&b, script);
-    const hone_status status = hone_checkpoint_open(hone_temp_file(&dir, "x.pt", b.data, b.n), NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s: %s (%llu)", err.item, err.reason, (unsigned long long)err.offset);
+    open_source(hone_temp_file(&dir, "x.pt", b.data, b.n));
     hone_bytes_free(&b);
 }
 
@@ -124,10 +92,10 @@ START_TEST(reads_old_files)
 {
     open_old(HEAD KEYS(STR("y") STR("x")) "u64=2 raw=yz u64=4 raw=abcd");
     uint8_t bytes[4];
-    ck_assert_int_eq(hone_checkpoint_read(ckpt, hone_checkpoint_find(ckpt, "a"), 0, 4, bytes, &err), HONE_OK);
-    ck_assert_int_eq(memcmp(bytes, "abcd", 4), 0);
-    ck_assert_int_eq(hone_checkpoint_read(ckpt, hone_checkpoint_find(ckpt, "b"), 0, 2, bytes, &err), HONE_OK);
-    ck_assert_int_eq(memcmp(bytes, "yz", 2), 0);
+    read_source_bytes("a", bytes, 4);
+    ck_assert_mem_eq(bytes, "abcd", 4);
+    read_source_bytes("b", bytes, 2);
+    ck_assert_mem_eq(bytes, "yz", 2);
 }
 END_TEST
 
@@ -138,23 +106,21 @@ START_TEST(reads_parts_of_old_storages)
             GLOBAL("torch", "ByteStorage") STR("x") STR("cpu") INT(6) "raw=( " STR("v") INT(2)
                 INT(3) "raw=tt raw=Q " INT(1) TUPLE1(2) TUPLE1(1) HOOKS "raw=tR ") KEYS(STR("x")) "u64=6 raw=abcdef");
     uint8_t bytes[2];
-    ck_assert_int_eq(hone_checkpoint_read(ckpt, hone_checkpoint_find(ckpt, "a"), 0, 2, bytes, &err), HONE_OK);
-    ck_assert_int_eq(memcmp(bytes, "de", 2), 0);
+    read_source_bytes("a", bytes, 2);
+    ck_assert_mem_eq(bytes, "de", 2);
 }
 END_TEST
-
-#define COUNT(table) ((int)(sizeof(table) / sizeof(table)[0]))
 
 Suite *hone_suite_pytorch_legacy(void)
 {
     Suite *suite = suite_create("pytorch_legacy");
     TCase *core = tcase_create("core");
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    tcase_add_checked_fixture(core, set_up_source, tear_down_source);
     tcase_add_test(core, reads_old_files);
     tcase_add_test(core, reads_parts_of_old_storages);
     suite_add_tcase(suite, core);
     TCase *bad = tcase_create("malformed");
-    tcase_add_checked_fixture(bad, set_up, tear_down);
+    tcase_add_checked_fixture(bad, set_up_source, tear_down_source);
     tcase_add_loop_test(bad, rejects_malformed_old_file, 0, COUNT(legacies));
     suite_add_tcase(suite, bad);
     return suite;

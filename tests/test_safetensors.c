@@ -3,25 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "hone/checkpoint.h"
 #include "tests/support/byte_builder.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/opening.h"
+#include "tests/support/row_count.h"
+#include "tests/support/test_dir.h"
 
 Suite *hone_suite_safetensors(void);
-
-static hone_temp_dir dir;
-
-static void make_dir(void)
-{
-    hone_temp_dir_init(&dir);
-}
-
-static void remove_dir(void)
-{
-    hone_mem_fail_after(-1);
-    hone_temp_dir_deinit(&dir);
-}
 
 /* A file of this header and data_nbytes zeros. A ^ in the header is left out; its place becomes the mark. */
 static const char *make_file(const char *header, size_t data_nbytes, hone_bytes *b)
@@ -107,16 +95,7 @@ START_TEST(rejects_malformed_header)
     const uint64_t at =
         malformed[_i].at == CARET ? b.mark : b.n - malformed[_i].data_nbytes + (uint64_t)malformed[_i].at;
     hone_bytes_free(&b);
-    hone_checkpoint *ckpt = (hone_checkpoint *)&b;
-    hone_error err;
-    const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    ck_assert_msg((int)status == malformed[_i].status && err.status == status, "%s: %s (%s)", malformed[_i].claim,
-                  hone_status_name(status), err.reason);
-    ck_assert_msg(err.offset == at, "%s: offset %llu, not %llu (%s)", malformed[_i].claim,
-                  (unsigned long long)err.offset, (unsigned long long)at, err.reason);
-    ck_assert_msg(strcmp(err.item, malformed[_i].item) == 0, "%s: item \"%s\"", malformed[_i].claim, err.item);
-    ck_assert_str_eq(err.file, path);
-    ck_assert_ptr_null(ckpt);
+    expect_error(path, malformed[_i].claim, (hone_status)malformed[_i].status, at, malformed[_i].item);
 }
 END_TEST
 
@@ -142,14 +121,7 @@ START_TEST(rejects_malformed_preamble)
     hone_bytes b = {0};
     hone_bytes_script(&b, preambles[_i].script);
     const char *path = hone_temp_file(&dir, "x.safetensors", b.data, b.n);
-    hone_checkpoint *ckpt = (hone_checkpoint *)&b;
-    hone_error err;
-    const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    ck_assert_msg(status == preambles[_i].status, "%s: %s (%s)", preambles[_i].claim, hone_status_name(status),
-                  err.reason);
-    ck_assert_msg(err.offset == b.mark, "%s: offset %llu, not %zu", preambles[_i].claim, (unsigned long long)err.offset,
-                  b.mark);
-    ck_assert_ptr_null(ckpt);
+    expect_error(path, preambles[_i].claim, preambles[_i].status, b.mark, "");
     hone_bytes_free(&b);
 }
 END_TEST
@@ -182,11 +154,7 @@ START_TEST(what_is_no_header_is_no_format)
     hone_bytes_script(&b, scripts[_i]);
     const char *path = hone_temp_file(&dir, "weights", b.data, b.n);
     hone_bytes_free(&b);
-    hone_checkpoint *ckpt;
-    hone_error err;
-    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_ERROR_FORMAT);
-    ck_assert_uint_eq(err.offset, 0);
-    ck_assert_ptr_null(ckpt);
+    expect_error(path, scripts[_i], HONE_ERROR_FORMAT, 0, "");
 }
 END_TEST
 
@@ -195,11 +163,7 @@ static hone_checkpoint *open_file(const char *header, size_t data_nbytes)
     hone_bytes b = {0};
     const char *path = make_file(header, data_nbytes, &b);
     hone_bytes_free(&b);
-    hone_checkpoint *ckpt;
-    hone_error err;
-    const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s: %s", err.item, err.reason);
-    return ckpt;
+    return must_open(path);
 }
 
 START_TEST(accepts_a_file_without_tensors)
@@ -313,25 +277,9 @@ START_TEST(every_failing_allocation_is_reported)
     const char *path =
         make_file("{\"__metadata__\":{\"format\":\"pt\"}," F32_2("a", 0, 8) "," F32_2("b", 8, 16) "}", 16, &b);
     hone_bytes_free(&b);
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_checkpoint *ckpt = (hone_checkpoint *)&b;
-        hone_error err;
-        hone_mem_fail_after(n);
-        const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
-        hone_mem_fail_after(-1);
-        if (status == HONE_OK) {
-            ck_assert_int_gt(n, 5);
-            hone_checkpoint_close(ckpt);
-            break;
-        }
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-        ck_assert_ptr_null(ckpt);
-    }
+    fail_each_allocation_of_opening(path, 6);
 }
 END_TEST
-
-#define COUNT(table) ((int)(sizeof(table) / sizeof(table)[0]))
 
 Suite *hone_suite_safetensors(void)
 {

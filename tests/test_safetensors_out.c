@@ -6,55 +6,32 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cursor.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "formats/safetensors_writer.h"
-#include "hone/hone.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/add_tcase.h"
+#include "tests/support/plan_fixture.h"
 #include "tests/support/tiny_checkpoint.h"
 
 Suite *hone_suite_safetensors_out(void);
 
-static hone_temp_dir dir;
-static hone_context *ctx;
-static hone_checkpoint *ckpt;
-static hone_plan *plan;
-static hone_error err;
-static char out[512];
-
 static void set_up(void)
 {
-    hone_temp_dir_init(&dir);
-    (void)snprintf(out, sizeof out, "%s", hone_temp_path(&dir, "out"));
-    ck_assert_int_eq(hone_context_new(&(hone_context_options){.n_threads = 2}, &ctx, &err), HONE_OK);
-    ckpt = NULL;
-    plan = NULL;
-    memset(&err, 0, sizeof err);
+    set_up_plan("out");
 }
 
-static void tear_down(void)
+static hone_status plan_as(const char *path, const char *type, uint64_t shard_nbytes)
 {
-    hone_plan_free(plan);
-    hone_checkpoint_close(ckpt);
-    hone_context_free(ctx);
-    hone_temp_dir_deinit(&dir);
-}
-
-static hone_status plan_source(const char *path, const char *type, uint64_t shard_nbytes)
-{
-    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_OK);
-    const hone_convert_options opts = {.to = "safetensors", .type = type, .shard_nbytes = shard_nbytes};
-    return hone_plan_new(ctx, ckpt, &opts, &plan, &err);
+    return plan_source(path, &(hone_convert_options){.to = "safetensors", .type = type, .shard_nbytes = shard_nbytes});
 }
 
 static void plan_tiny(const char *type, uint64_t shard_nbytes)
 {
     hone_tiny_checkpoint(&dir, &(hone_tiny_options){0});
-    ck_assert_int_eq(plan_source(dir.path, type, shard_nbytes), HONE_OK);
+    ck_assert_int_eq(plan_as(dir.path, type, shard_nbytes), HONE_OK);
 }
 
 static const char *in_out(const char *name)
@@ -74,8 +51,7 @@ static char *slurp(const char *name, size_t *len)
 /* Every tensor of the source is in the output, with its type, shape and bytes. */
 static void expect_same_tensors(void)
 {
-    hone_checkpoint *written;
-    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
+    hone_checkpoint *written = must_open(out);
     ck_assert_uint_eq(hone_checkpoint_n_tensors(written), hone_checkpoint_n_tensors(ckpt));
     for (size_t i = 0; i < hone_checkpoint_n_tensors(ckpt); i++) {
         const hone_tensor *a = hone_checkpoint_tensor(ckpt, i), *b = hone_checkpoint_find(written, a->name);
@@ -184,7 +160,7 @@ END_TEST
 START_TEST(a_directory_holds_what_the_source_holds)
 {
     plan_tiny(NULL, 0);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
     ck_assert(hone_file_exists(in_out("config.json")));
     ck_assert(hone_file_exists(in_out("model.safetensors")));
     ck_assert(!hone_file_exists(in_out("model.safetensors.index.json")));
@@ -199,11 +175,10 @@ START_TEST(shards_keep_to_their_size)
 {
     enum { LIMIT = 40000 };
     plan_tiny(NULL, LIMIT);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
     ck_assert(!hone_file_exists(in_out("model.safetensors")));
     expect_same_tensors();
-    hone_checkpoint *written;
-    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
+    hone_checkpoint *written = must_open(out);
     const size_t n_files = hone_checkpoint_n_files(written);
     ck_assert_uint_gt(n_files, 2);
     uint64_t nbytes[64] = {0};
@@ -218,9 +193,8 @@ END_TEST
 START_TEST(a_tensor_beyond_the_size_has_a_shard_to_itself)
 {
     plan_tiny(NULL, 1);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
-    hone_checkpoint *written;
-    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
+    must_run();
+    hone_checkpoint *written = must_open(out);
     ck_assert_uint_eq(hone_checkpoint_n_files(written), hone_checkpoint_n_tensors(written));
     hone_checkpoint_close(written);
 }
@@ -254,8 +228,8 @@ static void write_oddities(const char *path)
 START_TEST(oddities_survive)
 {
     write_oddities(hone_temp_path(&dir, "odd.safetensors"));
-    ck_assert_int_eq(plan_source(hone_temp_path(&dir, "odd.safetensors"), NULL, _i ? 12 : 0), HONE_OK);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    ck_assert_int_eq(plan_as(hone_temp_path(&dir, "odd.safetensors"), NULL, _i ? 12 : 0), HONE_OK);
+    must_run();
     expect_same_tensors();
     size_t n;
     ck_assert_int_eq(check_output(&n), HONE_OK);
@@ -266,10 +240,9 @@ END_TEST
 START_TEST(a_cast_keeps_whole_numbers_and_what_is_not_finite)
 {
     write_oddities(hone_temp_path(&dir, "odd.safetensors"));
-    ck_assert_int_eq(plan_source(hone_temp_path(&dir, "odd.safetensors"), "f16", 0), HONE_OK);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
-    hone_checkpoint *written;
-    ck_assert_int_eq(hone_checkpoint_open(out, NULL, &written, &err), HONE_OK);
+    ck_assert_int_eq(plan_as(hone_temp_path(&dir, "odd.safetensors"), "f16", 0), HONE_OK);
+    must_run();
+    hone_checkpoint *written = must_open(out);
     ck_assert_int_eq(hone_checkpoint_find(written, "int")->dtype, HONE_I64);
     ck_assert_int_eq(hone_checkpoint_find(written, "truth")->dtype, HONE_BOOL);
     const hone_tensor *t = hone_checkpoint_find(written, "special");
@@ -284,7 +257,7 @@ END_TEST
 START_TEST(f16_refuses_what_it_cannot_hold)
 {
     hone_tiny_checkpoint(&dir, &(hone_tiny_options){.poke = "lm_head.weight", .poke_at = 7, .poke_value = 1e6f});
-    ck_assert_int_eq(plan_source(dir.path, "f16", 0), HONE_ERROR_DATA);
+    ck_assert_int_eq(plan_as(dir.path, "f16", 0), HONE_ERROR_DATA);
     ck_assert_str_eq(err.item, "lm_head.weight");
     ck_assert_ptr_nonnull(strstr(err.reason, "element 7 "));
 }
@@ -328,34 +301,10 @@ START_TEST(a_file_is_no_directory)
 }
 END_TEST
 
-static long events_until_death;
-
-static void die_in_time(void *user, const char *phase, uint64_t done, uint64_t total)
-{
-    (void)user;
-    (void)phase;
-    (void)done;
-    (void)total;
-    if (events_until_death-- == 0)
-        _exit(9);
-}
-
-/* Runs the plan in a process of its own that ends at the n-th progress event, if n is not negative. Returns its exit
- * status. All runs of a test are made so: OpenMP does not survive a fork of a process that has used it. */
+/* Runs the plan in a process of its own that ends at the n-th event of progress, counted from 0; negative: never. */
 static int run_until(long n)
 {
-    const pid_t pid = fork();
-    if (pid == 0) {
-        events_until_death = n;
-        hone_context *mortal;
-        if (hone_context_new(&(hone_context_options){.n_threads = 2, .progress = die_in_time}, &mortal, NULL) !=
-            HONE_OK)
-            _exit(1);
-        _exit(hone_plan_run(mortal, plan, out, NULL, &err) == HONE_OK ? 0 : 2);
-    }
-    int status;
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    return WEXITSTATUS(status);
+    return run_apart(2, n + 1);
 }
 
 enum { MAX_FILES = 8 };
@@ -460,9 +409,7 @@ START_TEST(another_plan_leaves_the_partial_files_alone)
 {
     plan_tiny(NULL, 80000);
     ck_assert_int_eq(run_until(3), 9);
-    hone_plan_free(plan);
-    hone_checkpoint_close(ckpt);
-    ck_assert_int_eq(plan_source(dir.path, "bf16", 80000), HONE_OK);
+    ck_assert_int_eq(plan_as(dir.path, "bf16", 80000), HONE_OK);
     ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_ERROR_ARG);
     ck_assert_ptr_nonnull(strstr(err.reason, "--restart"));
     ck_assert(hone_file_exists(in_out("model.safetensors.index.json.hone-partial")));
@@ -475,7 +422,7 @@ END_TEST
 START_TEST(a_flipped_bit_is_found)
 {
     plan_tiny(NULL, 0);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
     size_t len, n;
     char *text = slurp("model.safetensors", &len);
     const size_t data = (size_t)hone_load_u64(text) + 8;
@@ -508,7 +455,7 @@ START_TEST(bad_checksums_are_refused)
         {"tensor_xxh3\":\"", "tensor_xxh3\":\"Z", "hone.tensor_xxh3", HONE_ERROR_DATA},
     };
     plan_tiny(NULL, 0);
-    ck_assert_int_eq(hone_plan_run(ctx, plan, out, NULL, &err), HONE_OK);
+    must_run();
     size_t len, n;
     char *text = slurp("model.safetensors", &len);
     char *at = memmem(text, len, cases[_i].from, strlen(cases[_i].from));
@@ -525,23 +472,9 @@ END_TEST
 START_TEST(every_allocation_may_fail)
 {
     hone_tiny_checkpoint(&dir, &(hone_tiny_options){0});
-    ck_assert_int_eq(hone_checkpoint_open(dir.path, NULL, &ckpt, &err), HONE_OK);
+    open_source(dir.path);
     const hone_convert_options convert = {.to = "safetensors", .type = "bf16", .shard_nbytes = 40000};
-    hone_status status = HONE_ERROR_NOMEM;
-    long n = 0;
-    for (; status == HONE_ERROR_NOMEM && n < 10000; n++) {
-        hone_mem_fail_after(n);
-        status = hone_plan_new(ctx, ckpt, &convert, &plan, &err);
-        if (status == HONE_OK)
-            status = hone_plan_run(ctx, plan, out, NULL, &err);
-        hone_mem_fail_after(-1);
-        ck_assert_msg(status == HONE_OK || status == HONE_ERROR_NOMEM, "allocation %ld: %s", n, err.reason);
-        ck_assert(hone_file_exists(in_out("model.safetensors.index.json")) == (status == HONE_OK));
-        hone_plan_free(plan);
-        plan = NULL;
-    }
-    ck_assert_int_eq(status, HONE_OK);
-    ck_assert_int_gt(n, 20);
+    plan_with_failing_allocations(&convert, in_out("model.safetensors.index.json"));
     size_t checked;
     ck_assert_int_eq(check_output(&checked), HONE_OK);
 }
@@ -550,8 +483,7 @@ END_TEST
 Suite *hone_suite_safetensors_out(void)
 {
     Suite *suite = suite_create("safetensors_out");
-    TCase *core = tcase_create("core");
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(suite, "core", set_up, tear_down_plan);
     tcase_add_test(core, the_header_says_what_the_format_says);
     tcase_add_test(core, wide_types_come_first_then_names_count);
     tcase_add_test(core, a_directory_holds_what_the_source_holds);
@@ -559,16 +491,12 @@ Suite *hone_suite_safetensors_out(void)
     tcase_add_test(core, a_tensor_beyond_the_size_has_a_shard_to_itself);
     tcase_add_loop_test(core, oddities_survive, 0, 2);
     tcase_add_test(core, a_cast_keeps_whole_numbers_and_what_is_not_finite);
-    suite_add_tcase(suite, core);
-    TCase *malformed = tcase_create("malformed");
-    tcase_add_checked_fixture(malformed, set_up, tear_down);
+    TCase *malformed = add_tcase(suite, "malformed", set_up, tear_down_plan);
     tcase_add_loop_test(malformed, what_the_format_cannot_hold_is_refused, 0, sizeof unwritable / sizeof unwritable[0]);
     tcase_add_test(malformed, f16_refuses_what_it_cannot_hold);
     tcase_add_test(malformed, a_flipped_bit_is_found);
     tcase_add_loop_test(malformed, bad_checksums_are_refused, 0, 3);
-    suite_add_tcase(suite, malformed);
-    TCase *files = tcase_create("files");
-    tcase_add_checked_fixture(files, set_up, tear_down);
+    TCase *files = add_tcase(suite, "files", set_up, tear_down_plan);
     tcase_add_test(files, nothing_in_the_way_is_lost);
     tcase_add_test(files, the_source_itself_is_no_target);
     tcase_add_test(files, a_file_is_no_directory);
@@ -576,10 +504,7 @@ Suite *hone_suite_safetensors_out(void)
     tcase_add_test(files, a_run_killed_while_naming_resumes);
     tcase_add_test(files, a_damaged_partial_is_redone);
     tcase_add_test(files, another_plan_leaves_the_partial_files_alone);
-    suite_add_tcase(suite, files);
-    TCase *nomem = tcase_create("nomem");
-    tcase_add_checked_fixture(nomem, set_up, tear_down);
+    TCase *nomem = add_tcase(suite, "nomem", set_up, tear_down_plan);
     tcase_add_test(nomem, every_allocation_may_fail);
-    suite_add_tcase(suite, nomem);
     return suite;
 }

@@ -2,9 +2,9 @@
 #include <check.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "formats/sentencepiece.h"
 #include "tests/support/byte_builder.h"
+#include "tests/support/opening.h"
 #include "tests/support/temp_dir.h"
 
 Suite *hone_suite_sentencepiece(void);
@@ -164,22 +164,21 @@ START_TEST(a_file_is_named_in_its_error)
 }
 END_TEST
 
+static hone_status parse_once(void *user)
+{
+    (void)user;
+    hone_sentencepiece sp;
+    const hone_status status = parse(PIECE PIECE "f=3:2 { f=2:2 { raw=abc } }", NULL, &sp, NULL);
+    if (status == HONE_OK)
+        hone_sentencepiece_deinit(&sp);
+    else
+        ck_assert_ptr_null(sp.pieces);
+    return status;
+}
+
 START_TEST(every_failing_allocation_is_reported)
 {
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        hone_sentencepiece sp;
-        hone_mem_fail_after(n);
-        const hone_status status = parse(PIECE PIECE "f=3:2 { f=2:2 { raw=abc } }", NULL, &sp, NULL);
-        hone_mem_fail_after(-1);
-        if (status == HONE_OK) {
-            ck_assert_int_gt(n, 1);
-            hone_sentencepiece_deinit(&sp);
-            break;
-        }
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-        ck_assert_ptr_null(sp.pieces);
-    }
+    fail_each_allocation(parse_once, NULL, 2);
 }
 END_TEST
 

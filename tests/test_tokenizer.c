@@ -9,43 +9,29 @@
 #include "base/mem.h"
 #include "hone/convert.h"
 #include "hone/verify.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/add_tcase.h"
+#include "tests/support/source_fixture.h"
 
 Suite *hone_suite_tokenizer(void);
 
-enum { TIMEOUT = 60, MAX_PATH_NBYTES = 600 };
+enum { MAX_PATH_NBYTES = 600 };
 
 #define MODELS "tests/models/"
 
-static hone_temp_dir dir;
-static hone_checkpoint *ckpt;
 static hone_tokenizer *tok;
-static hone_error err;
-
-static void set_up(void)
-{
-    hone_temp_dir_init(&dir);
-}
-
-static void close_tokenizer(void)
-{
-    hone_tokenizer_free(tok);
-    tok = NULL;
-    hone_checkpoint_close(ckpt);
-    ckpt = NULL;
-}
 
 static void tear_down(void)
 {
     hone_mem_fail_after(-1);
-    close_tokenizer();
-    hone_temp_dir_deinit(&dir);
+    hone_tokenizer_free(tok);
+    tear_down_source();
 }
 
 static void open_tokenizer(const char *path)
 {
-    close_tokenizer();
-    ck_assert_msg(hone_checkpoint_open(path, NULL, &ckpt, &err) == HONE_OK, "%s: %s", path, err.reason);
+    hone_tokenizer_free(tok);
+    tok = NULL;
+    open_source(path);
     ck_assert_msg(hone_tokenizer_load(ckpt, &tok, &err) == HONE_OK, "%s: %s: %s", path, err.item, err.reason);
 }
 
@@ -230,27 +216,28 @@ START_TEST(refuses_what_is_not_utf8)
 }
 END_TEST
 
+static hone_status load_and_encode(void *user)
+{
+    (void)user;
+    static const char text[] = "the \xeb\xb0\x80 mill \xf0\x9f\x91\x8d";
+    hone_tokenizer *other;
+    int32_t *ids;
+    size_t n;
+    hone_status status = hone_tokenizer_load(ckpt, &other, &err);
+    if (status == HONE_OK)
+        status = hone_tokenizer_encode(other, text, sizeof text - 1, true, true, &ids, &n, &err);
+    if (status == HONE_OK)
+        hone_tokens_free(ids);
+    hone_tokenizer_free(other);
+    return status;
+}
+
 START_TEST(survives_every_failing_allocation)
 {
     static const char *const models[] = {MODELS "tiny-llama", MODELS "tiny-llama-spm"};
-    static const char text[] = "the \xeb\xb0\x80 mill \xf0\x9f\x91\x8d";
     for (size_t m = 0; m < 2; m++) {
         open_tokenizer(models[m]);
-        hone_status status = HONE_ERROR_NOMEM;
-        for (long i = 0; status != HONE_OK; i++) {
-            hone_tokenizer *other;
-            int32_t *ids;
-            size_t n;
-            hone_mem_fail_after(i);
-            status = hone_tokenizer_load(ckpt, &other, &err);
-            if (status == HONE_OK)
-                status = hone_tokenizer_encode(other, text, sizeof text - 1, true, true, &ids, &n, &err);
-            hone_mem_fail_after(-1);
-            ck_assert_msg(status == HONE_OK || status == HONE_ERROR_NOMEM, "allocation %ld: %s", i, err.reason);
-            if (status == HONE_OK)
-                hone_tokens_free(ids);
-            hone_tokenizer_free(other);
-        }
+        fail_each_allocation(load_and_encode, NULL, 10);
     }
 }
 END_TEST
@@ -258,15 +245,12 @@ END_TEST
 Suite *hone_suite_tokenizer(void)
 {
     Suite *s = suite_create("tokenizer");
-    TCase *core = tcase_create("core");
-    tcase_set_timeout(core, TIMEOUT);
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    TCase *core = add_tcase(s, "core", set_up_source, tear_down);
     tcase_add_test(core, gives_the_packages_ids_from_hf_files);
     tcase_add_test(core, gives_the_packages_ids_from_gguf);
     tcase_add_test(core, pieces_of_byte_level_ids_spell_the_text);
     tcase_add_test(core, adds_bos_only_when_asked);
     tcase_add_loop_test(core, refuses_what_is_not_utf8, 0, (int)(sizeof not_utf8 / sizeof not_utf8[0]));
     tcase_add_test(core, survives_every_failing_allocation);
-    suite_add_tcase(s, core);
     return s;
 }

@@ -7,29 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "formats/sources.h"
 #include "tests/support/byte_builder.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/source_fixture.h"
+#include "tests/support/row_count.h"
 
 Suite *hone_suite_unquantize(void);
-
-static hone_temp_dir dir;
-static hone_checkpoint *ckpt;
-static hone_error err;
-
-static void set_up(void)
-{
-    hone_temp_dir_init(&dir);
-    ckpt = NULL;
-}
-
-static void tear_down(void)
-{
-    hone_mem_fail_after(-1);
-    hone_checkpoint_close(ckpt);
-    hone_temp_dir_deinit(&dir);
-}
 
 #define T(name, dtype, shape, begin, end)                                                                              \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
@@ -252,8 +234,7 @@ static void expect_row(const char *claim, uint64_t row, uint64_t cols, const flo
 START_TEST(dequantizes)
 {
     (void)write_directory(cases[_i].config, cases[_i].header, cases[_i].script);
-    const hone_status status = hone_checkpoint_open(dir.path, NULL, &ckpt, &err);
-    ck_assert_msg(status == HONE_OK, "%s: %s: %s", cases[_i].claim, err.item, err.reason);
+    open_source(dir.path);
     ck_assert_uint_eq(hone_checkpoint_n_tensors(ckpt), 1);
     const hone_tensor *t = hone_checkpoint_find(ckpt, "a.weight");
     ck_assert_ptr_nonnull(t);
@@ -265,25 +246,24 @@ START_TEST(dequantizes)
 }
 END_TEST
 
+static hone_status open_and_read(void *user)
+{
+    (void)user;
+    float values[256];
+    hone_status status = hone_checkpoint_open(dir.path, NULL, &ckpt, &err);
+    if (status == HONE_OK) {
+        const hone_tensor *t = hone_checkpoint_find(ckpt, "a.weight");
+        status = hone_checkpoint_read(ckpt, t, 0, (size_t)t->nbytes, values, &err);
+    }
+    hone_checkpoint_close(ckpt);
+    ckpt = NULL;
+    return status;
+}
+
 START_TEST(every_failing_allocation_is_reported)
 {
     (void)write_directory(cases[_i].config, cases[_i].header, cases[_i].script);
-    for (long n = 0;; n++) {
-        ck_assert_int_lt(n, 1000);
-        float values[256];
-        hone_mem_fail_after(n);
-        hone_status status = hone_checkpoint_open(dir.path, NULL, &ckpt, &err);
-        if (status == HONE_OK) {
-            const hone_tensor *t = hone_checkpoint_find(ckpt, "a.weight");
-            status = hone_checkpoint_read(ckpt, t, 0, (size_t)t->nbytes, values, &err);
-        }
-        hone_mem_fail_after(-1);
-        hone_checkpoint_close(ckpt);
-        ckpt = NULL;
-        if (status == HONE_OK)
-            break;
-        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
-    }
+    fail_each_allocation(open_and_read, NULL, 20);
 }
 END_TEST
 
@@ -422,17 +402,9 @@ START_TEST(rejects_contradictions)
     char script[32];
     (void)snprintf(script, sizeof script, "zero=%zu", bad[_i].nbytes);
     const uint64_t start = write_directory(bad[_i].config, bad[_i].header, script);
-    hone_checkpoint dirty;
-    ckpt = &dirty;
-    const hone_status status = hone_checkpoint_open(dir.path, NULL, &ckpt, &err);
-    ck_assert_msg((int)status == bad[_i].status, "%s: %s (%s)", bad[_i].claim, hone_status_name(status), err.reason);
     const uint64_t at = bad[_i].at == CONFIG ? HONE_NO_OFFSET : start + (uint64_t)bad[_i].at;
-    ck_assert_msg(err.offset == at, "%s: offset %llu, not %llu (%s)", bad[_i].claim, (unsigned long long)err.offset,
-                  (unsigned long long)at, err.reason);
-    ck_assert_msg(strcmp(err.item, bad[_i].item) == 0, "%s: item \"%s\"", bad[_i].claim, err.item);
-    const char *file = bad[_i].at == CONFIG ? "config.json" : "model.safetensors";
-    ck_assert_msg(strstr(err.file, file) != NULL, "%s: file %s", bad[_i].claim, err.file);
-    ck_assert_ptr_null(ckpt);
+    expect_error_in(dir.path, bad[_i].at == CONFIG ? "/config.json" : "/model.safetensors", bad[_i].claim,
+                    (hone_status)bad[_i].status, at, bad[_i].item);
 }
 END_TEST
 
@@ -452,7 +424,7 @@ START_TEST(rejects_data_that_contradict_their_shapes)
          "zero=9 f32=0", "a.weight_global_scale"},
     };
     (void)write_directory(late[_i].config, late[_i].header, late[_i].script);
-    ck_assert_int_eq(hone_checkpoint_open(dir.path, NULL, &ckpt, &err), HONE_OK);
+    open_source(dir.path);
     float row[16];
     const hone_tensor *t = hone_checkpoint_find(ckpt, "a.weight");
     ck_assert_int_eq(hone_checkpoint_read(ckpt, t, 0, 32, row, &err), HONE_ERROR_DATA);
@@ -466,26 +438,24 @@ START_TEST(leaves_alone_what_is_not_quantized)
     (void)write_directory(
         GPTQ(""), GPTQ_PARTS "," T("lm_head.weight", "F32", "[1,2]", 52, 60) "," T("a.bias", "F16", "[1]", 60, 62),
         "zero=62");
-    ck_assert_int_eq(hone_checkpoint_open(dir.path, NULL, &ckpt, &err), HONE_OK);
+    open_source(dir.path);
     ck_assert_uint_eq(hone_checkpoint_n_tensors(ckpt), 3);
     ck_assert_int_eq(hone_checkpoint_find(ckpt, "a.bias")->dtype, HONE_F16);
     ck_assert_ptr_null(hone_checkpoint_find(ckpt, "lm_head.weight")->view);
 }
 END_TEST
 
-#define COUNT(table) ((int)(sizeof(table) / sizeof(table)[0]))
-
 Suite *hone_suite_unquantize(void)
 {
     Suite *suite = suite_create("unquantize");
     TCase *core = tcase_create("core");
-    tcase_add_checked_fixture(core, set_up, tear_down);
+    tcase_add_checked_fixture(core, set_up_source, tear_down_source);
     tcase_add_loop_test(core, dequantizes, 0, COUNT(cases));
     tcase_add_loop_test(core, every_failing_allocation_is_reported, 0, COUNT(cases));
     tcase_add_test(core, leaves_alone_what_is_not_quantized);
     suite_add_tcase(suite, core);
     TCase *malformed = tcase_create("malformed");
-    tcase_add_checked_fixture(malformed, set_up, tear_down);
+    tcase_add_checked_fixture(malformed, set_up_source, tear_down_source);
     tcase_add_loop_test(malformed, rejects_contradictions, 0, COUNT(bad));
     tcase_add_loop_test(malformed, rejects_data_that_contradict_their_shapes, 0, 3);
     suite_add_tcase(suite, malformed);

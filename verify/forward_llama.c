@@ -94,15 +94,6 @@ static void gate_row(const void *pass, const void *arg, size_t t)
     hone_silu_gate(p->gate + t * n_ff, p->up + t * n_ff, n_ff);
 }
 
-static void add_row(const void *pass, const void *arg, size_t t)
-{
-    const struct pass *p = pass;
-    (void)arg;
-    const size_t d = p->body->config.n_embd;
-    for (size_t i = 0; i < d; i++)
-        p->x[t * d + i] += p->normed[t * d + i];
-}
-
 static void for_rows(const struct pass *p, size_t n, size_t width, hone_row_fn fn, const void *arg)
 {
     hone_for_rows(p->ctx, n, width, fn, p, arg);
@@ -142,7 +133,7 @@ static void attention(struct pass *p, const hone_llama_layer *layer)
     for_rows(p, p->n, (c->n_heads + c->n_kv_heads) * c->head_dim, rotate_row, NULL);
     hone_attend_all(p->ctx, &heads);
     multiply(p, &layer->o, p->attended, p->n, p->normed);
-    for_rows(p, p->n, c->n_embd, add_row, NULL);
+    hone_add_rows(p->ctx, p->x, p->normed, p->n, c->n_embd);
 }
 
 static void mlp(struct pass *p, const hone_llama_layer *layer)
@@ -157,7 +148,7 @@ static void mlp(struct pass *p, const hone_llama_layer *layer)
         for_rows(p, tile, p->body->config.n_ff, gate_row, NULL);
         multiply(p, &layer->down, p->gate, tile, normed); /* the tile's norms are not needed any more */
     }
-    for_rows(p, p->n, d, add_row, NULL);
+    hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
 }
 
 void hone_llama_forward(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n,

@@ -55,6 +55,26 @@ void hone_for_rows(const hone_context *ctx, size_t n, size_t width, hone_row_fn 
     (void)hone_parallel_for(n_blocks, hone_team(ctx, n_blocks, cost), run_rows, &loop, NULL);
 }
 
+struct addition {
+    float *x;
+    const float *y;
+    size_t width;
+};
+
+static void add_row(const void *pass, const void *arg, size_t row)
+{
+    (void)arg;
+    const struct addition *a = pass;
+    for (size_t i = row * a->width; i < (row + 1) * a->width; i++)
+        a->x[i] += a->y[i];
+}
+
+void hone_add_rows(const hone_context *ctx, float *x, const float *y, size_t n, size_t width)
+{
+    const struct addition a = {.x = x, .y = y, .width = width};
+    hone_for_rows(ctx, n, width, add_row, &a, NULL);
+}
+
 static hone_status attend_block(void *user, size_t i, int thread, hone_error *err)
 {
     (void)err;

@@ -30,6 +30,9 @@ typedef void (*hone_row_fn)(const void *pass, const void *arg, size_t row);
 /* hone_for_rows() calls fn for rows 0 .. n - 1, in any order. width: elements that fn works on in a row. */
 void hone_for_rows(const hone_context *ctx, size_t n, size_t width, hone_row_fn fn, const void *pass, const void *arg);
 
+/* hone_add_rows() adds y to x, both (n, width). */
+void hone_add_rows(const hone_context *ctx, float *x, const float *y, size_t n, size_t width);
+
 /*
  * hone_attend_all() computes causal attention of n tokens over n_heads heads of head_dim elements; n_heads / n_kv_heads
  * neighbouring heads share keys and values. Rows are strides apart; heads of a row are neighbours. scratch holds

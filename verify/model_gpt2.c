@@ -328,15 +328,6 @@ static void gelu_row(const void *pass, const void *arg, size_t t)
         hone_gelu_tanh(p->up + t * c->n_ff, c->n_ff);
 }
 
-static void add_row(const void *pass, const void *arg, size_t t)
-{
-    (void)arg;
-    const struct pass *p = pass;
-    const size_t d = p->body->config.n_embd;
-    for (size_t i = 0; i < d; i++)
-        p->x[t * d + i] += p->normed[t * d + i];
-}
-
 static void for_rows(const struct pass *p, size_t n, size_t width, hone_row_fn fn, const void *arg)
 {
     hone_for_rows(p->ctx, n, width, fn, p, arg);
@@ -372,7 +363,7 @@ static void attention(const struct pass *p, const struct layer *layer, size_t i)
     multiply(p, &layer->qkv, p->normed, p->n, p->qkv);
     hone_attend_all(p->ctx, &heads);
     multiply(p, &layer->o, p->attended, p->n, p->normed);
-    for_rows(p, p->n, d, add_row, NULL);
+    hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
 }
 
 static void mlp(const struct pass *p, const struct layer *layer)
@@ -386,7 +377,7 @@ static void mlp(const struct pass *p, const struct layer *layer)
         for_rows(p, tile, 3 * p->body->config.n_ff, gelu_row, NULL);
         multiply(p, &layer->down, p->up, tile, normed); /* the tile's norms are not needed any more */
     }
-    for_rows(p, p->n, d, add_row, NULL);
+    hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
 }
 
 static void forward(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n, float *hidden,

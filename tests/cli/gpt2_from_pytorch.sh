@@ -6,4 +6,4 @@ model=${HONE_MODELS:-$MODELS/../../../shared/models}/gpt2-tiny
 head -c 20000 "$model/data.txt" >text.txt
 "$HONE" verify "$model" f32.gguf --text text.txt --gate 'kld.mean<1e-9' --gate 'candidate.ppl<60' >/dev/null
 "$HONE" diff "$model" f32.gguf >diff.txt
-! grep -q '^only in' diff.txt
+if grep -q '^only in' diff.txt; then exit 1; fi

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: MIT
-"$HONE"
+code=0
+"$HONE" 2>err || code=$?
+grep -q '^usage: hone COMMAND' err
+exit $code

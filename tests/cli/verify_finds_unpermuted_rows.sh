@@ -20,7 +20,7 @@ awk -v rows="$n_rows" -v heads="$n_heads" 'BEGIN {
 }' | while read -r row; do
     dd if=rows bs="$row_nbytes" skip="$row" count=1 2>/dev/null
 done >unpermuted
-! cmp -s rows unpermuted
+cmp -s rows unpermuted && exit 1
 cp right.gguf wrong.gguf
 dd if=unpermuted of=wrong.gguf bs=1 seek="$offset" conv=notrunc 2>/dev/null
 

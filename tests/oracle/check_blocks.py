@@ -3,7 +3,6 @@
 
 The reference is libggml-base as shipped by the llama_cpp package (pip install llama-cpp-python).
 """
-import argparse
 import ctypes
 import glob
 import os
@@ -11,6 +10,8 @@ import sys
 import zlib
 
 import numpy as np
+
+import common
 
 # hone's name: ggml type id, elements and bytes per block, name in dequantize_row_*
 TYPES = {
@@ -208,9 +209,7 @@ def print_golden(ggml):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lib", help="path of libhone.so")
-    parser.add_argument("--hone", help="not used")
+    parser = common.arguments(__doc__)
     parser.add_argument("--ggml", help="path of libggml-base.so; default: the one of the llama_cpp package")
     parser.add_argument("--rows", type=int, default=32, help="rows of 2048 per kind of data")
     parser.add_argument("--type", action="append", help="only these types")
@@ -221,9 +220,7 @@ def main():
     if args.golden or args.golden_decode:
         print_golden(ggml) if args.golden else print_golden_decode(ggml)
         return 0
-    if not args.lib:
-        parser.error("--lib is needed")
-    passed = failed = 0
+    tally = common.Tally()
     for cpu in ("ref", "avx2", "avx512", "neon"):
         hone = Hone(args.lib, cpu)
         if not hone.available:
@@ -264,14 +261,8 @@ def main():
                 if bad.any():
                     differ["decode, random bytes"] = int(bad.sum())
             counts = ", ".join(f"{n} blocks {what}" for what, n in blocks.items() if n)
-            if differ:
-                failed += 1
-                print(f"FAIL {name} {cpu}: {counts}; differ: {differ}")
-            else:
-                passed += 1
-                print(f"ok   {name} {cpu}: {counts}")
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+            tally.check(not differ, f"{name} {cpu}: {counts}" + (f"; differ: {differ}" if differ else ""))
+    return tally.finish()
 
 
 if __name__ == "__main__":

@@ -5,11 +5,9 @@ transformers rounds rotary angles to float32, which moves logits by up to 1e-4 a
 compared twice: with transformers in float32 as it comes, and with the same model in float64 with exact angles and norms,
 which is what hone has to be close to. It may differ from the former by as much as the former from the latter, no more.
 """
-import argparse
 import ctypes
 import json
 import math
-import os
 import pathlib
 import shutil
 import sys
@@ -19,14 +17,11 @@ import numpy
 import torch
 import transformers
 
+import common
+
 LOGITS_LIMIT = 5e-5  # largest absolute difference of a logit from the exact one
 FLOAT32_LIMIT = 1e-4  # the same from float32 transformers, beyond its own distance from the exact one
 PPL_LIMIT = 1e-5  # relative
-
-
-class Error(ctypes.Structure):
-    _fields_ = [("status", ctypes.c_int), ("os_errno", ctypes.c_int), ("offset", ctypes.c_uint64),
-                ("file", ctypes.c_char * 512), ("item", ctypes.c_char * 256), ("reason", ctypes.c_char * 384)]
 
 
 class EvalOptions(ctypes.Structure):
@@ -44,20 +39,13 @@ class Hone:
 
     def __init__(self, lib, path):
         self.lib = lib
-        self.context = self.get(lib.hone_context_new, None)
-        self.checkpoint = self.get(lib.hone_checkpoint_open, str(path).encode(), None)
-        self.model = self.get(lib.hone_model_load, self.context, self.checkpoint)
+        self.context = common.get(lib, lib.hone_context_new, None)
+        self.checkpoint = common.open_checkpoint(lib, path)
+        self.model = common.get(lib, lib.hone_model_load, self.context, self.checkpoint)
         self.n_vocab = lib.hone_model_n_vocab(self.model)
 
     def call(self, function, *args):
-        error = Error()
-        if function(*args, ctypes.byref(error)) != 0:
-            raise RuntimeError(f"{function.__name__}: {error.item.decode()}: {error.reason.decode()}")
-
-    def get(self, function, *args):
-        out = ctypes.c_void_p()
-        self.call(function, *args, ctypes.byref(out))
-        return out
+        common.call(self.lib, function, *args)
 
     def logits(self, tokens):
         ids = numpy.ascontiguousarray(tokens, dtype=numpy.int32)
@@ -67,7 +55,7 @@ class Hone:
         return out
 
     def load_tokenizer(self):
-        self.tokenizer = self.get(self.lib.hone_tokenizer_load, self.checkpoint)
+        self.tokenizer = common.get(self.lib, self.lib.hone_tokenizer_load, self.checkpoint)
 
     def encode(self, text):
         ids, n = ctypes.POINTER(ctypes.c_int32)(), ctypes.c_size_t()
@@ -90,10 +78,10 @@ class Hone:
 
 
 def load_library(path):
-    lib = ctypes.CDLL(path)
+    lib = common.load_library(path)
     lib.hone_model_n_vocab.restype = ctypes.c_size_t
     lib.hone_tokenizer_bos.restype = ctypes.c_int32
-    for name in ("hone_model_free", "hone_checkpoint_close", "hone_context_free", "hone_tokenizer_free"):
+    for name in ("hone_model_free", "hone_context_free", "hone_tokenizer_free"):
         getattr(lib, name).restype = None
     return lib
 
@@ -152,16 +140,6 @@ def exact(model):
         layer.input_layernorm = ExactNorm(layer.input_layernorm)
         layer.post_attention_layernorm = ExactNorm(layer.post_attention_layernorm)
     return model
-
-
-class Tally:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def check(self, ok, line):
-        print(("ok    " if ok else "FAIL  ") + line, flush=True)
-        self.passed += ok
-        self.failed += not ok
 
 
 def check_logits(tally, lib, name, path, n_tokens, seed=0):
@@ -290,26 +268,20 @@ def check_perplexity(tally, lib, name, path, text, n_ctx, n_chunks):
 
 
 def main():
-    root = pathlib.Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", help="the program (not used)")
-    parser.add_argument("--models", default=os.environ.get("HONE_MODELS", root / ".." / "shared" / "models"))
-    parser.add_argument("--texts", default=os.environ.get("HONE_TEXTS", root / ".." / "shared" / "texts"))
-    args = parser.parse_args()
+    args = common.arguments(__doc__).parse_args()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    lib, tally = load_library(args.lib), Tally()
-    models, texts = pathlib.Path(args.models), pathlib.Path(args.texts)
+    lib, tally = load_library(args.lib), common.Tally()
+    models, texts, embedded = args.models, args.texts, common.EMBEDDED
 
     check_random(tally, lib)
     real = [(models / "story-llama", texts / "tinystories-a.txt", 512),
             (models / "story-llama-bf16", texts / "tinystories-a.txt", 128),
             (models / "lit-llama", texts / "bronte.txt", 256)]
-    real += [(path, path / "heldout.txt", 256) for path in sorted((root / "tests" / "models").glob("*llama*"))]
+    real += [(path, path / "heldout.txt", 256) for path in sorted(embedded.glob("*llama*"))]
     # No longer sequence than the model has positions.
     real += [(models / "gpt2-tiny", models / "gpt2-tiny" / "data.txt", 64),
-             (root / "tests" / "models" / "tiny-gpt2", root / "tests" / "models" / "tiny-gpt2" / "heldout.txt", 256)]
+             (embedded / "tiny-gpt2", embedded / "tiny-gpt2" / "heldout.txt", 256)]
     for path, text, n_ctx in real:
         if not (path / "config.json").exists():
             print(f"SKIP  {path.name}: not there")
@@ -321,8 +293,7 @@ def main():
             print(f"SKIP  {path.name}: no tokenizer")
         else:
             check_perplexity(tally, lib, path.name, path, text.read_text(encoding="utf-8")[:60000].encode(), n_ctx, 6)
-    print(f"{tally.passed} passed, {tally.failed} failed")
-    return 1 if tally.failed else 0
+    return tally.finish()
 
 
 if __name__ == "__main__":

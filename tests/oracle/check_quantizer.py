@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Type choices and bytes of llama.cpp's quantizer on made-up models: many layers, shared heads, experts; without an
 importance matrix and, where the program takes one, with it."""
-import argparse
 import ctypes
 import os
 import subprocess
@@ -12,19 +11,8 @@ import numpy as np
 import gguf
 import llama_cpp
 
-SILENT = llama_cpp.llama_log_callback(lambda *_: None)
-MIXES = {
-    "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_k": 10, "q3_k_s": 11, "q3_k_m": 12, "q3_k_l": 13,
-    "q4_k_s": 14, "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18, "q2_k_s": 21, "iq4_nl": 25, "iq4_xs": 30,
-    "tq1_0": 36, "tq2_0": 37, "mxfp4_moe": 38, "q1_0": 40,
-}
-passed = failed = 0
-
-
-def check(ok, text):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    print(("ok   " if ok else "FAIL ") + text, flush=True)
+import common
+import llama
 
 
 def write_model(path, rng, layers, heads, kv_heads, width, ff, experts=0, tied=False):
@@ -127,48 +115,36 @@ def llama_imatrix(means):
     return entries, keep
 
 
-def read_tensors(path):
-    return {t.name: (t.tensor_type.name, t.data.tobytes()) for t in gguf.GGUFReader(path).tensors}
-
-
-def compare(args, what, source, mix, tmp, means=None, imatrix=None, words=(), **params):
+def compare(tally, args, what, source, mix, tmp, means=None, imatrix=None, words=(), **params):
     theirs, ours = os.path.join(tmp, "theirs.gguf"), os.path.join(tmp, "ours.gguf")
-    p = llama_cpp.llama_model_quantize_default_params()
-    p.ftype, p.nthread = MIXES[mix], 2
-    for key, value in params.items():
-        setattr(p, key, value)
     if means is not None:
         entries, keep = llama_imatrix(means)
-        p.imatrix = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
-    if llama_cpp.llama_model_quantize(source.encode(), theirs.encode(), ctypes.byref(p)) != 0:
-        if mix == "q2_k_s" and means is None:
-            return  # llama.cpp refuses it without importance
-        check(False, f"{what} {mix}: llama.cpp's quantizer failed")
+        params["imatrix"] = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
+    if not llama.quantize(source, theirs, mix, **params):
+        if mix not in llama.NEEDS_IMPORTANCE or means is not None:
+            tally.check(False, f"{what} {mix}: llama.cpp's quantizer failed")
         return
     if imatrix:
         words = (*words, "--imatrix", imatrix)
     done = subprocess.run([args.hone, "quantize", source, "-o", ours, "--type", mix, "--force", "--search", "reference",
                            "--quiet", *words], capture_output=True, text=True)
     if done.returncode != 0:
-        check(False, f"{what} {mix}: {done.stderr.strip()}")
+        tally.check(False, f"{what} {mix}: {done.stderr.strip()}")
         return
-    a, b = read_tensors(theirs), read_tensors(ours)
+    a, b = llama.read_tensors(theirs), llama.read_tensors(ours)
     types = [n for n in a if n not in b or a[n][0] != b[n][0]]
     differ = [n for n in a if a[n] != b.get(n)]
     text = f"{what} {mix}: {len(a)} tensors ({', '.join(sorted({t for t, _ in a.values()}))}) byte-equal"
     if types:
         text += f"; other types: {[(n, a[n][0], b.get(n, ['none'])[0]) for n in types[:3]]}"
-    check(a.keys() == b.keys() and not differ, text + (f"; differ: {differ[:3]}" if differ else ""))
+    tally.check(a.keys() == b.keys() and not differ, text + (f"; differ: {differ[:3]}" if differ else ""))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lib")
-    parser.add_argument("--hone", required=True)
+    parser = common.arguments(__doc__)
     parser.add_argument("--mix", action="append")
-    args = parser.parse_args()
-    llama_cpp.llama_log_set(SILENT, ctypes.c_void_p(0))
-    llama_cpp.llama_backend_init()
+    args, tally = parser.parse_args(), common.Tally()
+    llama.start()
     usage = subprocess.run([args.hone, "quantize", "--help"], capture_output=True, text=True).stdout
     has_imatrix = "--imatrix" in usage
     if not has_imatrix:
@@ -189,27 +165,26 @@ def main():
             new, old = os.path.join(tmp, "imatrix.gguf"), os.path.join(tmp, "imatrix.dat")
             write_imatrix(new, sums)
             write_legacy(old, sums)
-            for mix in args.mix or MIXES:
+            for mix in args.mix or llama.MIXES:
                 if mix == "q1_0" and shape["width"] % 128:
                     continue  # llama.cpp has no type to fall back to
-                compare(args, what, source, mix, tmp)
+                compare(tally, args, what, source, mix, tmp)
                 if has_imatrix:
-                    compare(args, what + ", imatrix", source, mix, tmp, means, new)
+                    compare(tally, args, what + ", imatrix", source, mix, tmp, means, new)
             if not args.mix:
                 both = dict(output_tensor_type=6, token_embedding_type=2)
                 for mix in ("q4_k_m", "mxfp4_moe"):
-                    compare(args, what + ", types of ends", source, mix, tmp, **both,
+                    compare(tally, args, what + ", types of ends", source, mix, tmp, **both,
                             words=("--output-type", "q5_0", "--embedding-type", "q4_0"))
-                    compare(args, what + ", type of output", source, mix, tmp, output_tensor_type=6,
+                    compare(tally, args, what + ", type of output", source, mix, tmp, output_tensor_type=6,
                             words=("--output-type", "q5_0"))
-                    compare(args, what + ", pure, types of ends", source, mix, tmp, **both, pure=True,
+                    compare(tally, args, what + ", pure, types of ends", source, mix, tmp, **both, pure=True,
                             words=("--pure", "--output-type", "q5_0", "--embedding-type", "q4_0"))
                 legacy = {n: (m * np.float32(7)).astype(np.float32) / np.float32(7) for n, m in means.items()}
                 for mix in ("q4_0", "iq4_xs", "q4_k_m") if has_imatrix else ():
-                    compare(args, what + ", imatrix.dat", source, mix, tmp, legacy, old)
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+                    compare(tally, args, what + ", imatrix.dat", source, mix, tmp, legacy, old)
+    return tally.finish()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,7 +5,6 @@ Every checkpoint under --models that these formats cover is opened with both sid
 type, shape, bytes) and entry by entry. Then headers damaged at random are given to both: what the reference refuses,
 hone must refuse.
 """
-import argparse
 import ctypes as c
 import json
 import os
@@ -17,24 +16,15 @@ import gguf
 import numpy as np
 import safetensors.numpy
 
-MAX_DIMS = 8
+import common
+
 VALUE = dict(zip(range(13), "u8 i8 u16 i16 u32 i32 f32 bool string array u64 i64 f64".split()))
 NUMPY = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8"}
-
-
-class Error(c.Structure):
-    _fields_ = [("status", c.c_int), ("os_errno", c.c_int), ("offset", c.c_uint64), ("file", c.c_char * 512),
-                ("item", c.c_char * 256), ("reason", c.c_char * 384)]
 
 
 class DtypeInfo(c.Structure):
     _fields_ = [("name", c.c_char_p), ("safetensors", c.c_char_p), ("ggml_id", c.c_int), ("block_nelems", c.c_uint32),
                 ("block_nbytes", c.c_uint32), ("is_float", c.c_bool), ("is_quantized", c.c_bool)]
-
-
-class Tensor(c.Structure):
-    _fields_ = [("name", c.c_char_p), ("dtype", c.c_int), ("n_dims", c.c_uint), ("shape", c.c_uint64 * MAX_DIMS),
-                ("nelems", c.c_uint64), ("file", c.c_uint), ("offset", c.c_uint64), ("nbytes", c.c_uint64)]
 
 
 class String(c.Structure):
@@ -58,25 +48,16 @@ class Metadata(c.Structure):
 
 class Hone:
     def __init__(self, path):
-        lib = self.lib = c.CDLL(path)
-        lib.hone_checkpoint_n_tensors.restype = lib.hone_checkpoint_n_metadata.restype = c.c_size_t
-        lib.hone_checkpoint_tensor.restype = c.POINTER(Tensor)
-        lib.hone_checkpoint_metadata.restype = c.POINTER(Metadata)
-        lib.hone_dtype_describe.restype = c.POINTER(DtypeInfo)
-        lib.hone_status_name.restype = c.c_char_p
-        for name in ("hone_checkpoint_n_tensors", "hone_checkpoint_n_metadata", "hone_checkpoint_close"):
-            getattr(lib, name).argtypes = [c.c_void_p]
-        lib.hone_checkpoint_tensor.argtypes = lib.hone_checkpoint_metadata.argtypes = [c.c_void_p, c.c_size_t]
-        lib.hone_checkpoint_read.argtypes = [c.c_void_p, c.c_void_p, c.c_uint64, c.c_size_t, c.c_void_p, c.c_void_p]
+        self.lib = common.load_library(path)
+        self.lib.hone_checkpoint_metadata.restype = c.POINTER(Metadata)
+        self.lib.hone_dtype_describe.restype = c.POINTER(DtypeInfo)
 
     def open(self, path):
         """(checkpoint, None) or (None, text of the error)."""
-        ckpt, err = c.c_void_p(), Error()
-        status = self.lib.hone_checkpoint_open(os.fsencode(path), None, c.byref(ckpt), c.byref(err))
-        if status == 0:
-            return ckpt, None
-        return None, f"{self.lib.hone_status_name(status).decode()}: {err.item.decode(errors='replace')}: " \
-                     f"{err.reason.decode(errors='replace')} ({err.offset})"
+        try:
+            return common.open_checkpoint(self.lib, path), None
+        except common.HoneError as e:
+            return None, str(e)
 
     def close(self, ckpt):
         self.lib.hone_checkpoint_close(ckpt)
@@ -86,9 +67,8 @@ class Hone:
         out = {}
         for i in range(self.lib.hone_checkpoint_n_tensors(ckpt)):
             t = self.lib.hone_checkpoint_tensor(ckpt, i)
-            data, err = c.create_string_buffer(max(t.contents.nbytes, 1)), Error()
-            if self.lib.hone_checkpoint_read(ckpt, t, 0, t.contents.nbytes, data, c.byref(err)) != 0:
-                raise RuntimeError(err.reason.decode())
+            data = c.create_string_buffer(max(t.contents.nbytes, 1))
+            common.call(self.lib, self.lib.hone_checkpoint_read, ckpt, t, 0, t.contents.nbytes, data)
             info = self.lib.hone_dtype_describe(t.contents.dtype).contents
             out[t.contents.name.decode()] = (info, list(t.contents.shape[:t.contents.n_dims]),
                                              data.raw[:t.contents.nbytes], t.contents.offset)
@@ -111,15 +91,6 @@ class Hone:
                 value = m.v.f if kind[0] == "f" else m.v.i if kind[0] == "i" else m.v.u
             out[m.key.bytes().decode()] = (kind, value)
         return out
-
-
-passed = failed = 0
-
-
-def report(name, problem):
-    global passed, failed
-    passed, failed = passed + (not problem), failed + bool(problem)
-    print(f"{'FAIL' if problem else 'ok  '} {name}{': ' + problem if problem else ''}", flush=True)
 
 
 def compare_safetensors(hone, path):
@@ -253,7 +224,7 @@ def damage(rng, blob, header_len):
     return bytes(out)
 
 
-def check_damaged(hone, name, blob, header_len, suffix, accepts, n):
+def check_damaged(tally, hone, name, blob, header_len, suffix, accepts, n):
     """hone may refuse more than the reference, never less."""
     rng, counts, problem = random.Random(7), [0, 0, 0], None
     with tempfile.TemporaryDirectory() as root:
@@ -268,7 +239,7 @@ def check_damaged(hone, name, blob, header_len, suffix, accepts, n):
             counts[0 if ckpt else 1 if not reference else 2] += 1
             if ckpt and not reference:
                 problem = problem or f"file {i} is refused by the reference only"
-    report(f"{name}: {n} damaged headers, {counts[0]} read, {counts[1]} refused by both, {counts[2]} by hone alone",
+    tally.report(f"{name}: {n} damaged headers, {counts[0]} read, {counts[1]} refused by both, {counts[2]} by hone alone",
            problem)
 
 
@@ -281,39 +252,34 @@ def safetensors_accepts(path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", help="unused; all oracle scripts take it")
-    parser.add_argument("--models", default=os.environ.get("HONE_MODELS", "../shared/models"))
-    args = parser.parse_args()
-    hone = Hone(args.lib)
+    args = common.arguments(__doc__).parse_args()
+    hone, tally = Hone(args.lib), common.Tally()
     found = sorted(os.path.join(d, f) for d, _, files in os.walk(args.models) for f in files)
     for path in found:
         name = os.path.relpath(path, args.models)
         if path.endswith(".safetensors"):
-            report(name, compare_safetensors(hone, path))
+            tally.report(name, compare_safetensors(hone, path))
         elif path.endswith(".gguf"):
-            report(name, compare_gguf(hone, path))
+            tally.report(name, compare_gguf(hone, path))
     if not found:
         print(f"SKIP: nothing under {args.models}")
     with tempfile.TemporaryDirectory() as root:
         for alignment in (32, 64, 8):
             path = os.path.join(root, f"{alignment}.gguf")
             write_gguf(path, alignment)
-            report(f"written by gguf, alignment {alignment}", compare_gguf(hone, path))
+            tally.report(f"written by gguf, alignment {alignment}", compare_gguf(hone, path))
         blob = open(os.path.join(root, "32.gguf"), "rb").read()
         ggml = Ggml()
         if ggml.lib:
             header_len = gguf.GGUFReader(os.path.join(root, "32.gguf")).data_offset
-            check_damaged(hone, "gguf", blob, header_len, ".gguf", ggml.accepts, 2000)
+            check_damaged(tally, hone, "gguf", blob, header_len, ".gguf", ggml.accepts, 2000)
         else:
             print("SKIP: llama_cpp is not installed")
     blob = safetensors.numpy.save({"a": np.ones((2, 3), np.float32), "b.weight": np.ones(4, np.float16),
                                    "empty": np.ones(0, np.int64)}, {"format": "pt"})
     header_len = 8 + int.from_bytes(blob[:8], "little")
-    check_damaged(hone, "safetensors", blob, header_len, ".safetensors", safetensors_accepts, 2000)
-    print(f"{passed} passed, {failed} failed")
-    return failed > 0
+    check_damaged(tally, hone, "safetensors", blob, header_len, ".safetensors", safetensors_accepts, 2000)
+    return tally.finish()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ package must be those that the source's own package reads, bit for bit, names, t
 file as the f32 that gguf dequantizes them to). --type f16, bf16, f32 must give torch's own casts. hone check verifies each
 output and finds one flipped bit. Language models load in transformers and give the logits of the source.
 """
-import argparse
 import json
 import os
 import subprocess
@@ -19,16 +18,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save as save_safetensors
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+import common
+
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
-passed = failed = 0
-
-
-def report(name, problem):
-    global passed, failed
-    passed, failed = passed + (not problem), failed + bool(problem)
-    print(f"{'FAIL' if problem else 'ok  '} {name}{': ' + problem if problem else ''}", flush=True)
 
 
 def flatten(value, prefix=""):
@@ -138,7 +131,7 @@ def convert(args, source, out, *options):
     return f"check: {text}" if code else None
 
 
-def check_source(args, name, source):
+def check_source(tally, args, name, source):
     try:
         theirs = read_source(source)
     except Exception as e:  # what torch itself refuses to read without running code is no subject here
@@ -157,11 +150,11 @@ def check_source(args, name, source):
             if not problem:
                 ours, problem = read_output(out)
                 problem = problem or compare(ours, theirs)
-            report(f"{name}, {label}, {len(theirs)} tensors", problem)
-    check_casts(args, name, source, theirs)
+            tally.report(f"{name}, {label}, {len(theirs)} tensors", problem)
+    check_casts(tally, args, name, source, theirs)
 
 
-def check_casts(args, name, source, theirs):
+def check_casts(tally, args, name, source, theirs):
     for word, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16), ("f16", torch.float16)):
         floats = [t for t in theirs.values() if t.is_floating_point()]
         if not floats:
@@ -173,7 +166,7 @@ def check_casts(args, name, source, theirs):
             out = os.path.join(work, "out")
             problem = convert(args, source, out, "--type", word)
             if overflows:
-                report(f"{name}, --type {word} refuses what overflows", None if problem and "too large" in problem else
+                tally.report(f"{name}, --type {word} refuses what overflows", None if problem and "too large" in problem else
                        problem or "not refused")
                 continue
             if not problem:
@@ -184,10 +177,10 @@ def check_casts(args, name, source, theirs):
                 cast = {k: torch.where(torch.isnan(v), torch.zeros_like(v), v) if v.is_floating_point() else v
                         for k, v in cast.items()}
                 problem = problem or compare(same, cast)
-            report(f"{name}, --type {word}", problem)
+            tally.report(f"{name}, --type {word}", problem)
 
 
-def check_header_order(args, work):
+def check_header_order(tally, args, work):
     """Order and offsets are those of the reference writer, given the same tensors."""
     tensors = {f"{d}.{i}": torch.zeros(3, 5, dtype=d) for i in range(2)
                for d in (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool,
@@ -203,10 +196,10 @@ def check_header_order(args, work):
         for h in headers:
             h.pop("__metadata__")
         problem = None if headers[0] == headers[1] else "another order"
-    report("order and offsets of the reference writer", problem)
+    tally.report("order and offsets of the reference writer", problem)
 
 
-def check_transformers(args, name, source):
+def check_transformers(tally, args, name, source):
     import transformers
     transformers.logging.set_verbosity_error()
     ids = torch.arange(1, 33).reshape(1, -1)
@@ -220,10 +213,10 @@ def check_transformers(args, name, source):
                 with torch.no_grad():
                     logits.append(model(ids).logits)
             problem = None if torch.equal(*logits) else f"logits differ by {(logits[0] - logits[1]).abs().max()}"
-        report(f"{name}: transformers", problem)
+        tally.report(f"{name}: transformers", problem)
 
 
-def check_flips(args, source):
+def check_flips(tally, args, source):
     """Every bit counts: of the header as of the data."""
     with tempfile.TemporaryDirectory() as work:
         out = os.path.join(work, "out")
@@ -241,7 +234,7 @@ def check_flips(args, source):
             if code not in (1, 2) or (at >= start and code != 1):
                 problem = f"byte {at}: exit {code} {text}"
                 break
-        report(f"81 flipped bits are found in {os.path.basename(source)}", problem)
+        tally.report(f"81 flipped bits are found in {os.path.basename(source)}", problem)
 
 
 def sources(models):
@@ -257,36 +250,30 @@ def sources(models):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lib", help="not used")
-    parser.add_argument("--hone", required=True)
-    parser.add_argument("--models", default=os.environ.get("HONE_MODELS",
-                                                           os.path.join(HERE, "..", "..", "..", "shared", "models")))
-    args = parser.parse_args()
-    embedded = os.path.normpath(os.path.join(HERE, "..", "models"))
+    args, tally = common.arguments(__doc__).parse_args(), common.Tally()
+    embedded = common.EMBEDDED
     if not os.path.isdir(args.models):
         print("SKIP: no HONE_MODELS")
     for base in (embedded, args.models):
         for name, source in sources(base) if os.path.isdir(base) else ():
-            check_source(args, name, source)
+            check_source(tally, args, name, source)
     with tempfile.TemporaryDirectory() as work:
-        check_header_order(args, work)
+        check_header_order(tally, args, work)
         for kind in ("q4_k_m", "q6_k", "q8_0", "q5_1", "f16"):
             out = os.path.join(work, f"{kind}.gguf")
             code, text = run(args, "quantize", os.path.join(embedded, "tiny-llama"), "-o", out, "--type", kind, "--quiet")
             if code:
-                report(f"{kind}.gguf", text)
+                tally.report(f"{kind}.gguf", text)
             else:
-                check_source(args, f"{kind}.gguf", out)
-    check_flips(args, os.path.join(embedded, "tiny-llama-spm"))
+                check_source(tally, args, f"{kind}.gguf", out)
+    check_flips(tally, args, os.path.join(embedded, "tiny-llama-spm"))
     for name, source in (("tiny-llama", os.path.join(embedded, "tiny-llama")),
                          ("story-llama", os.path.join(args.models, "story-llama")),
                          ("story-llama-sharded-bin", os.path.join(args.models, "story-llama-sharded-bin")),
                          ("gpt2-tiny", os.path.join(args.models, "gpt2-tiny"))):
         if os.path.isdir(source):
-            check_transformers(args, name, source)
-    print(f"safetensors out: {passed} passed, {failed} failed")
-    return failed > 0
+            check_transformers(tally, args, name, source)
+    return tally.finish()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Token ids of hone against the tokenizers and sentencepiece packages, on every text at hand, from HF files and from GGUF keys."""
-import argparse
 import ctypes as c
 import json
-import os
 import pathlib
 import shutil
 import struct
@@ -12,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import common
 
 SPACE = "\u2581"
 # Short texts that try the corners; the long ones come from --texts.
@@ -25,54 +25,33 @@ CORNERS = [
 ]
 
 
-class Error(c.Structure):
-    _fields_ = [("status", c.c_int), ("os_errno", c.c_int), ("offset", c.c_uint64), ("file", c.c_char * 512),
-                ("item", c.c_char * 256), ("reason", c.c_char * 384)]
-
-
 class Hone:
     """A tokenizer loaded through libhone."""
 
     lib = program = None
 
     def __init__(self, path):
-        ckpt, self.tok, err = c.c_void_p(), c.c_void_p(), Error()
-        if self.lib.hone_checkpoint_open(str(path).encode(), None, c.byref(ckpt), c.byref(err)):
-            raise RuntimeError(f"{path}: {err.reason.decode()}")
-        if self.lib.hone_tokenizer_load(ckpt, c.byref(self.tok), c.byref(err)):
-            raise RuntimeError(f"{path}: {err.item.decode()}: {err.reason.decode()}")
+        ckpt = common.open_checkpoint(self.lib, path)
+        self.tok = common.get(self.lib, self.lib.hone_tokenizer_load, ckpt)
         self.lib.hone_checkpoint_close(ckpt)
 
     def encode(self, text, add_special, parse_special):
         data = text.encode()
-        ids, n, err = c.POINTER(c.c_int32)(), c.c_size_t(), Error()
-        if self.lib.hone_tokenizer_encode(self.tok, data, len(data), add_special, parse_special, c.byref(ids), c.byref(n),
-                                          c.byref(err)):
-            raise RuntimeError(err.reason.decode())
+        ids, n = c.POINTER(c.c_int32)(), c.c_size_t()
+        common.call(self.lib, self.lib.hone_tokenizer_encode, self.tok, data, len(data), add_special, parse_special,
+                    c.byref(ids), c.byref(n))
         out = ids[:n.value]
         self.lib.hone_tokens_free(ids)
         return out
 
 
 def open_lib(path):
-    lib = c.CDLL(path)
-    lib.hone_checkpoint_close.argtypes = [c.c_void_p]
-    lib.hone_checkpoint_close.restype = None
+    lib = common.load_library(path)
     lib.hone_tokens_free.argtypes = [c.c_void_p]
     lib.hone_tokens_free.restype = None
     lib.hone_tokenizer_encode.argtypes = [c.c_void_p, c.c_char_p, c.c_size_t, c.c_bool, c.c_bool,
-                                          c.POINTER(c.POINTER(c.c_int32)), c.POINTER(c.c_size_t), c.POINTER(Error)]
+                                          c.POINTER(c.POINTER(c.c_int32)), c.POINTER(c.c_size_t), c.POINTER(common.Error)]
     Hone.lib = lib
-
-
-class Score:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def say(self, ok, what):
-        self.passed += ok
-        self.failed += not ok
-        print(("ok   " if ok else "FAIL ") + what, flush=True)
 
 
 def first_difference(a, b):
@@ -93,7 +72,7 @@ def compare(score, name, hone, expected, texts, modes):
             if ours != theirs and bad is None:
                 bad = f"{title}: {first_difference(ours, theirs)}"
         label = f"{name} add_special={int(mode[0])} parse_special={int(mode[1])}"
-        score.say(bad is None, f"{label}: {len(texts)} texts, {n_ids} ids, {seconds:.2f} s" + (f"; {bad}" if bad else ""))
+        score.check(bad is None, f"{label}: {len(texts)} texts, {n_ids} ids, {seconds:.2f} s" + (f"; {bad}" if bad else ""))
 
 
 def stub_directory(root, name, files):
@@ -374,12 +353,7 @@ def check_made(score, root, models, texts, embedded):
 
 
 def main():
-    root = pathlib.Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", help="the program")
-    parser.add_argument("--models", default=os.environ.get("HONE_MODELS", root / "../shared/models"), type=pathlib.Path)
-    parser.add_argument("--texts", default=os.environ.get("HONE_TEXTS", root / "../shared/texts"), type=pathlib.Path)
+    parser = common.arguments(__doc__)
     parser.add_argument("--only", choices=["hf", "spm", "merges", "made"])
     args = parser.parse_args()
     open_lib(args.lib)
@@ -389,15 +363,14 @@ def main():
     if not files:
         print(f"SKIP long texts: none in {args.texts}")
     texts += [(file.name, file.read_bytes().decode()) for file in files]
-    score = Score()
+    score = common.Tally()
     checks = {"hf": check_hf, "spm": check_spm, "merges": check_merges, "made": check_made}
     with tempfile.TemporaryDirectory() as tmp:
         for name, check in checks.items():
             if args.only in (None, name):
-                check(score, pathlib.Path(tmp), args.models, texts, root / "tests/models")
-    print(f"{score.passed} passed, {score.failed} failed")
-    sys.exit(1 if score.failed or not score.passed else 0)
+                check(score, pathlib.Path(tmp), args.models, texts, common.EMBEDDED)
+    return score.finish()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

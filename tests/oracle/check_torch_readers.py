@@ -5,8 +5,6 @@ Every file under --models is accounted for: read by both and equal tensor by ten
 Then torch and numpy write what the models lack: every dtype, views, tied tensors, wrappers, the old form, archives of
 other folder names, deflated, with ZIP64, in big-endian.
 """
-import argparse
-import io
 import os
 import sys
 import tempfile
@@ -16,8 +14,8 @@ import zipfile
 import numpy as np
 import torch
 
-import check_readers
-from check_readers import Hone, report
+import common
+from check_readers import Hone
 
 TORCH = {torch.float64: "f64", torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16",
          torch.float8_e4m3fn: "f8_e4m3", torch.float8_e5m2: "f8_e5m2", torch.float8_e8m0fnu: "f8_e8m0",
@@ -107,7 +105,7 @@ def load_numpy(path):
                 np.ascontiguousarray(a).astype(a.dtype.newbyteorder("<")).tobytes()) for k, a in arrays.items()}
 
 
-def check_models(hone, root):
+def check_models(tally, hone, root):
     found = sorted(os.path.join(d, f) for d, _, files in os.walk(root) for f in files)
     if not found:
         print(f"SKIP: nothing under {root}")
@@ -119,19 +117,19 @@ def check_models(hone, root):
             ckpt, error = hone.open(path)
             try:
                 load_torch(path)
-                report(name, "torch reads it")
+                tally.report(name, "torch reads it")
             except Exception:
-                report(f"{name}: refused by both", None if not ckpt and REFUSED[name] in error else error or "hone reads it")
+                tally.report(f"{name}: refused by both", None if not ckpt and REFUSED[name] in error else error or "hone reads it")
         elif extension in (".pt", ".pth", ".bin", ".ckpt", ".pkl"):
-            report(name, compare_with(hone, path, load_torch(path)))
+            tally.report(name, compare_with(hone, path, load_torch(path)))
         elif extension in (".npz", ".npy"):
-            report(name, compare_with(hone, path, load_numpy(path)))
+            tally.report(name, compare_with(hone, path, load_numpy(path)))
         elif extension in ELSEWHERE:
             n_elsewhere += 1
         elif extension in NO_CHECKPOINT or os.path.basename(path) in NO_CHECKPOINT_NAMES:
             n_none += 1
         else:
-            report(name, "a file that nothing accounts for")
+            tally.report(name, "a file that nothing accounts for")
     print(f"{len(found)} files: {n_elsewhere} compared by check_readers.py, {n_none} are no checkpoints, the rest above")
     for name in sorted(os.listdir(root)) if found else []:
         index = os.path.join(root, name, "pytorch_model.bin.index.json")
@@ -139,7 +137,7 @@ def check_models(hone, root):
             theirs = {}
             for shard in sorted(f for f in os.listdir(os.path.join(root, name)) if f.endswith(".bin")):
                 theirs.update(load_torch(os.path.join(root, name, shard), True))
-            report(f"{name}, by its index", compare_with(hone, os.path.join(root, name), theirs))
+            tally.report(f"{name}, by its index", compare_with(hone, os.path.join(root, name), theirs))
 
 
 def samples():
@@ -181,31 +179,31 @@ def rezip(path, out, method, root=None, wide=False):
                 f.write(src.read(entry))
 
 
-def check_written(hone, directory):
+def check_written(tally, hone, directory):
     for name, value in samples().items():
         for form in ("zip", "legacy"):
             path = os.path.join(directory, "x.pt")
             torch.save(value, path, _use_new_zipfile_serialization=form == "zip")
             # torch cannot read what it wrote of unsigned and 8-bit types in the old form.
             theirs = describe(value) if (name, form) == ("every dtype", "legacy") else load_torch(path)
-            report(f"{name}, {form}", compare_with(hone, path, theirs))
+            tally.report(f"{name}, {form}", compare_with(hone, path, theirs))
     torch.save(samples()["views"], path)
     theirs, out = load_torch(path), os.path.join(directory, "y.bin")
     for label, args in (("deflated", (zipfile.ZIP_DEFLATED,)), ("another root", (zipfile.ZIP_STORED, "a b/c"[:3])),
                         ("ZIP64 everywhere", (zipfile.ZIP_STORED, None, True)),
                         ("deflated, ZIP64", (zipfile.ZIP_DEFLATED, "archive", True))):
         rezip(path, out, *args)
-        report(label, compare_with(hone, out, theirs))
+        tally.report(label, compare_with(hone, out, theirs))
     with zipfile.ZipFile(path) as src, zipfile.ZipFile(out, "w") as dst:
         for entry in src.infolist():
             data = src.read(entry)
             if "/data/" in entry.filename:
                 data = np.frombuffer(data, "<u4").byteswap().tobytes()
             dst.writestr(entry.filename, b"big" if entry.filename.endswith("byteorder") else data)
-    report("big-endian", compare_with(hone, out, theirs))
+    tally.report("big-endian", compare_with(hone, out, theirs))
 
 
-def check_numpy(hone, directory):
+def check_numpy(tally, hone, directory):
     rng = np.random.default_rng(3)
     arrays = {}
     for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1", "c8"):
@@ -215,22 +213,22 @@ def check_numpy(hone, directory):
     for label, save in (("npz", np.savez), ("npz, deflated", np.savez_compressed)):
         path = os.path.join(directory, "x.npz")
         save(path, **arrays)
-        report(label, compare_with(hone, path, load_numpy(path)))
+        tally.report(label, compare_with(hone, path, load_numpy(path)))
     for version in ((1, 0), (2, 0), (3, 0)):
         for order in "CF":
             path = os.path.join(directory, "a.npy")
             with open(path, "wb") as f:
                 np.lib.format.write_array(f, np.asarray(arrays["f4.c"], order=order), version)
-            report(f"npy {version[0]}, order {order}", compare_with(hone, path, load_numpy(path)))
+            tally.report(f"npy {version[0]}, order {order}", compare_with(hone, path, load_numpy(path)))
     for label, a in (("complex", np.ones(2, "c16")), ("records", np.zeros(2, [("x", "f4")])), ("text", np.array(["ab"])),
                      ("objects", np.array([None, 1], dtype=object)), ("f16 long double", np.ones(2, np.longdouble))):
         path = os.path.join(directory, "bad.npy")
         np.save(path, a)
         ckpt, error = hone.open(path)
-        report(f"npy of {label} is refused", None if not ckpt and error.startswith("unsupported") else str(error))
+        tally.report(f"npy of {label} is refused", None if not ckpt and error.startswith("unsupported") else str(error))
 
 
-def check_refused(hone, directory):
+def check_refused(tally, hone, directory):
     """Objects that torch saves and hone must name and refuse."""
     quantized = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
     cases = {"complex": ({"c": torch.ones(2, dtype=torch.complex128)}, "ComplexDoubleStorage"),
@@ -245,26 +243,21 @@ def check_refused(hone, directory):
             path = os.path.join(directory, "z.pt")
             torch.save(value, path, _use_new_zipfile_serialization=new)
             ckpt, error = hone.open(path)
-            report(f"{label} is refused, {'zip' if new else 'legacy'}",
+            tally.report(f"{label} is refused, {'zip' if new else 'legacy'}",
                    None if not ckpt and error.startswith("unsupported") and word in error else str(error))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", help="unused; all oracle scripts take it")
-    parser.add_argument("--models", default=os.environ.get("HONE_MODELS", "../shared/models"))
-    args = parser.parse_args()
+    args = common.arguments(__doc__).parse_args()
     warnings.simplefilter("ignore")
     torch.manual_seed(1)
-    hone = Hone(args.lib)
-    check_models(hone, args.models)
+    hone, tally = Hone(args.lib), common.Tally()
+    check_models(tally, hone, args.models)
     with tempfile.TemporaryDirectory() as directory:
-        check_written(hone, directory)
-        check_numpy(hone, directory)
-        check_refused(hone, directory)
-    print(f"{check_readers.passed} passed, {check_readers.failed} failed")
-    return check_readers.failed > 0
+        check_written(tally, hone, directory)
+        check_numpy(tally, hone, directory)
+        check_refused(tally, hone, directory)
+    return tally.finish()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@
 compressed-tensors, MLX and bitsandbytes are the packages themselves (pip install compressed-tensors mlx[cpu]
 bitsandbytes; each is skipped when absent). GPTQ, AWQ and FP8 weights are packed here from their published layouts.
 """
-import argparse
-import ctypes
 import json
 import os
 import shutil
@@ -17,38 +15,20 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+import common
+
 F32 = 2  # hone_dtype, include/hone/tensor.h
 IN, OUT = 256, 96
 NAME = "model.layers.0.mlp.up_proj"
 
 
-class Tensor(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_int), ("n_dims", ctypes.c_uint),
-                ("shape", ctypes.c_uint64 * 8), ("nelems", ctypes.c_uint64), ("file", ctypes.c_uint),
-                ("offset", ctypes.c_uint64), ("nbytes", ctypes.c_uint64), ("view", ctypes.c_void_p)]
-
-
-class Error(ctypes.Structure):
-    _fields_ = [("status", ctypes.c_int), ("os_errno", ctypes.c_int), ("offset", ctypes.c_uint64),
-                ("file", ctypes.c_char * 512), ("item", ctypes.c_char * 256), ("reason", ctypes.c_char * 384)]
-
-
 class Hone:
     def __init__(self, path):
-        self.lib = ctypes.CDLL(path)
-        self.lib.hone_checkpoint_find.restype = ctypes.POINTER(Tensor)
-        self.lib.hone_checkpoint_find.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-        self.lib.hone_checkpoint_read.argtypes = [ctypes.c_void_p, ctypes.POINTER(Tensor), ctypes.c_uint64,
-                                                  ctypes.c_size_t, ctypes.c_void_p, ctypes.POINTER(Error)]
-        self.lib.hone_checkpoint_close.argtypes = [ctypes.c_void_p]
-        self.lib.hone_checkpoint_n_tensors.restype = ctypes.c_size_t
-        self.lib.hone_checkpoint_n_tensors.argtypes = [ctypes.c_void_p]
+        self.lib = common.load_library(path)
 
     def read(self, path, name, pieces):
         """The tensor, as one array and again glued from random pieces."""
-        ckpt, err = ctypes.c_void_p(), Error()
-        if self.lib.hone_checkpoint_open(path.encode(), None, ctypes.byref(ckpt), ctypes.byref(err)) != 0:
-            raise ValueError(f"open: {err.item.decode()}: {err.reason.decode()}")
+        ckpt = common.open_checkpoint(self.lib, path)
         try:
             tensor = self.lib.hone_checkpoint_find(ckpt, name.encode())
             if not tensor or tensor.contents.dtype != F32:
@@ -62,11 +42,10 @@ class Hone:
         return out
 
     def read_pieces(self, ckpt, tensor, shape, cuts):
-        out, err = np.full(shape, np.nan, np.float32), Error()
+        out = np.full(shape, np.nan, np.float32)
         for begin, end in zip(cuts[:-1], cuts[1:]):
             at = out.ctypes.data + 4 * int(begin)
-            if self.lib.hone_checkpoint_read(ckpt, tensor, 4 * int(begin), 4 * int(end - begin), at, ctypes.byref(err)):
-                raise ValueError(f"read: {err.item.decode()}: {err.reason.decode()}")
+            common.call(self.lib, self.lib.hone_checkpoint_read, ckpt, tensor, 4 * int(begin), 4 * int(end - begin), at)
         return out
 
 
@@ -130,14 +109,17 @@ def gptq_cases(rng):
                     dequantize(codes, zeros, scales, group_of)
 
 
-def awq_cases(rng):
+def awq_words(codes):
     order = [0, 2, 4, 6, 1, 3, 5, 7]
-    pack = lambda x: by_word(x.reshape(x.shape[0], -1, 8)[:, :, order].reshape(x.shape[0], -1), 4)
+    return by_word(codes.reshape(codes.shape[0], -1, 8)[:, :, order].reshape(codes.shape[0], -1), 4)
+
+
+def awq_cases(rng):
     for group in (32, 128, -1):
         n_groups = 1 if group < 0 else IN // group
         codes, zeros, scales = grid(rng, 4, n_groups)
         config = {"quant_method": "awq", "bits": 4, "group_size": group, "zero_point": True, "version": "gemm"}
-        parts = {"qweight": i32(pack(codes.T)), "qzeros": i32(pack(zeros.T)), "scales": scales.T.contiguous()}
+        parts = {"qweight": i32(awq_words(codes.T)), "qzeros": i32(awq_words(zeros.T)), "scales": scales.T.contiguous()}
         yield f"awq group {group}", config, parts, dequantize(codes, zeros, scales, np.arange(IN) // (IN // n_groups))
 
 
@@ -295,7 +277,8 @@ def write_checkpoint(path, config, parts):
     save_file(tensors, os.path.join(path, "model.safetensors"))
 
 
-def check(hone, rng, title, config, parts, expected):
+def check(hone, rng, config, parts, expected):
+    """What is wrong, or None."""
     expected = expected if isinstance(expected, np.ndarray) else expected.float().numpy() \
         if expected.dtype != torch.bfloat16 else expected
     with tempfile.TemporaryDirectory() as path:
@@ -309,11 +292,9 @@ def check(hone, rng, title, config, parts, expected):
                     same = got.shape == expected.shape and np.array_equal(got, expected.astype(np.float32))
                 if not same:
                     raise ValueError(f"{np.sum(got != np.asarray(expected.float() if isinstance(expected, torch.Tensor) else expected))} of {got.size} differ")
-        except ValueError as e:
-            print(f"FAIL {title}: {e}")
-            return False
-    print(f"ok   {title}")
-    return True
+        except (ValueError, common.HoneError) as e:
+            return str(e)
+    return None
 
 
 def quantize_rows(rows, group):
@@ -334,10 +315,8 @@ def pack_gptq(rows, group):
 
 
 def pack_awq(rows, group):
-    order = [0, 2, 4, 6, 1, 3, 5, 7]
-    pack = lambda x: by_word(x.reshape(x.shape[0], -1, 8)[:, :, order].reshape(x.shape[0], -1), 4)
     codes, zeros, scales, exact = quantize_rows(rows, group)
-    return {"qweight": i32(pack(codes.T)), "qzeros": i32(pack(zeros.T)), "scales": scales.T.contiguous()}, exact
+    return {"qweight": i32(awq_words(codes.T)), "qzeros": i32(awq_words(zeros.T)), "scales": scales.T.contiguous()}, exact
 
 
 def pack_compressed(rows, group):
@@ -409,26 +388,19 @@ def check_whole_model(program, name, source):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", required=True, help="the program")
-    args = parser.parse_args()
-    hone, rng, counts = Hone(args.lib), np.random.default_rng(1), [0, 0]
+    args = common.arguments(__doc__).parse_args()
+    hone, rng, tally = Hone(args.lib), np.random.default_rng(1), common.Tally()
     torch.manual_seed(1)
     for cases in (gptq_cases, awq_cases, compressed_cases, old_compressed_cases, mlx_cases, bnb_cases, fp8_cases):
         try:
             for case in cases(rng):
-                counts[check(hone, rng, *case)] += 1
+                tally.report(case[0], check(hone, rng, *case[1:]))
         except ImportError as e:
             print(f"SKIP {cases.__name__}: {e}")
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "tiny-llama")
     for name in WHOLE:
-        problem = check_whole_model(args.hone, name, source)
-        counts[problem is None] += 1
-        print(f"FAIL {name}, a whole model: {problem}" if problem else f"ok   {name}, a whole model")
-    print(f"{counts[1]} passed, {counts[0]} failed")
-    sys.exit(1 if counts[0] else 0)
+        tally.report(f"{name}, a whole model", check_whole_model(args.hone, name, common.EMBEDDED / "tiny-llama"))
+    return tally.finish()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,3 +18,8 @@ uint64_t torch_archive_build(zip_builder *z, const char *script, unsigned flags)
     hone_bytes_free(&b);
     return at;
 }
+
+const char *torch_archive_write(const zip_builder *z, hone_temp_dir *dir)
+{
+    return hone_temp_file(dir, "x.pt", z->file.data, z->file.n);
+}

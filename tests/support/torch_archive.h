@@ -6,6 +6,7 @@
 #ifndef HONE_TORCH_ARCHIVE_H
 #define HONE_TORCH_ARCHIVE_H
 
+#include "tests/support/temp_dir.h"
 #include "tests/support/zip_builder.h"
 
 #define P2 "raw=\\x80\\x02 "
@@ -33,5 +34,8 @@ enum { PKL, ORDER, DATA0, DATA1, VERSION };
  * Returns the position of the pickle's mark.
  */
 uint64_t torch_archive_build(zip_builder *z, const char *script, unsigned flags);
+
+/* torch_archive_write() writes x.pt into dir and returns its path, like hone_temp_path(). */
+const char *torch_archive_write(const zip_builder *z, hone_temp_dir *dir);
 
 #endif
