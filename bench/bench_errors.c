@@ -47,15 +47,19 @@ static const struct {
     hone_dtype dtype;
     double plain, weighted;
 } types[] = {
-    {HONE_Q2_K, 2.5, 2.5}, {HONE_Q3_K, 4.5, 2.0},   {HONE_Q4_K, 2.5, 2.5},  {HONE_Q5_K, 2.5, 2.5},
-    {HONE_Q6_K, 7.0, 7.0}, {HONE_Q4_0, 4.0, 4.0},   {HONE_Q5_0, 4.0, 4.0},  {HONE_Q4_1, 0, 0},
+    {HONE_Q2_K, 2.5, 2.5}, {HONE_Q3_K, 4.5, 2.0},   {HONE_Q4_K, 2.5, 2.5},   {HONE_Q5_K, 2.5, 2.5},
+    {HONE_Q6_K, 7.0, 7.0}, {HONE_Q4_0, 4.0, 4.0},   {HONE_Q5_0, 4.0, 4.0},   {HONE_Q4_1, 0, 0},
     {HONE_Q5_1, 0, 0},     {HONE_IQ4_NL, 3.0, 3.0}, {HONE_IQ4_XS, 3.0, 3.0}, {HONE_MXFP4, 2.5, 2.5},
     {HONE_NVFP4, 10, 10},  {HONE_TQ1_0, 0, 0},      {HONE_TQ2_0, 0, 0},
 };
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
+/* What columns are weighted by: nothing, e to a Gaussian, the square of a Gaussian. */
+enum { EQUAL, LOG_NORMAL, SQUARE, N_LAWS };
+static const char *const law_names[N_LAWS] = {"1", "e^gaussian", "gaussian^2"};
+
 struct rows {
-    float *x, *importance, *decoded;
+    float *x, *importance[N_LAWS], *decoded;
     unsigned char *blocks;
 };
 
@@ -77,22 +81,21 @@ static double error_of(const struct rows *r, hone_dtype dtype, hone_search searc
     return sum;
 }
 
-static void print_line(hone_bench *bench, const struct rows *r, size_t type, const char *source, bool weighted)
+static void print_line(hone_bench *bench, const struct rows *r, size_t type, const char *source, int law)
 {
     const hone_dtype dtype = types[type].dtype;
     const char *name = hone_dtype_describe(dtype)->name;
     if (!hone_bench_wants(bench, name))
         return;
-    const float *importance = weighted ? r->importance : NULL;
+    const float *importance = r->importance[law];
     const double reference = error_of(r, dtype, HONE_SEARCH_REFERENCE, importance);
     const double best = error_of(r, dtype, HONE_SEARCH_BEST, importance);
     const double gain = 100.0 * (1.0 - sqrt(best / reference));
-    const double target = weighted ? types[type].weighted : types[type].plain;
-    const char *how = weighted ? "importance" : "1";
+    const double target = law == EQUAL ? types[type].plain : types[type].weighted;
     if (bench->csv)
-        (void)printf("%s,%s,%s,%.3f,%.1f\n", name, source, how, gain, target);
+        (void)printf("%s,%s,%s,%.3f,%.1f\n", name, source, law_names[law], gain, target);
     else
-        (void)printf("%-8s %-10s %-12s %9.2f %% %9.1f %%%s\n", name, source, how, gain, target,
+        (void)printf("%-8s %-10s %-12s %9.2f %% %9.1f %%%s\n", name, source, law_names[law], gain, target,
                      gain < target ? "  missed" : "");
     (void)fflush(stdout);
 }
@@ -101,15 +104,17 @@ void hone_bench_errors(hone_bench *bench)
 {
     struct rows r = {
         .x = malloc(NROWS * NCOLS * sizeof *r.x),
-        .importance = malloc(NCOLS * sizeof *r.importance),
+        .importance = {[LOG_NORMAL] = malloc(NCOLS * sizeof(float)), [SQUARE] = malloc(NCOLS * sizeof(float))},
         .decoded = malloc(NCOLS * sizeof *r.decoded),
         .blocks = malloc(NCOLS * sizeof(float)),
     };
-    if (!r.x || !r.importance || !r.decoded || !r.blocks)
+    if (!r.x || !r.importance[LOG_NORMAL] || !r.importance[SQUARE] || !r.decoded || !r.blocks)
         abort();
     uint64_t state = 1;
-    for (size_t i = 0; i < NCOLS; i++)
-        r.importance[i] = (float)exp(gaussian(&state));
+    for (size_t i = 0; i < NCOLS; i++) {
+        r.importance[LOG_NORMAL][i] = (float)exp(gaussian(&state));
+        r.importance[SQUARE][i] = (float)pow(gaussian(&state), 2.0);
+    }
     if (bench->csv)
         (void)puts("type,weights,error weighted by,rmse below reference %,target %");
     else
@@ -118,11 +123,12 @@ void hone_bench_errors(hone_bench *bench)
         for (size_t i = 0; i < (size_t)NROWS * NCOLS; i++) /* an octave of sizes: mxfp4's scales are powers of two */
             r.x[i] = (float)(0.02 * exp2((double)(i / NCOLS) / NROWS) * sources[source].draw(&state));
         for (size_t type = 0; type < N_TYPES; type++)
-            for (int weighted = 0; weighted < 2; weighted++)
-                print_line(bench, &r, type, sources[source].name, weighted);
+            for (int law = 0; law < N_LAWS; law++)
+                print_line(bench, &r, type, sources[source].name, law);
     }
     free(r.x);
-    free(r.importance);
+    for (int law = 0; law < N_LAWS; law++)
+        free(r.importance[law]);
     free(r.decoded);
     free(r.blocks);
 }

@@ -96,7 +96,7 @@ static int run(const hone_cli_globals *globals, hone_cli_job *job, const hone_cl
 
 int hone_cmd_quantize(int argc, char **argv)
 {
-    const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_REFERENCE);
+    const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_BEST);
     const char *output_type = NULL, *embedding_type = NULL;
     bool dry_run = false, restart = false, pure = false;
     hone_cli_list rules = {.n = 0};
@@ -118,8 +118,9 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "output-type", "TYPE", "store the output matrix as TYPE", HONE_CLI_TEXT, &output_type},
         {0, "embedding-type", "TYPE", "store the token embedding as TYPE", HONE_CLI_TEXT, &embedding_type},
         {0, "search", "HOW",
-         "reference (default): the codes llama.cpp's quantizer chooses;\nbest: less error in the same format; fast: no "
-         "search",
+         "best (default): the least error found; reference: the codes that\nllama.cpp's quantizer, or the tool of "
+         "--to, "
+         "chooses; fast: no search",
          HONE_CLI_TEXT, &search},
         {0, "bits", "N", "bits of a code: 2, 3, 4 (default), 5, 6, 8; gptq 2, 3, 4, 8; awq 4", HONE_CLI_COUNT,
          &grid.bits},
@@ -167,7 +168,7 @@ int hone_cmd_quantize(int argc, char **argv)
                                     grid.to);
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
-        return hone_cli_usage_error("quantize", "unknown search \"%s\" (reference, best, fast)", search);
+        return hone_cli_usage_error("quantize", "unknown search \"%s\" (best, reference, fast)", search);
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;

@@ -111,8 +111,8 @@ typedef struct hone_best_kernels {
     void (*symmetric_step)(hone_code_set codes, const hone_step_range *range, const hone_tile *t,
                            const hone_tile_floats *d, const hone_tile_floats *scale, hone_symmetric_steps *out);
     void (*symmetric_sums)(hone_code_set codes, const hone_tile *t, const hone_tile_floats *scale, hone_tile_sums *out);
-    void (*symmetric_error)(hone_code_set codes, const hone_tile *t, const hone_tile_floats *scale,
-                            hone_tile_floats *error);
+    /* The squared error with E2M1 values, doubled, times a scale per group. */
+    void (*e2m1_error)(const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *error);
     /* Bytes of groups as they lie in memory: the code nearest to (x - min) / scale in [lo, hi], less lo. min may be
      * NULL: 0. Where scale is 0, the code is 0 (or lo if that is higher), less lo. */
     void (*codes)(int lo, int hi, const float *x, size_t n_groups, size_t size, const float *scale, const float *min,

@@ -363,11 +363,29 @@ static inline lanes symmetric_error_lanes(const struct lane_codes *c, const floa
     return error;
 }
 
-static void symmetric_error(hone_code_set set, const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *out)
+/* The doubled E2M1 value nearest to a magnitude. They lie 1 apart up to 4, 2 up to 8, then 4: rounding by adding 1.5 *
+ * 2^23 of these steps. */
+static inline lanes nearest_e2m1(lanes v)
 {
-    const struct lane_codes c = lane_codes_of(set);
-    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES)
-        lanes_store(out->of + g, symmetric_error_lanes(&c, t->x + g, t->w + g, t->size, lanes_load(scale->of + g)));
+    const lanes most = lanes_min(v, lanes_all(12.0f));
+    const lanes beyond4 =
+        lanes_choose(lanes_less(most, lanes_all(8.0f)), lanes_all(25165824.0f), lanes_all(50331648.0f));
+    const lanes big = lanes_choose(lanes_less(most, lanes_all(4.0f)), lanes_all(12582912.0f), beyond4);
+    return (most + big) - big;
+}
+
+static void e2m1_error(const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *out)
+{
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
+        const lanes s = lanes_load(scale->of + g), inverse = inverse_of(s);
+        lanes error = lanes_all(0.0f);
+        for (size_t i = g; i < HONE_TILE * t->size; i += HONE_TILE) {
+            const lanes v = lanes_abs(lanes_load(t->x + i));
+            const lanes diff = v - nearest_e2m1(v * inverse) * s;
+            error = error + lanes_load(t->w + i) * (diff * diff);
+        }
+        lanes_store(out->of + g, error);
+    }
 }
 
 static void symmetric_step(hone_code_set set, const hone_step_range *range, const hone_tile *t,
@@ -528,7 +546,7 @@ const hone_best_kernels HONE_BEST_KERNELS = {
     .symmetric_fit = symmetric_fit,
     .symmetric_step = symmetric_step,
     .symmetric_sums = symmetric_sums,
-    .symmetric_error = symmetric_error,
+    .e2m1_error = e2m1_error,
     .codes = codes,
     .table_codes = table_codes,
     .error = error,
@@ -600,9 +618,19 @@ static void best_nvfp4(const float *src, size_t ncols, const float *importance, 
     hone_best_nvfp4(&HONE_BEST_KERNELS, src, ncols, importance, dst);
 }
 
+static void best_tq1_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_tq1_0(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_tq2_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_tq2_0(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
 const hone_encode_fn HONE_BEST_ENCODERS[HONE_N_DTYPES] = {
     [HONE_Q4_0] = best_q4_0,   [HONE_Q4_1] = best_q4_1,     [HONE_Q5_0] = best_q5_0,     [HONE_Q5_1] = best_q5_1,
     [HONE_Q2_K] = best_q2_k,   [HONE_Q3_K] = best_q3_k,     [HONE_Q6_K] = best_q6_k,     [HONE_Q4_K] = best_q4_k,
     [HONE_Q5_K] = best_q5_k,   [HONE_IQ4_NL] = best_iq4_nl, [HONE_IQ4_XS] = best_iq4_xs, [HONE_MXFP4] = best_mxfp4,
-    [HONE_NVFP4] = best_nvfp4,
+    [HONE_NVFP4] = best_nvfp4, [HONE_TQ1_0] = best_tq1_0,   [HONE_TQ2_0] = best_tq2_0,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "quantize/group_grid.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ static float as_stored(hone_dtype dtype, float v)
         const float rounded = hone_bf16_to_f32(hone_f32_to_bf16(v));
         return isinf(rounded) ? copysignf(0x1.fep+127f, v) : rounded;
     }
-    return v;
+    return isinf(v) ? copysignf(FLT_MAX, v) : v;
 }
 
 /* What a scale that comes out as 0 becomes. compressed-tensors takes the type's epsilon; where it does not matter, the
@@ -80,14 +81,15 @@ static void encode_at(const hone_grid *g, struct point p, const float *x, size_t
     }
 }
 
+static float value_of(const hone_grid *g, struct point p, uint8_t code)
+{
+    return g->rule == HONE_GRID_MLX ? (float)code * p.scale + p.zero : p.scale * ((float)code - p.zero);
+}
+
 void hone_grid_decode(const hone_grid *g, const uint8_t *codes, size_t n, float scale, float zero, float *dst)
 {
-    if (g->rule == HONE_GRID_MLX)
-        for (size_t i = 0; i < n; i++)
-            dst[i] = (float)codes[i] * scale + zero;
-    else
-        for (size_t i = 0; i < n; i++)
-            dst[i] = scale * ((float)codes[i] - zero);
+    for (size_t i = 0; i < n; i++)
+        dst[i] = value_of(g, (struct point){scale, zero}, codes[i]);
 }
 
 /* --- the rules' own choices -----------------------------------------------------------------------------------------
@@ -213,6 +215,36 @@ static struct search start_search(const hone_grid *g, const float *x, size_t n, 
     return s;
 }
 
+struct ends {
+    float lo, hi;
+};
+
+/* Where most of the weight is: so many standard deviations around the mean, within the range. A weight far off, and of
+ * no importance, does not stretch it. */
+static struct ends bulk(const struct search *s, float deviations)
+{
+    enum { FINE = 32767 };
+    hone_run_sums sums;
+    const float largest = fabsf(s->lo) > fabsf(s->hi) ? fabsf(s->lo) : fabsf(s->hi);
+    const float inverse = (float)FINE / (s->run.shift != 0.0f ? s->hi - s->lo : largest);
+    s->grid->search->run_sums(&s->run, 0.0f, inverse, -FINE, FINE, &sums);
+    const double w = (double)sums.w, mean = (double)sums.x / w;
+    const double squares = (double)sums.ll / w / ((double)inverse * (double)inverse) - mean * mean;
+    const float reach = deviations * (float)sqrt(squares > 0 ? squares : 0);
+    const float middle = (float)mean + s->run.shift;
+    return (struct ends){middle - reach > s->lo ? middle - reach : s->lo,
+                         middle + reach < s->hi ? middle + reach : s->hi};
+}
+
+/* How far from the mean ends do least harm to a bell-shaped group; trial widths around that. */
+static float bulk_deviations(const hone_grid *g)
+{
+    return 0.75f + 0.5f * (float)g->bits;
+}
+
+static const float bulk_widths[] = {0.8f, 1.0f, 1.25f};
+enum { N_BULK_WIDTHS = sizeof bulk_widths / sizeof bulk_widths[0] };
+
 /* x ~ scale * (q - zero), zero a whole number. */
 static void try_whole(struct search *s, float scale, float zero)
 {
@@ -232,26 +264,39 @@ static void try_whole(struct search *s, float scale, float zero)
 
 static void search_symmetric(struct search *s)
 {
-    static const float widths[] = {1.1f,  1.07f, 1.04f, 1.0f,  0.96f, 0.93f, 0.9f,  0.86f, 0.83f,
-                                   0.79f, 0.75f, 0.7f,  0.65f, 0.6f,  0.55f, 0.5f,  0.45f, 0.4f};
+    static const float widths[] = {1.1f,  1.07f, 1.04f, 1.0f,  0.96f, 0.93f, 0.9f, 0.86f, 0.83f,
+                                   0.79f, 0.75f, 0.7f,  0.65f, 0.6f,  0.55f, 0.5f, 0.45f, 0.4f};
     const float half = (float)(1 << (s->grid->bits - 1));
     const float largest = -s->lo > s->hi ? -s->lo : s->hi, plain = largest / (half - 0.5f);
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)
         try_whole(s, plain * widths[i], half);
+    const struct ends ends = bulk(s, bulk_deviations(s->grid));
+    const float reach = -ends.lo > ends.hi ? -ends.lo : ends.hi;
+    for (int i = 0; i < N_BULK_WIDTHS; i++)
+        try_whole(s, reach / (half - 0.5f) * bulk_widths[i], half);
     for (int r = 0; r < N_POLISH; r++)
         try_whole(s, s->best.scale, half);
+}
+
+/* The zero that suits the ends, and its neighbours, with steps of several sizes. */
+static void try_widths(struct search *s, struct ends ends, const float *widths, size_t n)
+{
+    ends.lo = ends.lo < 0.0f ? ends.lo : 0.0f;
+    ends.hi = ends.hi > 0.0f ? ends.hi : 0.0f;
+    const float plain = (ends.hi - ends.lo) / (float)max_code(s->grid);
+    if (!(plain > 0.0f))
+        return;
+    const float zero = (float)hone_nearest(-ends.lo / plain);
+    for (size_t i = 0; i < n; i++)
+        for (int step = -1; step <= 1; step++)
+            try_whole(s, plain * widths[i], zero + (float)step);
 }
 
 static void search_whole_zeros(struct search *s)
 {
     static const float widths[] = {1.03f, 1.0f, 0.96f, 0.92f, 0.88f, 0.84f, 0.8f, 0.75f, 0.7f, 0.64f, 0.57f, 0.5f};
-    const float plain = (s->hi - s->lo) / (float)max_code(s->grid);
-    if (!(plain > 0.0f))
-        return;
-    const float zero = (float)hone_nearest(-s->lo / plain);
-    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)
-        for (int step = -1; step <= 1; step++)
-            try_whole(s, plain * widths[i], zero + (float)step);
+    try_widths(s, (struct ends){s->lo, s->hi}, widths, sizeof widths / sizeof widths[0]);
+    try_widths(s, bulk(s, bulk_deviations(s->grid)), bulk_widths, N_BULK_WIDTHS);
     for (int r = 0; r < N_POLISH; r++) {
         const struct point best = s->best;
         for (int step = -1; step <= 1; step++)
@@ -271,8 +316,7 @@ static struct point try_line(struct search *s, struct point line)
     if (!(det > 1e-9 * w * ll))
         return line;
     const double scale = (w * xl - x * l) / det, zero = (ll * x - l * xl) / det;
-    const double gain =
-        2.0 * (scale * xl + zero * x) - (scale * scale * ll + 2.0 * scale * zero * l + zero * zero * w);
+    const double gain = 2.0 * (scale * xl + zero * x) - (scale * scale * ll + 2.0 * scale * zero * l + zero * zero * w);
     line = (struct point){(float)scale, (float)zero};
     if (scale > 0.0 && gain > s->gain) {
         s->gain = gain;
@@ -291,6 +335,11 @@ static void search_lines(struct search *s)
             const struct point line = {range * (1.0f - pulls[i] - pulls[k]) / max, range * pulls[i]};
             (void)try_line(s, try_line(s, line));
         }
+    for (int i = 0; i < N_BULK_WIDTHS; i++) {
+        const struct ends ends = bulk(s, bulk_deviations(s->grid) * bulk_widths[i]);
+        const struct point line = {(ends.hi - ends.lo) / max, ends.lo - s->run.shift};
+        (void)try_line(s, try_line(s, line));
+    }
     for (int r = 0; r < N_POLISH; r++)
         (void)try_line(s, s->best);
 }
@@ -323,9 +372,7 @@ static double error_of(const hone_grid *g, struct point p, const uint8_t *codes,
 {
     double error = 0;
     for (size_t i = 0; i < n; i++) {
-        const float value = g->rule == HONE_GRID_MLX ? (float)codes[i] * p.scale + p.zero
-                                                     : p.scale * ((float)codes[i] - p.zero);
-        const double miss = (double)x[i] - (double)value;
+        const double miss = (double)x[i] - (double)value_of(g, p, codes[i]);
         error += (importance ? (double)importance[i] : 1.0) * miss * miss;
     }
     return error;
@@ -360,7 +407,8 @@ static void improve(const hone_grid *g, const float *x, size_t n, const float *i
     if (!(other.scale > 0.0f) || !isfinite(other.scale) || !isfinite(other.zero))
         return;
     const double bar = error_of(g, *p, codes, x, n, importance);
-    if (error_at(g, other, x, n, importance) < bar) {
+    const double error = error_at(g, other, x, n, importance);
+    if (isfinite(error) && !(error >= bar)) { /* an error that overflowed loses */
         *p = other;
         encode_at(g, other, x, n, codes);
     }

@@ -16,6 +16,10 @@ void hone_encode_q2_0(const float *src, size_t ncols, const float *importance, v
 void hone_encode_tq1_0(const float *src, size_t ncols, const float *importance, void *dst);
 void hone_encode_tq2_0(const float *src, size_t ncols, const float *importance, void *dst);
 
+/* Blocks of tq1_0 and tq2_0 from their parts: HONE_QK_K codes 0, 1 and 2 for -d, 0 and d. */
+void hone_pack_tq1_0(float d, const uint8_t *codes, uint8_t *dst);
+void hone_pack_tq2_0(float d, const uint8_t *codes, uint8_t *dst);
+
 /* hone_mxfp4_scale() returns the exponent byte for a block whose largest magnitude is amax. */
 uint8_t hone_mxfp4_scale(float amax);
 
