@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: MIT
 . "$CASES/stopped_run.lib"
-cp -r "$MODELS/tiny-llama" model
-"$HONE" convert model -o right.gguf --quiet >/dev/null
-stopped_run
-kill -KILL "$pid"
-wait "$pid" 2>/dev/null || true
+killed_run
 touch model/model-00001-of-00002.safetensors
 code=0
 "$HONE" convert model -o out.gguf 2>err || code=$?

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: MIT
 # A killed run is taken up by the same command, and by no other.
 . "$CASES/stopped_run.lib"
-cp -r "$MODELS/tiny-llama" model
-"$HONE" convert model -o right.gguf --quiet >/dev/null
-stopped_run
-kill -KILL "$pid"
-wait "$pid" 2>/dev/null || true
+killed_run
 cksum <out.gguf.hone-partial >before
 code=0
 "$HONE" convert model -o out.gguf --type bf16 2>err || code=$?
