@@ -125,9 +125,9 @@ run-tests: $(O)/hone-tests $(O)/hone fuzz-replay
 oracle: all
 	sh tests/oracle/run.sh $(O)
 
-## bench: time the hot paths against their limits
+## bench: time the hot paths against their limits and llama.cpp's (LLAMA_CPP_LIB, BENCH_WEIGHTS: size of the input)
 bench: $(O)/hone-bench
-	$(O)/hone-bench
+	$(O)/hone-bench $(if $(BENCH_WEIGHTS),--weights $(BENCH_WEIGHTS))
 
 ## fuzz-replay: run the fuzz targets on their seeds and simple damage to them; part of test
 FUZZ_SHARED := $(call objects,tests/fuzz/fuzz_open.c tests/fuzz/replay.c tests/support/byte_builder.c tests/support/zip_builder.c)

@@ -10,12 +10,13 @@ static const struct {
     const char *name;
     void (*run)(hone_bench *bench);
 } suites[] = {
+    {"files", hone_bench_files},
     {"blocks", hone_bench_blocks},
     {"errors", hone_bench_errors},
 };
 enum { N_SUITES = sizeof suites / sizeof suites[0], MAX_SAMPLES = 1 << 15 };
 
-static double now(void)
+double hone_bench_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -38,11 +39,11 @@ static struct timing measure(void (*run)(void *user), void *user, double seconds
     double *samples = malloc(MAX_SAMPLES * sizeof *samples);
     if (!samples)
         abort();
-    const double end = now() + seconds;
+    const double end = hone_bench_now() + seconds;
     size_t n = 0;
-    for (double start = now(); n < MAX_SAMPLES && (n < 3 || start < end); n++) {
+    for (double start = hone_bench_now(); n < MAX_SAMPLES && (n < 3 || start < end); n++) {
         run(user);
-        const double stop = now();
+        const double stop = hone_bench_now();
         samples[n] = stop - start;
         start = stop;
     }
@@ -92,7 +93,7 @@ void hone_bench_header(const hone_bench *bench)
     if (bench->csv)
         (void)puts("name,best_ns,median_ns,elements,blocks,bytes,memcpy_ns");
     else
-        (void)printf("%-34s %12s %12s %12s %9s %10s\n", "", "ns/block", "median", "Melem/s", "GB/s", "of memcpy");
+        (void)printf("\n%-34s %12s %12s %12s %9s %10s\n", "", "ns/block", "median", "Melem/s", "GB/s", "of memcpy");
 }
 
 void hone_bench_time(hone_bench *bench, const hone_bench_entry *entry)
@@ -124,7 +125,7 @@ void hone_bench_time(hone_bench *bench, const hone_bench_entry *entry)
 
 static int usage(void)
 {
-    (void)fputs("usage: hone-bench [--csv] [--seconds S] [--suite NAME] [FILTER]\nsuites:", stderr);
+    (void)fputs("usage: hone-bench [--csv] [--seconds S] [--weights N] [--suite NAME] [FILTER]\nsuites:", stderr);
     for (int i = 0; i < N_SUITES; i++)
         (void)fprintf(stderr, " %s", suites[i].name);
     (void)fputc('\n', stderr);
@@ -133,13 +134,15 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-    hone_bench bench = {.seconds = 0.2};
+    hone_bench bench = {.seconds = 0.2, .n_weights = 500000000};
     const char *suite = NULL;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--csv") == 0)
             bench.csv = true;
         else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
             bench.seconds = strtod(argv[++i], NULL);
+        else if (strcmp(argv[i], "--weights") == 0 && i + 1 < argc)
+            bench.n_weights = (uint64_t)strtod(argv[++i], NULL);
         else if (strcmp(argv[i], "--suite") == 0 && i + 1 < argc)
             suite = argv[++i];
         else if (argv[i][0] != '-' && !bench.filter)

@@ -120,7 +120,7 @@ void hone_bench_blocks(hone_bench *bench)
     for (size_t i = 0; i < NCOLS; i++)
         importance[i] = weights[i] * weights[i];
 
-    const hone_cpu_level best = hone_cpu_best();
+    hone_bench_header(bench);
     for (int d = HONE_INVALID + 1; d < HONE_N_DTYPES; d++) {
         const hone_dtype dtype = (hone_dtype)d;
         if (!hone_encoder(dtype, HONE_SEARCH_REFERENCE, HONE_CPU_REF))
@@ -129,7 +129,10 @@ void hone_bench_blocks(hone_bench *bench)
         if (hone_dtype_row_nbytes(dtype, NCOLS, &row_nbytes) != HONE_OK)
             abort();
         t.row_nbytes = (size_t)row_nbytes;
-        for (int level = HONE_CPU_REF; level <= (int)best; level += best > HONE_CPU_REF ? (int)best : 1) {
+        for (int level = HONE_CPU_REF; level < HONE_CPU_N_LEVELS; level++) {
+            hone_cpu_level chosen;
+            if (hone_cpu_choose(hone_cpu_name((hone_cpu_level)level), &chosen, NULL) != HONE_OK)
+                continue;
             t.importance = NULL;
             bench_decode(bench, dtype, (hone_cpu_level)level, &t);
             bench_encode(bench, dtype, (hone_cpu_level)level, "encode", &t);

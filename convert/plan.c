@@ -232,7 +232,8 @@ static bool any_turned(const hone_plan *plan)
     return false;
 }
 
-/* Working memory: for each thread one chunk as stored, as f32, and as encoded. */
+/* Working memory: for each thread, and some more so that threads need not wait for each other, one chunk as stored, as
+ * f32, and as encoded. */
 static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
     uint64_t widest = 0;
@@ -267,8 +268,13 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         nelems = widest;
     }
     plan->chunk_nelems = (size_t)nelems;
+    plan->n_slots = plan->n_threads;
+    if (plan->thread_moments_nbytes == 0) { /* else there is much to compute for a chunk, and little to wait for */
+        const uint64_t fits = budget / (nelems * elem_nbytes), wanted = 4 * (uint64_t)plan->n_threads;
+        plan->n_slots = (int)(fits < wanted ? fits : wanted);
+    }
     plan->memory_nbytes =
-        plan->moments_nbytes + (nelems * elem_nbytes + plan->thread_moments_nbytes) * (unsigned)plan->n_threads;
+        plan->moments_nbytes + (nelems * elem_nbytes + plan->thread_moments_nbytes) * (unsigned)plan->n_slots;
     return HONE_OK;
 }
 

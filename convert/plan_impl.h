@@ -92,6 +92,7 @@ struct hone_plan {
     uint64_t input_nbytes;
     size_t chunk_nelems; /* rows are worked on in chunks of about this many elements */
     int n_threads;
+    int n_slots; /* chunks in memory at a time, at least one for each thread */
     uint64_t memory_nbytes;
     bool saturate;
     hone_checkpoint *calibration; /* or NULL */

@@ -36,22 +36,27 @@ size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows)
     return (size_t)(source_row_nbytes(t) * nrows + decoded + 4);
 }
 
-/* Index of the first NaN or infinity, or n. All-ones exponents are rare, so test many at a time. */
+static unsigned is_not_finite(float x)
+{
+    return (hone_f32_bits(x) & 0x7f800000u) == 0x7f800000u;
+}
+
+/* Index of the first NaN or infinity, or n. They are rare, so many are tested at a time, in a loop that compilers turn
+ * into vector code. */
 static size_t first_not_finite(const float *x, size_t n)
 {
     enum { STRIDE = 64 };
-    for (size_t i = 0; i < n; i += STRIDE) {
-        const size_t end = i + STRIDE < n ? i + STRIDE : n;
+    size_t i = 0;
+    for (; i + STRIDE <= n; i += STRIDE) {
         unsigned bad = 0;
-        for (size_t j = i; j < end; j++)
-            bad |= (hone_f32_bits(x[j]) & 0x7f800000u) == 0x7f800000u;
-        if (!bad)
-            continue;
-        for (size_t j = i; j < end; j++)
-            if (!isfinite(x[j]))
-                return j;
+        for (size_t j = 0; j < STRIDE; j++)
+            bad |= is_not_finite(x[i + j]);
+        if (bad)
+            break;
     }
-    return n;
+    while (i < n && !is_not_finite(x[i]))
+        i++;
+    return i;
 }
 
 /* Which element of the source is element i of the output's rows from `row` on. */

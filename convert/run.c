@@ -30,13 +30,14 @@ struct chunk {
     uint64_t row, nrows;
 };
 
-/* One thread's buffers: a chunk as stored, as f32 (nelems), as encoded; the importance of a row. */
+/* The buffers of a chunk being worked on: as stored, as f32 (nelems), as encoded; the importance of a row. */
 struct workspace {
     void *raw, *encoded;
     float *values, *importance;
     hone_measure measure;
-    float *feedback; /* scratch */
-    size_t n_plain;  /* rows of the chunk that were coded without feedback after all */
+    float *feedback;   /* scratch */
+    size_t n_plain;    /* rows of the chunk that were coded without feedback after all */
+    uint64_t checksum; /* of what is written */
 };
 
 struct job {
@@ -111,10 +112,10 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
         measured = is_measured(job, t) && rows > measured ? (size_t)rows : measured;
         importance = t->entry && t->row_nelems > importance ? (size_t)t->row_nelems : importance;
     }
-    job->workspaces = hone_calloc((size_t)plan->n_threads, sizeof *job->workspaces);
+    job->workspaces = hone_calloc((size_t)plan->n_slots, sizeof *job->workspaces);
     if (!job->workspaces)
         return hone_fail_nomem(err, sizeof *job->workspaces);
-    for (int i = 0; i < plan->n_threads; i++) {
+    for (int i = 0; i < plan->n_slots; i++) {
         struct workspace *w = &job->workspaces[i];
         w->raw = hone_alloc(raw, 1);
         w->values = hone_alloc(values, sizeof *w->values);
@@ -203,14 +204,14 @@ static void measure(const struct job *job, const struct chunk *chunk, struct wor
         hone_measure_rows(job->plan, t, job->ctx->cpu, chunk->row, chunk->nrows, w->values, w->encoded, &w->measure);
 }
 
+/* *held tells what w->importance holds: UINT64_MAX at first. */
 static hone_status encode_rows(const struct job *job, const struct chunk *chunk, const struct workspace *w,
-                               hone_error *err)
+                               uint64_t *held, hone_error *err)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     const float *importance;
-    uint64_t held = UINT64_MAX;
     if (t->weight) {
-        HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row, w->importance, &held, &importance, err));
+        HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row, w->importance, held, &importance, err));
         hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values,
                               importance, NULL, w->encoded);
         return HONE_OK;
@@ -222,7 +223,7 @@ static hone_status encode_rows(const struct job *job, const struct chunk *chunk,
         return HONE_OK;
     }
     for (uint64_t r = 0; r < chunk->nrows; r++) {
-        HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row + r, w->importance, &held, &importance, err));
+        HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row + r, w->importance, held, &importance, err));
         encode(w->values + r * row_nelems, row_nelems, importance, (char *)w->encoded + r * t->row_nbytes);
     }
     return HONE_OK;
@@ -242,19 +243,55 @@ static void encode_with_feedback(const struct job *job, const struct chunk *chun
     hone_gptq_encode(&job->feedback, &coder, w->values, (size_t)chunk->nrows, w->encoded, w->feedback, &w->n_plain);
 }
 
-static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
+/* How many rows of a chunk are decoded and encoded at a time: as many as stay in a core's cache, where rows are read
+ * one after another anyway and nothing needs the whole chunk. */
+static uint64_t rows_at_a_time(const hone_planned_tensor *t, const struct chunk *chunk)
+{
+    enum { CACHED_NELEMS = 1 << 14 };
+    if (t->weight || t->moments || t->order == HONE_ROWS_TRANSPOSE)
+        return chunk->nrows;
+    const uint64_t rows = CACHED_NELEMS / t->row_nelems;
+    return rows == 0 ? 1 : rows < chunk->nrows ? rows : chunk->nrows;
+}
+
+/* A chunk that is encoded, not copied. */
+static hone_status encode_parts(const struct job *job, const struct chunk *chunk, struct workspace *w, hone_error *err)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    const uint64_t step = rows_at_a_time(t, chunk);
+    uint64_t held = UINT64_MAX;
+    for (uint64_t r = 0; r < chunk->nrows; r += step) {
+        const uint64_t left = chunk->nrows - r;
+        const struct chunk part = {chunk->tensor, chunk->row + r, left < step ? left : step};
+        struct workspace view = *w; /* of the part: rows behind those of the parts before */
+        view.encoded = (char *)w->encoded + r * t->row_nbytes;
+        view.measure.rows = w->measure.rows + r;
+        HONE_TRY(read_source(job, &part, &view, err));
+        if (t->moments)
+            encode_with_feedback(job, &part, &view);
+        else
+            HONE_TRY(encode_rows(job, &part, &view, &held, err));
+        measure(job, &part, &view);
+        w->n_plain = view.n_plain; /* with moments there is one part */
+        if (r == 0 || view.measure.worst_squared_error > w->measure.worst_squared_error) {
+            view.measure.rows = w->measure.rows;
+            w->measure = view.measure;
+        }
+    }
+    return HONE_OK;
+}
+
+static hone_status encode_chunk(void *user, size_t i, int slot, hone_error *err)
 {
     const struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
-    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    struct workspace *w = &job->workspaces[thread];
-    HONE_TRY(read_source(job, chunk, w, err));
-    const void *bytes = chunk_bytes(w, t);
-    if (t->moments)
-        encode_with_feedback(job, chunk, w);
-    else if (bytes == w->encoded)
-        HONE_TRY(encode_rows(job, chunk, w, err));
-    measure(job, chunk, w);
+    struct workspace *w = &job->workspaces[slot];
+    const void *bytes = chunk_bytes(w, &job->plan->tensors[chunk->tensor]);
+    if (bytes == w->encoded)
+        HONE_TRY(encode_parts(job, chunk, w, err));
+    else
+        HONE_TRY(read_source(job, chunk, w, err));
+    w->checksum = XXH3_64bits(bytes, chunk_nbytes(job, chunk));
     return write_chunk(job, chunk, bytes, err);
 }
 
@@ -286,13 +323,13 @@ static void count_plain(struct job *job, const struct chunk *chunk, size_t n)
                           t->name, job->n_plain, (unsigned long long)t->n_rows);
 }
 
-static hone_status commit_chunk(void *user, size_t i, int thread, hone_error *err)
+static hone_status commit_chunk(void *user, size_t i, int slot, hone_error *err)
 {
     struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
-    const struct workspace *w = &job->workspaces[thread];
+    const struct workspace *w = &job->workspaces[slot];
     const void *bytes = chunk_bytes(w, &job->plan->tensors[chunk->tensor]);
-    HONE_TRY(hone_journal_commit(&job->journal, XXH3_64bits(bytes, chunk_nbytes(job, chunk)), err));
+    HONE_TRY(hone_journal_commit(&job->journal, w->checksum, err));
     count_plain(job, chunk, w->n_plain);
     account_chunk(job, chunk, w, bytes);
     return HONE_OK;
@@ -312,8 +349,9 @@ static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_err
         const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
         if (is_measured(job, t)) {
             HONE_TRY(read_source(job, chunk, w, err));
+            uint64_t held = UINT64_MAX;
             if (t->weight) /* what is decoded lies beside what is written */
-                HONE_TRY(encode_rows(job, chunk, w, err));
+                HONE_TRY(encode_rows(job, chunk, w, &held, err));
             measure(job, chunk, w);
         }
         account_chunk(job, chunk, w, w->encoded);
@@ -361,7 +399,7 @@ static void free_job(struct job *job)
 {
     if (job->hash)
         (void)XXH3_freeState(job->hash);
-    for (int i = 0; job->workspaces && i < job->plan->n_threads; i++) {
+    for (int i = 0; job->workspaces && i < job->plan->n_slots; i++) {
         hone_release(job->workspaces[i].raw);
         hone_release(job->workspaces[i].values);
         hone_release(job->workspaces[i].encoded);
@@ -437,8 +475,8 @@ static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
         while (stop < end && tensors[job->chunks[stop].tensor].moments == t->moments)
             stop++;
         HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
-        HONE_TRY(
-            hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
+        HONE_TRY(hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, job->plan->n_slots, encode_chunk,
+                                       commit_chunk, job, err));
         job->first_chunk = stop;
     }
     return HONE_OK;

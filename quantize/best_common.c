@@ -15,6 +15,9 @@ const hone_best_kernels *hone_best_kernels_for(hone_cpu_level cpu)
         return &hone_best_avx512;
     if (cpu == HONE_CPU_AVX2)
         return &hone_best_avx2;
+#elif defined(__aarch64__)
+    if (cpu == HONE_CPU_NEON)
+        return &hone_best_neon;
 #endif
     (void)cpu;
     return &hone_best_ref;

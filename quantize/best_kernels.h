@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quantize/code_tables.h"
 #include "quantize/encode.h"
 
 enum { HONE_TILE = 16, HONE_TILE_SIZE_MAX = 32 };
@@ -56,9 +57,6 @@ enum { HONE_STEP_TRIALS_MAX = 7 };
 typedef struct hone_affine_steps {
     hone_tile_floats scale, min, error;
 } hone_affine_steps;
-
-/* What a scale is multiplied by: whole numbers, or the values of a table (formats/value_tables.h). */
-typedef enum hone_code_kind { HONE_CODES_WHOLE = 0, HONE_CODES_IQ4, HONE_CODES_E2M1 } hone_code_kind;
 
 typedef struct hone_code_set {
     hone_code_kind kind;
@@ -136,6 +134,9 @@ extern const hone_encode_fn hone_best_encoders_ref[HONE_N_DTYPES];
 #if defined(__x86_64__)
 extern const hone_best_kernels hone_best_avx2, hone_best_avx512;
 extern const hone_encode_fn hone_best_encoders_avx2[HONE_N_DTYPES], hone_best_encoders_avx512[HONE_N_DTYPES];
+#elif defined(__aarch64__)
+extern const hone_best_kernels hone_best_neon;
+extern const hone_encode_fn hone_best_encoders_neon[HONE_N_DTYPES];
 #endif
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "quantize/best.h"
+#include "quantize/code_tables.h"
 #include "quantize/lanes.h"
 
 static float largest(const float *x, size_t n)
@@ -20,27 +21,16 @@ static float largest(const float *x, size_t n)
     return each[0];
 }
 
-#if HONE_LANES > 1
-#include "quantize/lanes_avx2.h"
-
 static void transpose(const float *x, size_t size, float *tile)
 {
-    for (size_t g = 0; g < HONE_TILE; g += LANES)
-        for (size_t j = 0; j < size; j += LANES) {
-            __m256 columns[LANES];
-            transpose8(x + g * size + j, size, columns);
-            for (size_t i = 0; i < LANES; i++)
-                _mm256_storeu_ps(tile + (j + i) * HONE_TILE + g, columns[i]);
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES)
+        for (size_t j = 0; j < size; j += HONE_LANES) {
+            lanes columns[HONE_LANES];
+            lanes_columns(x + g * size + j, size, columns);
+            for (size_t i = 0; i < HONE_LANES; i++)
+                lanes_store(tile + (j + i) * HONE_TILE + g, columns[i]);
         }
 }
-#else
-static void transpose(const float *x, size_t size, float *tile)
-{
-    for (size_t g = 0; g < HONE_TILE; g++)
-        for (size_t j = 0; j < size; j++)
-            tile[HONE_TILE * j + g] = x[g * size + j];
-}
-#endif
 
 static void load_part(const float *x, size_t n_groups, size_t size, float *tile)
 {
@@ -267,21 +257,6 @@ static void affine_sums(int nmax, const hone_tile *t, const hone_tile_floats *sc
     }
 }
 
-/* Midpoints in the order that lanes_lookup() wants, values, and the codes that stand for them. */
-struct code_table {
-    float tree[16], values[16], codes[16];
-};
-
-static const struct code_table tables[] = {
-    [HONE_CODES_IQ4] = {.tree = {0, -4.5f, -57, 45.5f, -93.5f, -28.5f, 19, 79, -115.5f, -74, -42, -16, 7, 31.5f, 61,
-                                 101},
-                        .values = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113},
-                        .codes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}},
-    [HONE_CODES_E2M1] = {.tree = {0, 0, -3.5f, 3.5f, -7, -1.5f, 1.5f, 7, -10, -5, -2.5f, -0.5f, 0.5f, 2.5f, 5, 10},
-                         .values = {-12, -8, -6, -4, -3, -2, -1, 0, 0, 1, 2, 3, 4, 6, 8, 12},
-                         .codes = {15, 14, 13, 12, 11, 10, 9, 0, 0, 1, 2, 3, 4, 5, 6, 7}},
-};
-
 struct lane_codes {
     hone_code_kind kind;
     lanes lo, hi;
@@ -290,7 +265,7 @@ struct lane_codes {
 
 static inline struct lane_codes lane_codes_of(hone_code_set set)
 {
-    const struct code_table *t = &tables[set.kind];
+    const hone_code_table *t = &hone_code_tables[set.kind];
     return (struct lane_codes){.kind = set.kind,
                                .lo = lanes_all(-(float)set.nmax),
                                .hi = lanes_all((float)(set.nmax - 1)),
@@ -460,7 +435,7 @@ static void codes(int lo, int hi, const float *x, size_t n_groups, size_t size, 
 static void table_codes(hone_code_kind kind, const float *x, size_t n_groups, size_t size, const float *scale,
                         uint8_t *out)
 {
-    const lane_table table = lanes_table(tables[kind].tree, tables[kind].codes);
+    const lane_table table = lanes_table(hone_code_tables[kind].tree, hone_code_tables[kind].codes);
     for (size_t g = 0; g < n_groups; g++) {
         const lanes inverse = inverse_of(lanes_all(scale[g]));
         for (size_t j = g * size; j < (g + 1) * size; j += HONE_LANES)

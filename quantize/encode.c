@@ -37,165 +37,71 @@ static void encode_q8_0(const float *src, size_t ncols, const float *importance,
     hone_encode_q8_0(src, ncols, dst);
 }
 
-static void encode_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
+static void plain_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
 {
-    hone_encode_q4_0(&hone_search_ref, src, ncols, importance, dst);
+    (void)importance;
+    hone_encode_q4_0(&hone_search_ref, src, ncols, NULL, dst);
 }
 
-static void encode_q4_1(const float *src, size_t ncols, const float *importance, void *dst)
+static void plain_q4_1(const float *src, size_t ncols, const float *importance, void *dst)
 {
-    hone_encode_q4_1(&hone_search_ref, src, ncols, importance, dst);
+    (void)importance;
+    hone_encode_q4_1(&hone_search_ref, src, ncols, NULL, dst);
 }
 
-static void encode_q5_0(const float *src, size_t ncols, const float *importance, void *dst)
+static void plain_q5_0(const float *src, size_t ncols, const float *importance, void *dst)
 {
-    hone_encode_q5_0(&hone_search_ref, src, ncols, importance, dst);
+    (void)importance;
+    hone_encode_q5_0(&hone_search_ref, src, ncols, NULL, dst);
 }
 
-static void encode_q5_1(const float *src, size_t ncols, const float *importance, void *dst)
+static void plain_q5_1(const float *src, size_t ncols, const float *importance, void *dst)
 {
-    hone_encode_q5_1(&hone_search_ref, src, ncols, importance, dst);
+    (void)importance;
+    hone_encode_q5_1(&hone_search_ref, src, ncols, NULL, dst);
 }
 
-static void encode_q2_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_q2_k(&hone_search_ref, src, ncols, importance, dst);
-}
+#define encode_mxfp4 hone_encode_mxfp4
+#define encode_nvfp4 hone_encode_nvfp4
+#define HONE_SEARCH_KERNELS hone_search_ref
+#define HONE_ENCODERS hone_encoders_ref
+#define HONE_FAST_ENCODERS hone_fast_encoders_ref
+#include "quantize/encoders_impl.h"
 
-static void encode_q3_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_q3_k(&hone_search_ref, src, ncols, importance, dst);
-}
-
-static void encode_q4_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_q4_k(&hone_search_ref, src, ncols, importance, dst);
-}
-
-static void encode_q5_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_q5_k(&hone_search_ref, src, ncols, importance, dst);
-}
-
-static void encode_q6_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_q6_k(&hone_search_ref, src, ncols, importance, dst);
-}
-
-static const hone_encode_fn encoders_ref[HONE_N_DTYPES] = {
-    [HONE_F32] = encode_f32,
-    [HONE_F16] = encode_f16,
-    [HONE_BF16] = encode_bf16,
-    [HONE_Q4_0] = encode_q4_0,
-    [HONE_Q4_1] = encode_q4_1,
-    [HONE_Q5_0] = encode_q5_0,
-    [HONE_Q5_1] = encode_q5_1,
-    [HONE_Q8_0] = encode_q8_0,
-    [HONE_Q2_K] = encode_q2_k,
-    [HONE_Q3_K] = encode_q3_k,
-    [HONE_Q4_K] = encode_q4_k,
-    [HONE_Q5_K] = encode_q5_k,
-    [HONE_Q6_K] = encode_q6_k,
-    [HONE_IQ4_NL] = hone_encode_iq4_nl,
-    [HONE_IQ4_XS] = hone_encode_iq4_xs,
-    [HONE_MXFP4] = hone_encode_mxfp4,
-    [HONE_NVFP4] = hone_encode_nvfp4,
-    [HONE_Q1_0] = hone_encode_q1_0,
-    [HONE_Q2_0] = hone_encode_q2_0,
-    [HONE_TQ1_0] = hone_encode_tq1_0,
-    [HONE_TQ2_0] = hone_encode_tq2_0,
+/* Types with one encoder, whatever the level. */
+static const hone_encode_fn portable_encoders[HONE_N_DTYPES] = {
+    [HONE_F32] = encode_f32,          [HONE_Q1_0] = hone_encode_q1_0,   [HONE_Q2_0] = hone_encode_q2_0,
+    [HONE_TQ1_0] = hone_encode_tq1_0, [HONE_TQ2_0] = hone_encode_tq2_0,
 };
 
-static void fast_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    encode_q4_0(src, ncols, NULL, dst);
-}
-
-static void fast_q4_1(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    encode_q4_1(src, ncols, NULL, dst);
-}
-
-static void fast_q5_0(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    encode_q5_0(src, ncols, NULL, dst);
-}
-
-static void fast_q5_1(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    encode_q5_1(src, ncols, NULL, dst);
-}
-
-static void fast_q2_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    hone_encode_fast_q2_k(&hone_search_ref, src, ncols, dst);
-}
-
-static void fast_q3_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    hone_encode_fast_q3_k(&hone_search_ref, src, ncols, dst);
-}
-
-static void fast_q4_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    hone_encode_fast_q4_k(&hone_search_ref, src, ncols, dst);
-}
-
-static void fast_q5_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    hone_encode_fast_q5_k(&hone_search_ref, src, ncols, dst);
-}
-
-static void fast_q6_k(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    (void)importance;
-    hone_encode_fast_q6_k(&hone_search_ref, src, ncols, dst);
-}
-
-static const hone_encode_fn fast_encoders_ref[HONE_N_DTYPES] = {
-    [HONE_Q4_0] = fast_q4_0, [HONE_Q4_1] = fast_q4_1, [HONE_Q5_0] = fast_q5_0,
-    [HONE_Q5_1] = fast_q5_1, [HONE_Q2_K] = fast_q2_k, [HONE_Q3_K] = fast_q3_k,
-    [HONE_Q4_K] = fast_q4_k, [HONE_Q5_K] = fast_q5_k, [HONE_Q6_K] = fast_q6_k,
+/* The encoders of each level, by search. Where a search has none, the reference search's will do. */
+static const hone_encode_fn *const encoders[HONE_CPU_N_LEVELS][HONE_N_SEARCHES] = {
+    [HONE_CPU_REF] = {[HONE_SEARCH_REFERENCE] = hone_encoders_ref,
+                      [HONE_SEARCH_BEST] = hone_best_encoders_ref,
+                      [HONE_SEARCH_FAST] = hone_fast_encoders_ref},
+#if defined(__x86_64__)
+    [HONE_CPU_AVX2] = {[HONE_SEARCH_REFERENCE] = hone_encoders_avx2,
+                       [HONE_SEARCH_BEST] = hone_best_encoders_avx2,
+                       [HONE_SEARCH_FAST] = hone_fast_encoders_avx2},
+    [HONE_CPU_AVX512] = {[HONE_SEARCH_REFERENCE] = hone_encoders_avx512,
+                         [HONE_SEARCH_BEST] = hone_best_encoders_avx512,
+                         [HONE_SEARCH_FAST] = hone_fast_encoders_avx512},
+#elif defined(__aarch64__)
+    [HONE_CPU_NEON] = {[HONE_SEARCH_REFERENCE] = hone_encoders_neon,
+                       [HONE_SEARCH_BEST] = hone_best_encoders_neon,
+                       [HONE_SEARCH_FAST] = hone_fast_encoders_neon},
+#endif
 };
-
-/* NULL where a search has nothing of its own: the reference search's will do. */
-static hone_encode_fn find(const hone_encode_fn *ref, const hone_encode_fn *avx2, const hone_encode_fn *avx512,
-                           hone_dtype dtype, hone_cpu_level cpu)
-{
-    hone_encode_fn found = ref[dtype];
-    if ((cpu == HONE_CPU_AVX2 || cpu == HONE_CPU_AVX512) && avx2 && avx2[dtype])
-        found = avx2[dtype];
-    if (cpu == HONE_CPU_AVX512 && avx512 && avx512[dtype])
-        found = avx512[dtype];
-    return found;
-}
 
 hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level cpu)
 {
-    if ((unsigned)dtype >= HONE_N_DTYPES || (unsigned)search >= HONE_N_SEARCHES)
+    if ((unsigned)dtype >= HONE_N_DTYPES || (unsigned)search >= HONE_N_SEARCHES || (unsigned)cpu >= HONE_CPU_N_LEVELS)
         return NULL;
-    hone_encode_fn own = NULL;
-#if defined(__x86_64__)
-    if (search == HONE_SEARCH_BEST)
-        own = find(hone_best_encoders_ref, hone_best_encoders_avx2, hone_best_encoders_avx512, dtype, cpu);
-    if (search == HONE_SEARCH_FAST)
-        own = find(fast_encoders_ref, hone_fast_encoders_avx2, NULL, dtype, cpu);
-    return own ? own : find(encoders_ref, hone_encoders_avx2, NULL, dtype, cpu);
-#else
-    if (search == HONE_SEARCH_BEST)
-        own = find(hone_best_encoders_ref, NULL, NULL, dtype, cpu);
-    if (search == HONE_SEARCH_FAST)
-        own = find(fast_encoders_ref, NULL, NULL, dtype, cpu);
-    return own ? own : find(encoders_ref, NULL, NULL, dtype, cpu);
-#endif
+    const hone_encode_fn *const *level = encoders[encoders[cpu][HONE_SEARCH_REFERENCE] ? cpu : HONE_CPU_REF];
+    hone_encode_fn found = level[search][dtype];
+    if (!found)
+        found = level[HONE_SEARCH_REFERENCE][dtype];
+    return found ? found : portable_encoders[dtype];
 }
 
 bool hone_encoder_weighs(hone_dtype dtype, hone_search search)

@@ -3,7 +3,7 @@
  * Encoding iq4_nl and iq4_xs: a scale is found by trying the ends of the table, and some numbers around them, for the
  * extreme element, and for each trial the scale that fits its codes best.
  */
-#include "quantize/table_encoders.h"
+#include "quantize/encode_kernels.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "formats/value_tables.h"
 #include "quantize/rounding.h"
 
-enum { GROUP = HONE_QK, BATCH = 16, SUBBLOCKS = HONE_QK_K / GROUP, N_TRIALS = 7 };
+enum { GROUP = HONE_QK, BATCH = 32, SUBBLOCKS = HONE_QK_K / GROUP, N_TRIALS = 7 };
 
 static const float TINY = 1e-15f;
 
@@ -63,28 +63,20 @@ static float search_group(const float *x, const float *w)
     return scale;
 }
 
-static void search(const hone_groups *g, float *scales)
+void hone_iq4_scales(const hone_groups *g, float *scales)
 {
     for (size_t i = 0; i < g->n; i++)
         scales[i] = search_group(g->x + i * GROUP, g->w + i * GROUP);
 }
 
-static void code(const hone_groups *g, const float *inverses, uint8_t *codes)
+void hone_iq4_codes(const hone_groups *g, const float *inverses, uint8_t *codes)
 {
     for (size_t i = 0; i < g->n * GROUP; i++)
         codes[i] = (uint8_t)nearest_entry(inverses[i / GROUP] * g->x[i]);
 }
 
-static void weigh(const float *importance, const float *x, size_t n, float sigma2, float *w)
-{
-    for (size_t i = 0; i < n; i++)
-        w[i] = importance[i] * sqrtf(sigma2 + x[i] * x[i]);
-}
-
-const hone_iq4_kernels hone_iq4_ref = {weigh, search, code};
-
 /* Without importance, large weights count for more: w = x^2. */
-static void weigh_groups(const hone_iq4_kernels *k, const float *x, size_t n, size_t sigma_nelems,
+static void weigh_groups(const hone_search_kernels *k, const float *x, size_t n, size_t sigma_nelems,
                          const float *importance, float *w)
 {
     if (!importance) {
@@ -109,7 +101,8 @@ static float inverse(float d)
     return d != 0.0f ? 1.0f / d : 0.0f;
 }
 
-void hone_iq4_nl_blocks(const hone_iq4_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
+void hone_encode_iq4_nl(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance,
+                        void *dst)
 {
     uint8_t *out = dst;
     float w[BATCH * GROUP], scales[BATCH], inverses[BATCH];
@@ -118,10 +111,10 @@ void hone_iq4_nl_blocks(const hone_iq4_kernels *k, const float *src, size_t ncol
         const size_t left = (ncols - at) / GROUP, n = left < BATCH ? left : BATCH;
         const hone_groups g = {.x = src + at, .w = w, .n = n, .size = GROUP};
         weigh_groups(k, g.x, n * GROUP, GROUP, importance ? importance + at : NULL, w);
-        k->search(&g, scales);
+        k->iq4_scales(&g, scales);
         for (size_t i = 0; i < n; i++)
             inverses[i] = inverse(scales[i]);
-        k->code(&g, inverses, codes);
+        k->iq4_codes(&g, inverses, codes);
         for (size_t i = 0; i < n; i++, out += sizeof(hone_block_iq4_nl)) {
             hone_block_iq4_nl b = {.d = hone_store_scale(scales[i])};
             pack_nibbles(codes + i * GROUP, b.qs);
@@ -154,7 +147,8 @@ static void scale_superblock(const float *scales, hone_block_iq4_xs *b, float *i
     }
 }
 
-void hone_iq4_xs_blocks(const hone_iq4_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
+void hone_encode_iq4_xs(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance,
+                        void *dst)
 {
     uint8_t *out = dst;
     float w[BATCH * GROUP], scales[BATCH], inverses[BATCH];
@@ -164,23 +158,13 @@ void hone_iq4_xs_blocks(const hone_iq4_kernels *k, const float *src, size_t ncol
         const size_t left = (ncols - at) / GROUP, n = left < BATCH ? left : BATCH;
         const hone_groups g = {.x = src + at, .w = w, .n = n, .size = GROUP};
         weigh_groups(k, g.x, n * GROUP, HONE_QK_K, importance ? importance + at : NULL, w);
-        k->search(&g, scales);
+        k->iq4_scales(&g, scales);
         for (size_t b = 0; b < n / SUBBLOCKS; b++)
             scale_superblock(scales + b * SUBBLOCKS, &blocks[b], inverses + b * SUBBLOCKS);
-        k->code(&g, inverses, codes);
+        k->iq4_codes(&g, inverses, codes);
         for (size_t i = 0; i < n; i++)
             pack_nibbles(codes + i * GROUP, blocks[i / SUBBLOCKS].qs + i % SUBBLOCKS * (GROUP / 2));
         memcpy(out, blocks, n / SUBBLOCKS * sizeof blocks[0]);
         out += n / SUBBLOCKS * sizeof blocks[0];
     }
-}
-
-void hone_encode_iq4_nl(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_iq4_nl_blocks(&hone_iq4_ref, src, ncols, importance, dst);
-}
-
-void hone_encode_iq4_xs(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_iq4_xs_blocks(&hone_iq4_ref, src, ncols, importance, dst);
 }

@@ -17,8 +17,8 @@
 #include "quantize/pack_k.h"
 #include "quantize/rounding.h"
 
-/* A search of two super-blocks at a time keeps more of a wide CPU busy than two of one. */
-enum { BATCH = 2 };
+/* A search of four super-blocks at a time keeps more of a wide CPU busy than four of one. */
+enum { BATCH = 4 };
 
 /* w = d * scale * code - dmin * min: q2_k, q4_k, q5_k. */
 struct affine_type {
@@ -218,11 +218,9 @@ static void recode_signed(const hone_search_kernels *k, const float *x, hone_rec
     k->recode(range, &g, scales, NULL, s->codes);
 }
 
-static void search_q3_k_plain(const hone_search_kernels *k, const float *x, hone_super_block *s)
+/* Without importance: what is found for one super-block. */
+static void share_q3_k_plain(const float scales[HONE_SUB_BLOCKS_MAX], hone_super_block *s)
 {
-    const hone_groups g = {.x = x, .n = HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
-    float scales[HONE_SUB_BLOCKS_MAX];
-    k->descent(4, &g, s->codes, scales);
     const float largest = largest_scale(scales);
     s->d = 0;
     memset(s->scales, 0, sizeof s->scales);
@@ -234,36 +232,58 @@ static void search_q3_k_plain(const hone_search_kernels *k, const float *x, hone
     s->d = hone_store_scale(1.0f / inverse);
 }
 
-static void search_q3_k_weighted(const hone_search_kernels *k, const float *x, const float *importance,
-                                 hone_super_block *s)
+/* What the search finds for a batch of super-blocks. */
+struct q3_k_search {
+    float scales[BATCH * HONE_SUB_BLOCKS_MAX], d[BATCH];
+    uint8_t sub_codes[BATCH * HONE_SUB_BLOCKS_MAX], codes[BATCH * HONE_QK_K];
+};
+
+static void search_q3_k_weighted(const hone_search_kernels *k, const float *x, const float *importance, size_t nblocks,
+                                 struct q3_k_search *found)
 {
-    float w[HONE_QK_K], scales[HONE_SUB_BLOCKS_MAX], sub_weights[HONE_SUB_BLOCKS_MAX];
-    const hone_groups g = {.x = x, .w = w, .n = HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
-    const float sigma2 = 2.0f * hone_sum_squares(x, HONE_QK_K) / (float)HONE_QK_K;
-    k->weigh(importance, x, HONE_QK_K, sigma2, w);
+    float w[BATCH * HONE_QK_K], sub_weights[BATCH * HONE_SUB_BLOCKS_MAX];
+    const hone_groups g = {.x = x, .w = w, .n = nblocks * HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
+    for (size_t at = 0; at < nblocks * HONE_QK_K; at += HONE_QK_K) {
+        const float sigma2 = 2.0f * hone_sum_squares(x + at, HONE_QK_K) / (float)HONE_QK_K;
+        k->weigh(importance + at, x + at, HONE_QK_K, sigma2, w + at);
+    }
     sum_weights(&g, sub_weights);
-    k->sym(4, &g, s->codes, scales);
-    const hone_groups shared = {.x = scales, .w = sub_weights, .n = 1, .size = HONE_SUB_BLOCKS_MAX};
-    float d;
-    k->sym(32, &shared, s->scales, &d);
-    s->d = hone_store_scale(d);
+    k->sym(4, &g, found->codes, found->scales);
+    const hone_groups shared = {.x = found->scales, .w = sub_weights, .n = nblocks, .size = HONE_SUB_BLOCKS_MAX};
+    k->sym(32, &shared, found->sub_codes, found->d);
+}
+
+/* From what was found for one super-block of the batch to its bytes. */
+static void finish_q3_k(const hone_search_kernels *k, const float *x, bool weighted, size_t block,
+                        struct q3_k_search *found, uint8_t *out)
+{
+    hone_super_block s = {.codes = found->codes + block * HONE_QK_K};
+    if (weighted) {
+        memcpy(s.scales, found->sub_codes + block * HONE_SUB_BLOCKS_MAX, HONE_SUB_BLOCKS_MAX);
+        s.d = hone_store_scale(found->d[block]);
+    } else {
+        share_q3_k_plain(found->scales + block * HONE_SUB_BLOCKS_MAX, &s);
+    }
+    int sub_scales[HONE_SUB_BLOCKS_MAX];
+    for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
+        sub_scales[j] = s.scales[j] - 32;
+    recode_signed(k, x, (hone_recode_range){-4, 3}, sub_scales, &s);
+    hone_pack_q3_k(&s, out);
 }
 
 void hone_encode_q3_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
     uint8_t *out = dst;
-    for (size_t i = 0; i < ncols; i += HONE_QK_K, out += sizeof(hone_block_q3_k)) {
-        uint8_t codes[HONE_QK_K];
-        hone_super_block s = {.codes = codes};
+    struct q3_k_search found;
+    for (size_t i = 0; i < ncols; i += BATCH * HONE_QK_K) {
+        const size_t left = (ncols - i) / HONE_QK_K, nblocks = left < BATCH ? left : BATCH;
+        const hone_groups g = {.x = src + i, .n = nblocks * HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
         if (importance)
-            search_q3_k_weighted(k, src + i, importance + i, &s);
+            search_q3_k_weighted(k, src + i, importance + i, nblocks, &found);
         else
-            search_q3_k_plain(k, src + i, &s);
-        int sub_scales[HONE_SUB_BLOCKS_MAX];
-        for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
-            sub_scales[j] = s.scales[j] - 32;
-        recode_signed(k, src + i, (hone_recode_range){-4, 3}, sub_scales, &s);
-        hone_pack_q3_k(&s, out);
+            k->descent(4, &g, found.codes, found.scales);
+        for (size_t b = 0; b < nblocks; b++, out += sizeof(hone_block_q3_k))
+            finish_q3_k(k, src + i + b * HONE_QK_K, importance != NULL, b, &found, out);
     }
 }
 

@@ -25,6 +25,12 @@ void hone_encode_q4_k(const hone_search_kernels *k, const float *src, size_t nco
 void hone_encode_q5_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
 void hone_encode_q6_k(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
 
+/* Blocks of 32 and super-blocks of 256 with a table of values. */
+void hone_encode_iq4_nl(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance,
+                        void *dst);
+void hone_encode_iq4_xs(const hone_search_kernels *k, const float *src, size_t ncols, const float *importance,
+                        void *dst);
+
 /* The fast search. */
 void hone_encode_fast_q2_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
 void hone_encode_fast_q3_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
@@ -32,9 +38,14 @@ void hone_encode_fast_q4_k(const hone_search_kernels *k, const float *src, size_
 void hone_encode_fast_q5_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
 void hone_encode_fast_q6_k(const hone_search_kernels *k, const float *src, size_t ncols, void *dst);
 
-/* NULL where the level has nothing better than the portable C. */
+/* The encoders of a level, but for those that only the portable C has; of the fast search, but for types whose
+ * reference search is as fast. */
+extern const hone_encode_fn hone_encoders_ref[HONE_N_DTYPES], hone_fast_encoders_ref[HONE_N_DTYPES];
 #if defined(__x86_64__)
 extern const hone_encode_fn hone_encoders_avx2[HONE_N_DTYPES], hone_fast_encoders_avx2[HONE_N_DTYPES];
+extern const hone_encode_fn hone_encoders_avx512[HONE_N_DTYPES], hone_fast_encoders_avx512[HONE_N_DTYPES];
+#elif defined(__aarch64__)
+extern const hone_encode_fn hone_encoders_neon[HONE_N_DTYPES], hone_fast_encoders_neon[HONE_N_DTYPES];
 #endif
 
 #endif

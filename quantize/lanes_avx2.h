@@ -1,134 +1,143 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What the AVX2 searches share: eight groups at a time, one to a lane.
- *
- * A lane adds the same terms in the same order as the portable C does for its group, so the bytes are the same. Nothing
- * is fused and no sum is split. Groups left over go to the portable C.
- */
+/* Eight lanes: see lanes.h. */
 #ifndef HONE_LANES_AVX2_H
 #define HONE_LANES_AVX2_H
 
-#include <immintrin.h>
-#include <string.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "quantize/scale_search.h"
+#include "quantize/transpose_avx2.h"
 
-/* Searches are run for two batches side by side: a sum waits for its last addition, and the other batch's fills the
- * wait. */
-enum { LANES = 8, PAIR = 2 };
+typedef __m256 lanes;
+typedef __m256 lane_mask;
+typedef int32_t lane_ints __attribute__((vector_size(32)));
 
-/* Eight groups, transposed: lane i of x[j] is element j of group i. */
-struct lanes {
-    __m256 x[HONE_GROUP_MAX], w[HONE_GROUP_MAX];
-};
-
-/* out[j] gets column j of eight rows that lie stride floats apart. */
-static inline void transpose8(const float *src, size_t stride, __m256 out[LANES])
+static inline lanes lanes_load(const float *p)
 {
-    __m256 r[LANES], t[LANES];
-    for (int i = 0; i < LANES; i++)
-        r[i] = _mm256_loadu_ps(src + (size_t)i * stride);
-    for (int i = 0; i < 4; i++) { /* pairs of rows: a0 b0 a1 b1 | a4 b4 a5 b5, then the other columns */
-        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) { /* quads of rows: r[4i + j] has columns j and 4 + j */
-        const __m256d lo0 = _mm256_castps_pd(t[4 * i]), lo1 = _mm256_castps_pd(t[4 * i + 2]);
-        const __m256d hi0 = _mm256_castps_pd(t[4 * i + 1]), hi1 = _mm256_castps_pd(t[4 * i + 3]);
-        r[4 * i] = _mm256_castpd_ps(_mm256_unpacklo_pd(lo0, lo1));
-        r[4 * i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(lo0, lo1));
-        r[4 * i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(hi0, hi1));
-        r[4 * i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(hi0, hi1));
-    }
-    for (int j = 0; j < 4; j++) {
-        out[j] = _mm256_permute2f128_ps(r[j], r[4 + j], 0x20);
-        out[4 + j] = _mm256_permute2f128_ps(r[j], r[4 + j], 0x31);
-    }
+    return _mm256_loadu_ps(p);
 }
 
-/* size is a multiple of 16, and not zero */
-static inline void transpose_groups(const float *src, size_t size, __m256 *out)
+static inline void lanes_store(float *p, lanes v)
 {
-    size_t j = 0;
-    do {
-        transpose8(src + j, size, out + j);
-        j += LANES;
-    } while (j < size);
+    _mm256_storeu_ps(p, v);
 }
 
-/* clamp(hone_nearest(v), lo, hi) */
-static inline __m256i nearest_code(__m256 v, __m256i lo, __m256i hi)
+static inline lanes lanes_all(float f)
 {
-    const __m256i bits = _mm256_castps_si256(_mm256_add_ps(v, _mm256_set1_ps(12582912.0f)));
-    const __m256i l =
-        _mm256_sub_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x007fffff)), _mm256_set1_epi32(0x00400000));
-    return _mm256_min_epi32(_mm256_max_epi32(l, lo), hi);
+    return _mm256_set1_ps(f);
 }
 
-static inline __m256 nearest_real(__m256 v, __m256i lo, __m256i hi)
+static inline lanes lanes_max(lanes a, lanes b)
 {
-    return _mm256_cvtepi32_ps(nearest_code(v, lo, hi));
+    return _mm256_max_ps(a, b);
 }
 
-/* The same where |v| <= 2^22, in half the instructions. NaN gives lo, which is the same for lo = 0 alone. */
-static inline __m256 nearest_small(__m256 v, __m256 lo, __m256 hi)
+static inline lanes lanes_min(lanes a, lanes b)
 {
-    const __m256 l = _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    return _mm256_min_ps(_mm256_max_ps(l, lo), hi);
+    return _mm256_min_ps(a, b);
 }
 
-/* Sixteen codes of 0..255 to bytes. */
-static inline void store_codes(uint8_t *dst, __m256i a, __m256i b)
-{
-    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
-    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    _mm_storeu_si128((void *)dst, bytes);
-}
-
-static inline __m256 magnitude(__m256 v)
+static inline lanes lanes_abs(lanes v)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
 }
 
-static inline bool none(__m256 mask)
+static inline lanes lanes_sqrt(lanes v)
 {
-    return _mm256_movemask_ps(mask) == 0;
+    return _mm256_sqrt_ps(v);
 }
 
-/* codes = clamp(nearest(inverse * (x - base)), lo, hi) - lo, group by group; zeros where `zero` is set. */
-static inline void store_groups(const float *x, size_t size, __m256 inverse, __m256 base, __m256 zero, int lo, int hi,
-                                uint8_t *codes)
+static inline lanes lanes_copy_sign(lanes magnitude, lanes sign)
 {
-    float inverses[LANES], bases[LANES];
-    _mm256_storeu_ps(inverses, inverse);
-    _mm256_storeu_ps(bases, base);
-    const int zeros = _mm256_movemask_ps(zero);
-    const __m256i low = _mm256_set1_epi32(lo), high = _mm256_set1_epi32(hi);
-    for (int i = 0; i < LANES; i++, x += size, codes += size) {
-        if (zeros >> i & 1) {
-            memset(codes, 0, size);
-            continue;
-        }
-        const __m256 inv = _mm256_set1_ps(inverses[i]), from = _mm256_set1_ps(bases[i]);
-        for (size_t j = 0; j < size; j += 16) {
-            const __m256 a = _mm256_mul_ps(inv, _mm256_sub_ps(_mm256_loadu_ps(x + j), from));
-            const __m256 b = _mm256_mul_ps(inv, _mm256_sub_ps(_mm256_loadu_ps(x + j + 8), from));
-            store_codes(codes + j, _mm256_sub_epi32(nearest_code(a, low, high), low),
-                        _mm256_sub_epi32(nearest_code(b, low, high), low));
-        }
+    return _mm256_or_ps(_mm256_and_ps(sign, _mm256_set1_ps(-0.0f)), magnitude);
+}
+
+static inline lane_mask lanes_either(lane_mask a, lane_mask b)
+{
+    return _mm256_or_ps(a, b);
+}
+
+static inline lane_mask lanes_except(lane_mask a, lane_mask without)
+{
+    return _mm256_andnot_ps(without, a);
+}
+
+static inline bool lanes_any(lane_mask m)
+{
+    return _mm256_movemask_ps(m) != 0;
+}
+
+static inline lane_mask lanes_differ(lanes a, lanes b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ);
+}
+
+static inline lane_mask lanes_at_most(lanes a, lanes b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LE_OQ);
+}
+
+static inline lane_mask lanes_less(lanes a, lanes b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+
+static inline lane_mask lanes_both(lane_mask a, lane_mask b)
+{
+    return _mm256_and_ps(a, b);
+}
+
+static inline lanes lanes_choose(lane_mask m, lanes yes, lanes no)
+{
+    return _mm256_blendv_ps(no, yes, m);
+}
+
+static inline void lanes_columns(const float *src, size_t stride, lanes out[8])
+{
+    transpose8(src, stride, out);
+}
+
+static inline void lanes_store_codes(uint8_t *p, const lanes v[2])
+{
+    const __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32(v[0]), _mm256_cvttps_epi32(v[1]));
+    const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+    _mm_storeu_si128((void *)p, _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+}
+
+static inline void lanes_store_halves(void *p, lanes v)
+{
+    _mm_storeu_si128(p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline void lanes_store_bytes(uint8_t *p, lanes v)
+{
+    const __m256i l = _mm256_cvtps_epi32(v);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(l), _mm256_extracti128_si256(l, 1));
+    _mm_storel_epi64((void *)p, _mm_packus_epi16(words, words));
+}
+
+/* Nodes 1 to 7 are the first half of the tree, 8 to 15 the second; an index counts modulo 8. */
+typedef struct lane_table {
+    __m256 tree[2], values[2];
+} lane_table;
+
+static inline lane_table lanes_table(const float tree[16], const float values[16])
+{
+    return (lane_table){{_mm256_loadu_ps(tree), _mm256_loadu_ps(tree + 8)},
+                        {_mm256_loadu_ps(values), _mm256_loadu_ps(values + 8)}};
+}
+
+static inline lanes lanes_lookup(const lane_table *t, lanes v)
+{
+    const __m256 first = _mm256_cmp_ps(v, _mm256_permutevar8x32_ps(t->tree[0], _mm256_set1_epi32(1)), _CMP_NLT_UQ);
+    __m256i node = _mm256_sub_epi32(_mm256_set1_epi32(2), _mm256_castps_si256(first)); /* true is -1 */
+    for (int i = 1; i < 4; i++) {
+        const __m256 right = _mm256_cmp_ps(v, _mm256_permutevar8x32_ps(t->tree[i / 3], node), _CMP_NLT_UQ);
+        node = _mm256_sub_epi32(_mm256_add_epi32(node, node), _mm256_castps_si256(right));
     }
-}
-
-/* Whole batches of eight groups, of a size that the byte stores can handle. */
-static inline size_t n_batched(const hone_groups *g)
-{
-    return g->size % 16 == 0 ? g->n / LANES * LANES : 0;
-}
-
-static inline hone_groups part_of(const hone_groups *g, size_t first, size_t n)
-{
-    return (hone_groups){
-        .x = g->x + first * g->size, .w = g->w ? g->w + first * g->size : NULL, .n = n, .size = g->size};
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(t->values[0], node), _mm256_permutevar8x32_ps(t->values[1], node),
+                            first);
 }
 
 #endif

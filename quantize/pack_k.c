@@ -3,27 +3,38 @@
 
 #include <string.h>
 
+#include "base/cursor.h"
 #include "formats/blocks.h"
 #include "formats/k_scales.h"
 
-/* Two bits of each code, in planes: byte l of a half holds elements l, 32 + l, 64 + l and 96 + l. */
-static void pack_two_bits(const uint8_t codes[HONE_QK_K], uint8_t qs[64])
+/*
+ * 32 bytes of n planes: byte l holds `width` bits of the codes at l, stride + l, 2 stride + l, ..., those from bit
+ * `shift` on, the first in its lowest bits. Eight bytes at a time; what a shift brings in from the byte above is masked
+ * away.
+ */
+static inline void pack_planes(const uint8_t *codes, size_t stride, int n, int shift, int width, uint8_t *out)
 {
-    for (int half = 0; half < 2; half++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *c = codes + 128 * half + l;
-            qs[32 * half + l] = (uint8_t)((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
-        }
+    const uint64_t mask = 0x0101010101010101u * ((1u << width) - 1);
+    for (size_t l = 0; l < 32; l += 8) {
+        uint64_t bytes = 0;
+        for (int k = 0; k < n; k++)
+            bytes |= (hone_load_u64(codes + (size_t)k * stride + l) >> shift & mask) << width * k;
+        hone_store_u64(out + l, bytes);
+    }
+}
+
+/* Two bits of each code: byte l of a half holds elements l, 32 + l, 64 + l and 96 + l. */
+static void pack_two_bits(const uint8_t codes[HONE_QK_K], int shift, uint8_t qs[64])
+{
+    for (size_t half = 0; half < 2; half++)
+        pack_planes(codes + 128 * half, 32, 4, shift, 2, qs + 32 * half);
 }
 
 /* The low nibbles of 64 elements in 32 bytes: the first 32 low, the next 32 high. */
 static void pack_nibbles(const uint8_t codes[HONE_QK_K], uint8_t qs[128])
 {
-    for (int chunk = 0; chunk < 4; chunk++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *c = codes + 64 * chunk + l;
-            qs[32 * chunk + l] = (uint8_t)((c[0] & 15) | (c[32] & 15) << 4);
-        }
+    for (size_t chunk = 0; chunk < 4; chunk++)
+        pack_planes(codes + 64 * chunk, 32, 2, 0, 4, qs + 32 * chunk);
 }
 
 void hone_pack_q2_k(const hone_super_block *s, uint8_t *dst)
@@ -31,7 +42,7 @@ void hone_pack_q2_k(const hone_super_block *s, uint8_t *dst)
     hone_block_q2_k b = {.d = s->d, .dmin = s->dmin};
     for (int j = 0; j < 16; j++)
         b.scales[j] = (uint8_t)(s->scales[j] | s->mins[j] << 4);
-    pack_two_bits(s->codes, b.qs);
+    pack_two_bits(s->codes, 0, b.qs);
     memcpy(dst, &b, sizeof b);
 }
 
@@ -39,13 +50,8 @@ void hone_pack_q3_k(const hone_super_block *s, uint8_t *dst)
 {
     hone_block_q3_k b = {.d = s->d};
     hone_q3_k_scales_pack(s->scales, b.scales);
-    pack_two_bits(s->codes, b.qs);
-    for (int l = 0; l < 32; l++) {
-        int bits = 0;
-        for (int j = 0; j < 8; j++)
-            bits |= (s->codes[32 * j + l] >> 2 & 1) << j;
-        b.hmask[l] = (uint8_t)bits;
-    }
+    pack_two_bits(s->codes, 0, b.qs);
+    pack_planes(s->codes, 32, 8, 2, 1, b.hmask);
     memcpy(dst, &b, sizeof b);
 }
 
@@ -62,12 +68,7 @@ void hone_pack_q5_k(const hone_super_block *s, uint8_t *dst)
     hone_block_q5_k b = {.d = s->d, .dmin = s->dmin};
     hone_k4_scales_pack(s->scales, s->mins, b.scales);
     pack_nibbles(s->codes, b.qs);
-    for (int l = 0; l < 32; l++) {
-        int bits = 0;
-        for (int j = 0; j < 8; j++)
-            bits |= (s->codes[32 * j + l] >> 4 & 1) << j;
-        b.qh[l] = (uint8_t)bits;
-    }
+    pack_planes(s->codes, 32, 8, 4, 1, b.qh);
     memcpy(dst, &b, sizeof b);
 }
 
@@ -75,13 +76,11 @@ void hone_pack_q6_k(const hone_super_block *s, uint8_t *dst)
 {
     hone_block_q6_k b = {.d = s->d};
     memcpy(b.scales, s->scales, sizeof b.scales);
-    for (int half = 0; half < 2; half++)
-        for (int l = 0; l < 32; l++) {
-            const uint8_t *c = s->codes + 128 * half + l;
-            b.ql[64 * half + l] = (uint8_t)((c[0] & 15) | (c[64] & 15) << 4);
-            b.ql[64 * half + 32 + l] = (uint8_t)((c[32] & 15) | (c[96] & 15) << 4);
-            b.qh[32 * half + l] = (uint8_t)(c[0] >> 4 | (c[32] >> 4) << 2 | (c[64] >> 4) << 4 | (c[96] >> 4) << 6);
-        }
+    for (size_t half = 0; half < 2; half++) {
+        pack_planes(s->codes + 128 * half, 64, 2, 0, 4, b.ql + 64 * half);
+        pack_planes(s->codes + 128 * half + 32, 64, 2, 0, 4, b.ql + 64 * half + 32);
+    }
+    pack_two_bits(s->codes, 4, b.qh);
     memcpy(dst, &b, sizeof b);
 }
 

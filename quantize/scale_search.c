@@ -255,6 +255,8 @@ const hone_search_kernels hone_search_ref = {
     .sym = sym,
     .descent = descent,
     .recode = recode,
+    .iq4_scales = hone_iq4_scales,
+    .iq4_codes = hone_iq4_codes,
 };
 
 /* Codes are never negative here but for overflowed sums; then they wrap, as in ggml. */

@@ -16,7 +16,7 @@
 
 enum { HONE_GROUP_MAX = 32 };
 
-/* n groups of `size` neighbouring elements each (at most HONE_GROUP_MAX): x and w hold n * size floats. */
+/* n groups of `size` neighbouring elements each, 16 or 32: x and w hold n * size floats. */
 typedef struct hone_groups {
     const float *x;
     const float *w;
@@ -50,13 +50,17 @@ typedef struct hone_search_kernels {
     /* Codes of groups whose scale is not 0; the others keep theirs. mins may be NULL (zeros). */
     void (*recode)(hone_recode_range range, const hone_groups *g, const float *scales, const float *mins,
                    uint8_t *codes);
+    /* x ~ scale * V[code] for groups of 32, V the table of iq4. Scales are 0 where |x| < 1e-15. */
+    void (*iq4_scales)(const hone_groups *g, float *scales);
+    /* Codes of the entries nearest to inverses[i] * x. */
+    void (*iq4_codes)(const hone_groups *g, const float *inverses, uint8_t *codes);
 } hone_search_kernels;
 
 extern const hone_search_kernels hone_search_ref;
 
-#if defined(__x86_64__)
-extern const hone_search_kernels hone_search_avx2;
-#endif
+/* Those of hone_search_ref for iq4. */
+void hone_iq4_scales(const hone_groups *g, float *scales);
+void hone_iq4_codes(const hone_groups *g, const float *inverses, uint8_t *codes);
 
 /* hone_sum_squares() adds x^2 in order. */
 float hone_sum_squares(const float *x, size_t n);

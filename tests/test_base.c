@@ -144,17 +144,19 @@ START_TEST(the_lowest_failure_is_reported_whatever_the_threads)
 }
 END_TEST
 
+enum { ORDERED_THREADS = 3, ORDERED_SLOTS = 7 };
+
 struct ordered {
     size_t committed;
     atomic_size_t bodies;
+    size_t in_slot[ORDERED_SLOTS]; /* the index whose body ran there last */
 };
 
 static hone_status count_body(void *user, size_t i, int thread, hone_error *err)
 {
     struct ordered *o = user;
-    (void)i;
-    (void)thread;
     (void)err;
+    o->in_slot[thread] = i;
     atomic_fetch_add(&o->bodies, 1);
     return HONE_OK;
 }
@@ -162,9 +164,10 @@ static hone_status count_body(void *user, size_t i, int thread, hone_error *err)
 static hone_status commit_in_order(void *user, size_t i, int thread, hone_error *err)
 {
     struct ordered *o = user;
-    (void)thread;
     if (i != o->committed)
         return hone_fail(err, HONE_ERROR_DATA, i, NULL, "out of order");
+    if (o->in_slot[thread] != i)
+        return hone_fail(err, HONE_ERROR_DATA, i, NULL, "the slot was given away");
     o->committed++;
     return i == 900 ? hone_fail(err, HONE_ERROR_IO, i, NULL, "stop") : HONE_OK;
 }
@@ -173,9 +176,30 @@ START_TEST(commits_come_in_order_and_stop_at_a_failure)
 {
     struct ordered o = {0};
     hone_error err = {0};
-    ck_assert_int_eq(hone_parallel_ordered(2000, 3, count_body, commit_in_order, &o, &err), HONE_ERROR_IO);
+    ck_assert_int_eq(hone_parallel_ordered(2000, ORDERED_THREADS, ORDERED_SLOTS, count_body, commit_in_order, &o, &err),
+                     HONE_ERROR_IO);
     ck_assert_uint_eq(o.committed, 901);
-    ck_assert_uint_lt(atomic_load(&o.bodies), 2000);
+    ck_assert_uint_le(atomic_load(&o.bodies), 901 + ORDERED_SLOTS);
+}
+END_TEST
+
+static hone_status fail_at_700(void *user, size_t i, int thread, hone_error *err)
+{
+    if (i >= 700)
+        return hone_fail(err, HONE_ERROR_DATA, i, NULL, "item %zu", i);
+    return count_body(user, i, thread, err);
+}
+
+START_TEST(what_lies_before_a_failed_body_is_committed)
+{
+    for (int n_threads = 1; n_threads <= ORDERED_THREADS; n_threads++) {
+        struct ordered o = {0};
+        hone_error err = {0};
+        ck_assert_int_eq(hone_parallel_ordered(2000, n_threads, ORDERED_SLOTS, fail_at_700, commit_in_order, &o, &err),
+                         HONE_ERROR_DATA);
+        ck_assert_uint_eq(err.offset, 700);
+        ck_assert_uint_eq(o.committed, 700);
+    }
 }
 END_TEST
 
@@ -251,6 +275,7 @@ Suite *hone_suite_base(void)
     tcase_add_test(core, an_arena_serves_small_and_large_requests);
     tcase_add_test(core, the_lowest_failure_is_reported_whatever_the_threads);
     tcase_add_test(core, commits_come_in_order_and_stop_at_a_failure);
+    tcase_add_test(core, what_lies_before_a_failed_body_is_committed);
     tcase_add_test(core, cpu_levels_go_by_name);
     tcase_add_test(core, contexts_refuse_absurd_thread_counts);
     tcase_add_test(core, error_texts_stay_on_one_line);

@@ -159,7 +159,7 @@ HONE_API hone_status hone_output_check(const char *path, bool overwrite, hone_er
  *
  * Work goes to "path.hone-partial", or so named files in the directory, and notes on what is done to a ".hone-journal"
  * beside it. A run that was killed, or stopped by an IO or NOMEM error, leaves them there, and the same plan run again
- * takes up where it stopped, one chunk per thread behind at most; the bytes are those of an undisturbed run. Disk and
+ * takes up where it stopped, four chunks per thread behind at most; the bytes are those of an undisturbed run. Disk and
  * memory are checked before anything is written. A limit on file sizes raises SIGXFSZ unless the caller ignores that
  * signal; then it is an IO error. ARG: path exists and may not be overwritten, is one of the plan's inputs, or a
  * partial file of other work is in the way. DATA: a NaN or an infinity in a weight (tensor and element index in err),

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* Sixteen lanes: see lanes.h. */
+#ifndef HONE_LANES_AVX512_H
+#define HONE_LANES_AVX512_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quantize/transpose_avx2.h"
+
+typedef __m512 lanes;
+typedef __mmask16 lane_mask;
+typedef int32_t lane_ints __attribute__((vector_size(64)));
+
+static inline lanes lanes_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+static inline void lanes_store(float *p, lanes v)
+{
+    _mm512_storeu_ps(p, v);
+}
+
+static inline lanes lanes_all(float f)
+{
+    return _mm512_set1_ps(f);
+}
+
+/* a if a > b, else b: b where either is NaN */
+static inline lanes lanes_max(lanes a, lanes b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline lanes lanes_min(lanes a, lanes b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+static inline lanes lanes_abs(lanes v)
+{
+    return _mm512_abs_ps(v);
+}
+
+static inline lanes lanes_sqrt(lanes v)
+{
+    return _mm512_sqrt_ps(v);
+}
+
+/* The magnitude of one with the sign of the other */
+static inline lanes lanes_copy_sign(lanes magnitude, lanes sign)
+{
+    return _mm512_or_ps(_mm512_and_ps(sign, _mm512_set1_ps(-0.0f)), magnitude);
+}
+
+static inline lane_mask lanes_either(lane_mask a, lane_mask b)
+{
+    return a | b;
+}
+
+static inline lane_mask lanes_except(lane_mask a, lane_mask without)
+{
+    return a & (lane_mask)~without;
+}
+
+static inline bool lanes_any(lane_mask m)
+{
+    return m != 0;
+}
+
+/* True for NaN, too */
+static inline lane_mask lanes_differ(lanes a, lanes b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ);
+}
+
+static inline lane_mask lanes_at_most(lanes a, lanes b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ);
+}
+
+static inline lane_mask lanes_less(lanes a, lanes b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+
+static inline lane_mask lanes_both(lane_mask a, lane_mask b)
+{
+    return a & b;
+}
+
+static inline lanes lanes_choose(lane_mask m, lanes yes, lanes no)
+{
+    return _mm512_mask_blend_ps(m, no, yes);
+}
+
+/* out[j] gets column j of HONE_LANES rows that lie stride floats apart. */
+static inline void lanes_columns(const float *src, size_t stride, lanes out[16])
+{
+    for (int half = 0; half < 2; half++) {
+        __m256 upper[8], lower[8];
+        transpose8(src + 8 * half, stride, upper);
+        transpose8(src + 8 * stride + 8 * half, stride, lower);
+        LANES_UNROLL
+        for (int j = 0; j < 8; j++)
+            out[8 * half + j] = _mm512_insertf32x8(_mm512_castps256_ps512(upper[j]), lower[j], 1);
+    }
+}
+
+/* Sixteen numbers to bytes, towards zero; they are in [-128, 127] then. */
+static inline void lanes_store_codes(uint8_t *p, const lanes v[1])
+{
+    _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v[0])));
+}
+
+/* To f16, to nearest, ties to even. p may be unaligned. */
+static inline void lanes_store_halves(void *p, lanes v)
+{
+    _mm256_storeu_si256(p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+/* Whole numbers in [0, 255] to bytes. */
+static inline void lanes_store_bytes(uint8_t *p, lanes v)
+{
+    _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+}
+
+/*
+ * Sixteen values, ascending, and their midpoints as a tree: node 1 is the root, 2 i and 2 i + 1 are below node i; the
+ * leaves 16 to 31 are the values. A lookup goes down four steps, to the right where v is not below the midpoint.
+ */
+typedef struct lane_table {
+    __m512 tree, values;
+} lane_table;
+
+static inline lane_table lanes_table(const float tree[16], const float values[16])
+{
+    return (lane_table){_mm512_loadu_ps(tree), _mm512_loadu_ps(values)};
+}
+
+static inline lanes lanes_lookup(const lane_table *t, lanes v)
+{
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512i node = one;
+    for (int i = 0; i < 4; i++) {
+        const __mmask16 right = _mm512_cmp_ps_mask(v, _mm512_permutexvar_ps(node, t->tree), _CMP_NLT_UQ);
+        node = _mm512_add_epi32(node, node);
+        node = _mm512_mask_add_epi32(node, right, node, one);
+    }
+    return _mm512_permutexvar_ps(node, t->values);
+}
+
+#endif
