@@ -11,6 +11,7 @@ static const struct {
     void (*run)(hone_bench *bench);
 } suites[] = {
     {"blocks", hone_bench_blocks},
+    {"errors", hone_bench_errors},
 };
 enum { N_SUITES = sizeof suites / sizeof suites[0], MAX_SAMPLES = 1 << 15 };
 
@@ -86,7 +87,7 @@ bool hone_bench_wants(const hone_bench *bench, const char *name)
     return !bench->filter || strstr(name, bench->filter);
 }
 
-static void print_header(const hone_bench *bench)
+void hone_bench_header(const hone_bench *bench)
 {
     if (bench->csv)
         (void)puts("name,best_ns,median_ns,elements,blocks,bytes,memcpy_ns");
@@ -150,8 +151,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < N_SUITES; i++) {
         if (suite && strcmp(suite, suites[i].name) != 0)
             continue;
-        if (n_run++ == 0)
-            print_header(&bench);
+        n_run++;
         suites[i].run(&bench);
     }
     if (n_run == 0)

@@ -32,10 +32,14 @@ typedef struct hone_bench_entry {
 /* hone_bench_wants() tells whether an entry of that name is asked for; setup that is dear can be skipped. */
 bool hone_bench_wants(const hone_bench *bench, const char *name);
 
+/* hone_bench_header() prints the line above those of hone_bench_time(). */
+void hone_bench_header(const hone_bench *bench);
+
 /* hone_bench_time() runs an entry and prints its line. An entry whose check fails is not timed. */
 void hone_bench_time(hone_bench *bench, const hone_bench_entry *entry);
 
 /* The suites, one file each. */
 void hone_bench_blocks(hone_bench *bench);
+void hone_bench_errors(hone_bench *bench);
 
 #endif

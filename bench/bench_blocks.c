@@ -115,6 +115,7 @@ void hone_bench_blocks(hone_bench *bench)
     };
     if (!weights || !importance || !t.blocks || !t.ref_blocks || !t.decoded || !t.ref_decoded)
         abort();
+    hone_bench_header(bench);
     fill_weights(weights, NELEMS);
     for (size_t i = 0; i < NCOLS; i++)
         importance[i] = weights[i] * weights[i];

@@ -34,7 +34,7 @@ static void print_options(const hone_cli_option *options, size_t n)
         char left[64];
         (void)snprintf(left, sizeof left, "%c%c%c --%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
                        o->letter ? ',' : ' ', o->name, o->placeholder ? " " : "", o->placeholder ? o->placeholder : "");
-        (void)printf("  %-26s", left);
+        (void)printf("  %-25s ", left);
         for (const char *p = o->help; *p; p++) {
             (void)putchar(*p);
             if (*p == '\n')

@@ -3,10 +3,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "cli/json_out.h"
+#include "cli/quality_out.h"
 #include "cli/report.h"
 #include "cli/session.h"
 #include "cli/table.h"
@@ -64,7 +66,14 @@ static void print_result(const hone_cli_job *job, const hone_plan_totals *totals
     hone_cli_table_print(t);
 }
 
-static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const hone_plan_totals *totals, double seconds)
+/* What came of a job. */
+struct outcome {
+    double seconds;
+    hone_tensor_error *errors; /* one for each tensor, or NULL */
+};
+
+static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const hone_plan_totals *totals,
+                         const struct outcome *outcome)
 {
     json_t *root = hone_cli_json_object();
     hone_cli_json_put(root, "output", job->out ? hone_cli_json_text(job->out) : json_null());
@@ -73,7 +82,7 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
     hone_cli_json_put(root, "input_bytes", hone_cli_json_uint(totals->input_nbytes));
     hone_cli_json_put(root, "memory_bytes", hone_cli_json_uint(totals->memory_nbytes));
     hone_cli_json_put(root, "bpw", hone_cli_json_real(totals->bpw));
-    hone_cli_json_put(root, "seconds", hone_cli_json_real(seconds));
+    hone_cli_json_put(root, "seconds", hone_cli_json_real(outcome->seconds));
     json_t *tensors = hone_cli_json_array();
     for (size_t i = 0; i < totals->n_tensors; i++) {
         const hone_plan_tensor p = hone_plan_tensor_at(plan, i);
@@ -88,23 +97,35 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
         hone_cli_json_put(o, "source", hone_cli_json_text(p.source));
         hone_cli_json_put(o, "transform", hone_cli_json_text(p.transform));
         hone_cli_json_put(o, "why", hone_cli_json_text(p.why));
+        if (job->quality)
+            hone_cli_put_tensor_quality(o, plan, i, outcome->errors);
         hone_cli_json_add(tensors, o);
     }
     hone_cli_json_put(root, "tensors", tensors);
+    if (job->quality)
+        hone_cli_put_quality(root, plan, job->convert.imatrix, outcome->errors);
     return root;
 }
 
 static hone_status report(const hone_cli_globals *globals, const hone_cli_job *job, const hone_plan *plan,
-                          double seconds, hone_error *err)
+                          const struct outcome *outcome, hone_error *err)
 {
     const hone_plan_totals totals = hone_plan_describe(plan);
     if (hone_cli_wants_text(globals) && job->dry_run) {
         print_plan(plan, &totals);
         print_totals(&totals);
     } else if (hone_cli_wants_text(globals)) {
-        print_result(job, &totals, seconds);
+        print_result(job, &totals, outcome->seconds);
+        if (outcome->errors) {
+            (void)putchar('\n');
+            hone_cli_print_quality(plan, outcome->errors);
+        }
     }
-    return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, seconds), err) : HONE_OK;
+    if (hone_cli_wants_text(globals) && job->convert.imatrix) {
+        (void)putchar('\n');
+        hone_cli_print_importance(plan, job->convert.imatrix);
+    }
+    return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome), err) : HONE_OK;
 }
 
 int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
@@ -125,12 +146,18 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
     const double started = hone_cli_seconds();
     if (status == HONE_OK)
         status = hone_plan_new(session.ctx, src, &job->convert, &plan, &err);
-    const hone_run_options run = {.overwrite = globals->force, .restart = job->restart};
-    if (status == HONE_OK && !job->dry_run)
+    struct outcome outcome = {0};
+    if (status == HONE_OK && !job->dry_run) {
+        if (job->quality)
+            outcome.errors = hone_cli_alloc(hone_plan_describe(plan).n_tensors, sizeof *outcome.errors);
+        const hone_run_options run = {.overwrite = globals->force, .restart = job->restart, .errors = outcome.errors};
         status = hone_plan_run(session.ctx, plan, job->out, &run, &err);
+        outcome.seconds = hone_cli_seconds() - started;
+    }
     hone_cli_progress_erase(&session.progress);
     if (status == HONE_OK)
-        status = report(globals, job, plan, job->dry_run ? 0 : hone_cli_seconds() - started, &err);
+        status = report(globals, job, plan, &outcome, &err);
+    free(outcome.errors);
     hone_plan_free(plan);
     hone_checkpoint_close(src);
     hone_cli_session_close(&session);

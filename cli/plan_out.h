@@ -9,6 +9,7 @@
 typedef struct hone_cli_job {
     const char *src, *out; /* out may be NULL under dry_run */
     bool dry_run, restart;
+    bool quality; /* measure what encoding does to the weights, and tell */
     hone_convert_options convert;
 } hone_cli_job;
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "convert/plan_impl.h"
+#include "convert/importance.h"
 #include "formats/checksum.h"
 #include "formats/sources.h"
 
@@ -49,7 +49,8 @@ hone_status hone_plan_from_gguf(const hone_context *ctx, hone_plan *plan, hone_e
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "general.architecture", "missing");
     for (size_t i = 0; i < hone_checkpoint_n_metadata(src); i++) {
         const hone_metadata *entry = hone_checkpoint_metadata(src, i);
-        if (!is_about_the_file(entry->key.data))
+        const bool replaced = plan->imatrix && hone_importance_is_key(entry->key.data);
+        if (!is_about_the_file(entry->key.data) && !replaced)
             hone_gguf_put_metadata(plan->header, entry);
     }
     for (size_t i = 0; i < hone_checkpoint_n_tensors(src); i++) {

@@ -337,21 +337,52 @@ static void pack(const struct chunk *c, const hone_piece pieces[HONE_N_PARTS], u
     }
 }
 
+/* Of a chunk of nrows rows, behind its pieces. */
+struct scratch {
+    float *scales, *zeros; /* (nrows, groups) */
+    uint8_t *codes;        /* (nrows, in) */
+};
+
+static struct scratch scratch_of(const hone_grid_weight *w, uint64_t nrows, void *chunk)
+{
+    const size_t packed = (pieces_nbytes(w, nrows) + 7) / 8 * 8, n = (size_t)(nrows * n_groups(w));
+    float *scales = (float *)(void *)((uint8_t *)chunk + packed);
+    return (struct scratch){scales, scales + n, (uint8_t *)(scales + 2 * n)};
+}
+
 void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
-                           const float *values, const float *importance, void *dst)
+                           const float *values, const float *importance, const hone_grid_feedback *feedback, void *dst)
 {
     hone_piece pieces[HONE_N_PARTS];
     const unsigned n_pieces = hone_grid_pieces(plan, w, row, nrows, pieces);
-    const size_t packed = (pieces_nbytes(w, nrows) + 7) / 8 * 8, groups = (size_t)n_groups(w), in = (size_t)w->in;
-    float *scales = (float *)(void *)((uint8_t *)dst + packed), *zeros = scales + nrows * groups;
-    uint8_t *codes = (uint8_t *)(zeros + nrows * groups);
-    for (size_t r = 0; r < nrows; r++)
+    const size_t groups = (size_t)n_groups(w), in = (size_t)w->in;
+    const struct scratch s = scratch_of(w, nrows, dst);
+    if (feedback) {
+        const hone_gptq_coder coder = hone_gptq_groups(&w->grid, (size_t)w->group);
+        hone_gptq_encode_groups(feedback->feedback, &coder, values, (size_t)nrows, s.codes, s.scales, s.zeros,
+                                feedback->scratch, feedback->n_plain);
+    }
+    for (size_t r = 0; r < nrows && !feedback; r++)
         for (size_t g = 0; g < groups; g++) {
             const size_t first = g * (size_t)w->group, n = in - first < w->group ? in - first : (size_t)w->group;
             hone_grid_encode(&w->grid, values + r * in + first, n, importance ? importance + first : NULL,
-                             codes + r * in + first, &scales[r * groups + g], &zeros[r * groups + g]);
+                             s.codes + r * in + first, &s.scales[r * groups + g], &s.zeros[r * groups + g]);
         }
-    memset(dst, 0, packed);
-    const struct chunk c = {w, nrows, groups, codes, scales, zeros};
+    memset(dst, 0, pieces_nbytes(w, nrows));
+    const struct chunk c = {w, nrows, groups, s.codes, s.scales, s.zeros};
     pack(&c, pieces, n_pieces, dst);
+}
+
+void hone_grid_decode_piece(const hone_grid_weight *w, uint64_t nrows, const void *chunk, uint64_t r, size_t first,
+                            size_t n, float *dst)
+{
+    const size_t groups = (size_t)n_groups(w), group = (size_t)w->group, end = first + n;
+    const struct scratch s = scratch_of(w, nrows, (void *)(uintptr_t)chunk);
+    while (first < end) {
+        const size_t g = first / group, until = (g + 1) * group < end ? (g + 1) * group : end;
+        hone_grid_decode(&w->grid, s.codes + r * (size_t)w->in + first, until - first, s.scales[r * groups + g],
+                         s.zeros[r * groups + g], dst);
+        dst += until - first;
+        first = until;
+    }
 }

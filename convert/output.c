@@ -98,7 +98,7 @@ static hone_status check_targets(const hone_output *out, hone_error *err)
     HONE_TRY(hone_writer_check_target(out->paths[plan->n_files - 1], out->how.overwrite, err));
     HONE_TRY(refuse_other_weights(out, err));
     for (size_t i = 0; i < plan->n_files; i++)
-        HONE_TRY(hone_refuse_own_input(plan->src, out->paths[i], err));
+        HONE_TRY(hone_refuse_own_input(plan, out->paths[i], err));
     return HONE_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/writer.h"
+#include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "hone/convert.h"
 
@@ -37,11 +38,15 @@ static bool is_named(const struct stat *st, const char *path)
     return path && stat(path, &other) == 0 && is_file(st, (uint64_t)other.st_dev, (uint64_t)other.st_ino);
 }
 
-static hone_status is_input(const hone_checkpoint *src, const struct stat *st, bool *is, hone_error *err)
+static hone_status is_input(const hone_plan *plan, const struct stat *st, bool *is, hone_error *err)
 {
-    *is = is_named(st, src->config_path);
+    const hone_checkpoint *src = plan->src;
+    const hone_file *imatrix = plan->imatrix ? hone_imatrix_file(plan->imatrix) : NULL;
+    *is = is_named(st, src->config_path) || (imatrix && is_file(st, imatrix->device, imatrix->inode));
     for (size_t i = 0; i < src->n_files && !*is; i++)
         *is = is_file(st, src->files[i].device, src->files[i].inode);
+    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files && !*is; i++)
+        *is = is_file(st, plan->calibration->files[i].device, plan->calibration->files[i].inode);
     for (size_t i = 0; i < sizeof sidecars / sizeof sidecars[0] && !*is; i++) {
         char *sidecar = hone_path_join(src->dir, sidecars[i]);
         if (!sidecar)
@@ -52,25 +57,25 @@ static hone_status is_input(const hone_checkpoint *src, const struct stat *st, b
     return HONE_OK;
 }
 
-static hone_status refuse(const hone_checkpoint *src, const char *path, hone_error *err)
+static hone_status refuse(const hone_plan *plan, const char *path, hone_error *err)
 {
     struct stat st;
     bool is = false;
     if (stat(path, &st) == 0)
-        HONE_TRY(is_input(src, &st, &is, err));
+        HONE_TRY(is_input(plan, &st, &is, err));
     if (!is)
         return HONE_OK;
     (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "output is an input of this run");
     return hone_fail_in_file(err, HONE_ERROR_ARG, path);
 }
 
-hone_status hone_refuse_own_input(const hone_checkpoint *src, const char *path, hone_error *err)
+hone_status hone_refuse_own_input(const hone_plan *plan, const char *path, hone_error *err)
 {
-    HONE_TRY(refuse(src, path, err));
+    HONE_TRY(refuse(plan, path, err));
     char *partial = hone_writer_partial_path(path);
     if (!partial)
         return hone_fail_nomem(err, strlen(path));
-    const hone_status status = refuse(src, partial, err);
+    const hone_status status = refuse(plan, partial, err);
     hone_release(partial);
     return status;
 }
@@ -85,11 +90,13 @@ hone_status hone_check_memory(uint64_t nbytes, hone_error *err)
                      (unsigned long long)nbytes, (unsigned long long)available);
 }
 
-hone_status hone_check_unchanged(const hone_checkpoint *src, hone_error *err)
+hone_status hone_check_unchanged(const hone_plan *plan, hone_error *err)
 {
-    for (size_t i = 0; i < src->n_files; i++)
-        HONE_TRY(hone_file_check_unchanged(&src->files[i], err));
-    return HONE_OK;
+    for (size_t i = 0; i < plan->src->n_files; i++)
+        HONE_TRY(hone_file_check_unchanged(&plan->src->files[i], err));
+    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
+        HONE_TRY(hone_file_check_unchanged(&plan->calibration->files[i], err));
+    return plan->imatrix ? hone_file_check_unchanged(hone_imatrix_file(plan->imatrix), err) : HONE_OK;
 }
 
 hone_status hone_output_check(const char *path, bool overwrite, hone_error *err)

@@ -3,19 +3,20 @@
 #ifndef HONE_OUTPUT_GUARD_H
 #define HONE_OUTPUT_GUARD_H
 
-#include "hone/checkpoint.h"
+#include "convert/plan_impl.h"
 
 /* hone_check_memory() compares a run's working memory with what the system has. NOMEM: it has less. */
 hone_status hone_check_memory(uint64_t nbytes, hone_error *err);
 
 /*
- * hone_refuse_own_input() compares the file at path, and the partial file beside it, with every file that src reads, by
- * inode: weights, configuration, tokenizer. ARG: it is one of them, by whatever name. NOMEM.
+ * hone_refuse_own_input() compares the file at path, and the partial file beside it, with every file that the plan
+ * reads, by inode: weights, configuration, tokenizer, importance matrix. ARG: it is one of them, by whatever name.
+ * NOMEM.
  */
-hone_status hone_refuse_own_input(const hone_checkpoint *src, const char *path, hone_error *err);
+hone_status hone_refuse_own_input(const hone_plan *plan, const char *path, hone_error *err);
 
-/* hone_check_unchanged() compares the weights files with what they were when src was opened. DATA: one was written to.
- * IO. */
-hone_status hone_check_unchanged(const hone_checkpoint *src, hone_error *err);
+/* hone_check_unchanged() compares the weights files and the importance matrix with what they were when they were
+ * opened. DATA: one was written to. IO. */
+hone_status hone_check_unchanged(const hone_plan *plan, hone_error *err);
 
 #endif

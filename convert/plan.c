@@ -10,9 +10,12 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "convert/grid_parts.h"
+#include "convert/importance.h"
+#include "convert/moments.h"
 #include "convert/plan_impl.h"
 #include "convert/target.h"
 #include "formats/decode.h"
+#include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 
@@ -187,6 +190,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
     if (recipe && opts->embedding_dtype != HONE_INVALID)
         (void)json_object_set_new(recipe, "embedding_type",
                                   json_string(hone_dtype_describe(opts->embedding_dtype)->name));
+    if (recipe && opts->method == HONE_METHOD_GPTQ)
+        (void)json_object_set_new(recipe, "method", json_string("gptq"));
     if (recipe && plan->n_weights) {
         json_t *grid = json_pack("{s:s, s:i, s:i, s:b}", "to", plan->target->name, "bits", (int)plan->grid.bits,
                                  "group", (int)plan->grid_group, "symmetric", (int)plan->grid.symmetric);
@@ -197,6 +202,25 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
     free(text);
     json_decref(recipe);
     return *out ? HONE_OK : hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL, "out of memory");
+}
+
+/* What error feedback takes is set aside first. */
+static hone_status settle_moments(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts,
+                                  hone_error *err)
+{
+    if (opts->method != HONE_METHOD_GPTQ)
+        return HONE_OK;
+    if (!opts->calibration)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "GPTQ needs a calibration file");
+    HONE_TRY(hone_moments_open(plan, opts->calibration, err));
+    HONE_TRY(hone_moments_assign(ctx, plan, err));
+    plan->moments_nbytes = hone_moments_nbytes(plan, &plan->thread_moments_nbytes);
+    const uint64_t nbytes = plan->moments_nbytes + plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
+    if (nbytes < ctx->memory_nbytes / 8 * 7)
+        return HONE_OK;
+    return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL,
+                     "error feedback needs %llu bytes of working memory, the budget is %llu (--memory)",
+                     (unsigned long long)(nbytes / 7 * 8), (unsigned long long)ctx->memory_nbytes);
 }
 
 /* Working memory: for each thread one chunk as stored, as f32, and as encoded. */
@@ -212,26 +236,28 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         widest = nelems;
         widest_tensor = t;
     }
-    enum {
-        BYTES_PER_ELEMENT = 8 + 4 + 4 + 4
-    }; /* the widest source, f32 before and after a transpose, the widest target */
-    const uint64_t per_thread = ctx->memory_nbytes / (unsigned)ctx->n_threads / BYTES_PER_ELEMENT;
+    /* The widest source, f32 before and after a transpose, the widest target, and a row's importance. */
+    const uint64_t elem_nbytes = 8 + 4 + 4 + 4 + (plan->imatrix ? 4 : 0);
+    const uint64_t budget =
+        ctx->memory_nbytes - plan->moments_nbytes - plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
+    const uint64_t per_thread = budget / (unsigned)ctx->n_threads / elem_nbytes;
     /* Chunks that are written in short runs want to be large. */
     const uint64_t target = plan->n_weights ? TARGET_GRID_CHUNK_NELEMS : TARGET_CHUNK_NELEMS;
     uint64_t nelems = per_thread < target ? per_thread : target;
     plan->n_threads = ctx->n_threads;
     if (nelems < widest) { /* a chunk is at least a row; fewer threads if that is what it takes */
-        const uint64_t fits = ctx->memory_nbytes / (widest * BYTES_PER_ELEMENT);
+        const uint64_t fits = budget / (widest * elem_nbytes);
         if (fits == 0)
             return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, widest_tensor->name,
                              "one row needs %llu bytes of working memory, the budget is %llu (--memory)",
-                             (unsigned long long)(widest * BYTES_PER_ELEMENT), (unsigned long long)ctx->memory_nbytes);
+                             (unsigned long long)(widest * elem_nbytes), (unsigned long long)ctx->memory_nbytes);
         if (fits < (unsigned)plan->n_threads)
             plan->n_threads = (int)fits;
         nelems = widest;
     }
     plan->chunk_nelems = (size_t)nelems;
-    plan->memory_nbytes = nelems * BYTES_PER_ELEMENT * (unsigned)plan->n_threads;
+    plan->memory_nbytes =
+        plan->moments_nbytes + (nelems * elem_nbytes + plan->thread_moments_nbytes) * (unsigned)plan->n_threads;
     return HONE_OK;
 }
 
@@ -241,11 +267,17 @@ static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_co
     const hone_convert_options *opts = &complete;
     if (plan->target->prepare)
         HONE_TRY(plan->target->prepare(plan, &complete, err));
+    if (opts->imatrix)
+        HONE_TRY(hone_importance_open(plan, opts->imatrix, err));
     hone_type_choice *choice = NULL;
     HONE_TRY(hone_type_choice_new(opts, &choice, err));
     hone_status status = plan->target->plan(ctx, plan, err);
     if (status == HONE_OK)
         status = settle_tensors(ctx, plan, choice, err);
+    if (status == HONE_OK && plan->target->weighs)
+        status = hone_importance_settle(ctx, plan, hone_type_file_type(choice), err);
+    if (status == HONE_OK)
+        status = settle_moments(ctx, plan, opts, err);
     if (status == HONE_OK)
         status = plan->target->lay_out(plan, choice, opts, err);
     if (status == HONE_OK)
@@ -263,6 +295,9 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "nothing writes \"%s\"", opts->to);
     if (!opts->type && !target->is_directory)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no type is named");
+    if (opts->imatrix && !target->weighs)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s has no use for an importance matrix",
+                         target->name);
     hone_plan *plan = hone_calloc(1, sizeof *plan);
     if (!plan)
         return hone_fail_nomem(err, sizeof *plan);
@@ -284,12 +319,14 @@ void hone_plan_free(hone_plan *plan)
     if (!plan)
         return;
     hone_gguf_free(plan->header);
+    hone_imatrix_close(plan->imatrix);
     for (size_t i = 0; i < plan->n_files; i++)
         hone_release(plan->files[i].header);
     hone_release(plan->files);
     hone_release(plan->sidecars);
     hone_release(plan->weights);
     hone_release(plan->tensors);
+    hone_checkpoint_close(plan->calibration);
     hone_arena_deinit(&plan->arena);
     hone_release(plan);
 }
@@ -309,6 +346,8 @@ hone_plan_totals hone_plan_describe(const hone_plan *plan)
         .output_nbytes = output_nbytes,
         .memory_nbytes = plan->memory_nbytes,
         .bpw = nelems ? 8.0 * (double)nbytes / (double)nelems : 0,
+        .n_imatrix_entries = plan->imatrix ? hone_imatrix_n_entries(plan->imatrix) : 0,
+        .n_imatrix_unknown = plan->imatrix ? hone_imatrix_n_entries(plan->imatrix) - plan->n_known_entries : 0,
     };
 }
 
@@ -332,6 +371,12 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
                      : t->weight ? "quantize"
                                  : order_names[t->order],
         .why = t->why,
+        .n_weights = t->bytes ? 0 : t->n_rows * t->row_nelems,
+        .grid_bits = t->weight ? plan->grid.bits : 0,
+        .importance = t->importance,
+        .n_zero_columns = t->entry ? t->entry->n_zeros : 0,
+        .n_unseen = t->entry ? t->entry->n_unseen : 0,
+        .n_experts = t->entry ? t->entry->n_mats : 0,
     };
     memcpy(out.shape, t->shape, sizeof out.shape);
     return out;

@@ -12,23 +12,31 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "convert/grid_parts.h"
+#include "convert/importance.h"
 #include "convert/journal.h"
+#include "convert/measure.h"
+#include "convert/moments.h"
 #include "convert/output.h"
 #include "convert/output_guard.h"
 #include "convert/row_reader.h"
 #include "convert/target.h"
+#include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
+#include "quantize/gptq.h"
 
 struct chunk {
     size_t tensor;
     uint64_t row, nrows;
 };
 
-/* One thread's buffers: a chunk as stored, as f32 (nelems), as encoded. */
+/* One thread's buffers: a chunk as stored, as f32 (nelems), as encoded; the importance of a row. */
 struct workspace {
     void *raw, *encoded;
-    float *values;
+    float *values, *importance;
+    hone_measure measure;
+    float *feedback; /* scratch */
+    size_t n_plain;  /* rows of the chunk that were coded without feedback after all */
 };
 
 struct job {
@@ -40,11 +48,15 @@ struct job {
     hone_output output;
     const hone_writer *writer; /* of the file being written */
     hone_journal journal;
-    size_t first_chunk;  /* chunks before it are done */
-    bool told;           /* that the run is resumed */
-    XXH3_state_t *hash;  /* of the tensor being committed */
-    uint64_t *checksums; /* one per tensor */
+    size_t first_chunk;        /* chunks before it are done */
+    bool told;                 /* that the run is resumed */
+    XXH3_state_t *hash;        /* of the tensor being committed */
+    uint64_t *checksums;       /* one per tensor */
+    hone_tensor_error *errors; /* one per tensor, or NULL */
     uint64_t done_nbytes, total_nbytes;
+    hone_feedback feedback; /* for the tensors that have the moments `current` */
+    const hone_tensor *current;
+    size_t n_plain; /* rows of the tensor being committed */
 };
 
 static uint64_t chunk_rows(const hone_plan *plan, const hone_planned_tensor *t)
@@ -77,10 +89,15 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
     return HONE_OK;
 }
 
+static bool is_measured(const struct job *job, const hone_planned_tensor *t)
+{
+    return job->errors && hone_is_measured(t);
+}
+
 static hone_status alloc_workspaces(struct job *job, hone_error *err)
 {
     const hone_plan *plan = job->plan;
-    size_t raw = 0, values = 0, encoded = 0;
+    size_t raw = 0, values = 0, encoded = 0, importance = 0, measured = 0;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const hone_planned_tensor *t = &plan->tensors[i];
         uint64_t rows = chunk_rows(plan, t);
@@ -91,6 +108,8 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
         const size_t need_encoded =
             t->weight ? hone_grid_chunk_nbytes(&plan->weights[t->weight - 1], rows) : (size_t)(rows * t->row_nbytes);
         encoded = need_encoded > encoded ? need_encoded : encoded;
+        measured = is_measured(job, t) && rows > measured ? (size_t)rows : measured;
+        importance = t->entry && t->row_nelems > importance ? (size_t)t->row_nelems : importance;
     }
     job->workspaces = hone_calloc((size_t)plan->n_threads, sizeof *job->workspaces);
     if (!job->workspaces)
@@ -100,7 +119,10 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
         w->raw = hone_alloc(raw, 1);
         w->values = hone_alloc(values, sizeof *w->values);
         w->encoded = hone_alloc(encoded, 1);
-        if (!w->raw || !w->values || !w->encoded)
+        w->importance = hone_alloc(importance, sizeof *w->importance);
+        w->measure.rows = hone_alloc(measured, sizeof *w->measure.rows);
+        w->feedback = hone_alloc(plan->thread_moments_nbytes, 1);
+        if (!w->raw || !w->values || !w->encoded || !w->importance || !w->measure.rows || !w->feedback)
             return hone_fail_nomem(err, raw + values * sizeof *w->values + encoded);
     }
     return HONE_OK;
@@ -162,37 +184,86 @@ static const void *chunk_bytes(const struct workspace *w, const hone_planned_ten
     return kept && hone_rows_are_raw(t) ? w->raw : w->encoded;
 }
 
+/* The rows of a chunk as they are to be encoded. */
+static hone_status read_source(const struct job *job, const struct chunk *chunk, const struct workspace *w,
+                               hone_error *err)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    HONE_TRY(hone_read_rows(job->ctx, job->plan, t, chunk->row, chunk->nrows, w->raw, w->values, err));
+    if (t->dtype == HONE_F16 && job->plan->saturate && t->source && t->source->dtype != HONE_F16)
+        clamp_to_f16(w->values, (size_t)(chunk->nrows * t->row_nelems));
+    return HONE_OK;
+}
+
+static void measure(const struct job *job, const struct chunk *chunk, struct workspace *w)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    if (is_measured(job, t))
+        hone_measure_rows(job->plan, t, job->ctx->cpu, chunk->row, chunk->nrows, w->values, w->encoded, &w->measure);
+}
+
+static hone_status encode_rows(const struct job *job, const struct chunk *chunk, const struct workspace *w,
+                               hone_error *err)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    const float *importance;
+    uint64_t held = UINT64_MAX;
+    if (t->weight) {
+        HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row, w->importance, &held, &importance, err));
+        hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values,
+                              importance, NULL, w->encoded);
+        return HONE_OK;
+    }
+    const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
+    const size_t row_nelems = (size_t)t->row_nelems;
+    if (row_nelems == 1) { /* a long vector, cut anywhere */
+        encode(w->values, (size_t)chunk->nrows, NULL, w->encoded);
+        return HONE_OK;
+    }
+    for (uint64_t r = 0; r < chunk->nrows; r++) {
+        HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row + r, w->importance, &held, &importance, err));
+        encode(w->values + r * row_nelems, row_nelems, importance, (char *)w->encoded + r * t->row_nbytes);
+    }
+    return HONE_OK;
+}
+
+static void encode_with_feedback(const struct job *job, const struct chunk *chunk, struct workspace *w)
+{
+    const hone_plan *plan = job->plan;
+    const hone_planned_tensor *t = &plan->tensors[chunk->tensor];
+    const hone_grid_feedback feedback = {&job->feedback, w->feedback, &w->n_plain};
+    if (t->weight) {
+        hone_grid_encode_rows(plan, &plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL, &feedback,
+                              w->encoded);
+        return;
+    }
+    const hone_gptq_coder coder = hone_gptq_blocks(t->dtype, plan->search, job->ctx->cpu);
+    hone_gptq_encode(&job->feedback, &coder, w->values, (size_t)chunk->nrows, w->encoded, w->feedback, &w->n_plain);
+}
+
 static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     const struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    const struct workspace *w = &job->workspaces[thread];
-    HONE_TRY(hone_read_rows(job->ctx, job->plan, t, chunk->row, chunk->nrows, w->raw, w->values, err));
-
-    const size_t row_nelems = (size_t)t->row_nelems;
+    struct workspace *w = &job->workspaces[thread];
+    HONE_TRY(read_source(job, chunk, w, err));
     const void *bytes = chunk_bytes(w, t);
-    if (t->weight) {
-        hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL,
-                              w->encoded);
-    } else if (bytes == w->encoded) {
-        if (t->dtype == HONE_F16 && job->plan->saturate)
-            clamp_to_f16(w->values, (size_t)chunk->nrows * row_nelems);
-        const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
-        if (t->row_nelems == 1) /* a long vector, cut anywhere */
-            encode(w->values, (size_t)chunk->nrows, NULL, w->encoded);
-        else
-            for (uint64_t r = 0; r < chunk->nrows; r++)
-                encode(w->values + r * row_nelems, row_nelems, NULL, (char *)w->encoded + r * t->row_nbytes);
-    }
+    if (t->moments)
+        encode_with_feedback(job, chunk, w);
+    else if (bytes == w->encoded)
+        HONE_TRY(encode_rows(job, chunk, w, err));
+    measure(job, chunk, w);
     return write_chunk(job, chunk, bytes, err);
 }
 
 /* A chunk is done: its tensor's checksum takes it in. The parts of a weight are not written from end to end; see
  * hash_parts(). */
-static void account_chunk(struct job *job, const struct chunk *chunk, const void *bytes)
+static void account_chunk(struct job *job, const struct chunk *chunk, const struct workspace *w, const void *bytes)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    if (is_measured(job, t))
+        hone_measure_add(t, &w->measure, chunk->nrows, &job->errors[chunk->tensor]);
     if (chunk->row == 0)
         (void)XXH3_64bits_reset(job->hash);
     if (!t->weight)
@@ -203,20 +274,33 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const void
     hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
 }
 
+static void count_plain(struct job *job, const struct chunk *chunk, size_t n)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    if (!t->moments)
+        return;
+    job->n_plain = (chunk->row ? job->n_plain : 0) + n;
+    if (chunk->row + chunk->nrows == t->n_rows && job->n_plain > 0)
+        hone_context_note(job->ctx, "%s: %zu of %llu rows are no better for error feedback and keep their plain codes",
+                          t->name, job->n_plain, (unsigned long long)t->n_rows);
+}
+
 static hone_status commit_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
-    const void *bytes = chunk_bytes(&job->workspaces[thread], &job->plan->tensors[chunk->tensor]);
+    const struct workspace *w = &job->workspaces[thread];
+    const void *bytes = chunk_bytes(w, &job->plan->tensors[chunk->tensor]);
     HONE_TRY(hone_journal_commit(&job->journal, XXH3_64bits(bytes, chunk_nbytes(job, chunk)), err));
-    account_chunk(job, chunk, bytes);
+    count_plain(job, chunk, w->n_plain);
+    account_chunk(job, chunk, w, bytes);
     return HONE_OK;
 }
 
 /* Take over what an earlier run finished of the chunks before end, as far as its bytes are still what it wrote. */
 static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_error *err)
 {
-    const struct workspace *w = &job->workspaces[0];
+    struct workspace *w = &job->workspaces[0];
     for (; job->first_chunk < end && job->first_chunk < n_done; job->first_chunk++) {
         const struct chunk *chunk = &job->chunks[job->first_chunk];
         uint64_t checksum;
@@ -224,9 +308,23 @@ static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_err
         HONE_TRY(read_chunk(job, chunk, w->encoded, err));
         if (XXH3_64bits(w->encoded, chunk_nbytes(job, chunk)) != checksum)
             break;
-        account_chunk(job, chunk, w->encoded);
+        const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+        if (is_measured(job, t)) {
+            HONE_TRY(read_source(job, chunk, w, err));
+            if (t->weight) /* what is decoded lies beside what is written */
+                HONE_TRY(encode_rows(job, chunk, w, err));
+            measure(job, chunk, w);
+        }
+        account_chunk(job, chunk, w, w->encoded);
     }
     return HONE_OK;
+}
+
+static uint64_t identify_file(const hone_file *f, uint64_t id)
+{
+    /* No device number: mounted again after a crash, a file system may have another. */
+    const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns};
+    return XXH3_64bits_withSeed(facts, sizeof facts, id);
 }
 
 /* What must be equal for two runs to be the same work: the headers, how they are cut into chunks, and the sources as
@@ -234,16 +332,14 @@ static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_err
 static uint64_t identity(const struct job *job)
 {
     const hone_plan *plan = job->plan;
-    uint64_t id = plan->chunk_nelems;
+    uint64_t id = plan->chunk_nelems + ((uint64_t)plan->saturate << 63);
     for (size_t i = 0; i < plan->n_files; i++)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
-    for (size_t i = 0; i < plan->src->n_files; i++) {
-        const hone_file *f = &plan->src->files[i];
-        /* No device number: mounted again after a crash, a file system may have another. */
-        const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns, plan->saturate};
-        id = XXH3_64bits_withSeed(facts, sizeof facts, id);
-    }
-    return id;
+    for (size_t i = 0; i < plan->src->n_files; i++)
+        id = identify_file(&plan->src->files[i], id);
+    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
+        id = identify_file(&plan->calibration->files[i], id);
+    return plan->imatrix ? identify_file(hone_imatrix_file(plan->imatrix), id) : id;
 }
 
 /* The file's header with the checksums filled in; the plan itself stays as it was made. */
@@ -268,7 +364,11 @@ static void free_job(struct job *job)
         hone_release(job->workspaces[i].raw);
         hone_release(job->workspaces[i].values);
         hone_release(job->workspaces[i].encoded);
+        hone_release(job->workspaces[i].feedback);
+        hone_release(job->workspaces[i].importance);
+        hone_release(job->workspaces[i].measure.rows);
     }
+    hone_feedback_deinit(&job->feedback);
     hone_release(job->workspaces);
     hone_release(job->chunks);
     hone_release(job->checksums);
@@ -326,6 +426,23 @@ static void tell_resumed(struct job *job, size_t end, uint64_t n_resumable)
         hone_context_note(job->ctx, "resuming: %zu of %zu chunks were done", job->first_chunk, job->n_chunks);
 }
 
+/* Runs the chunks before end, those that need the same feedback together. */
+static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
+{
+    const hone_planned_tensor *tensors = job->plan->tensors;
+    while (job->first_chunk < end) {
+        const hone_planned_tensor *t = &tensors[job->chunks[job->first_chunk].tensor];
+        size_t stop = job->first_chunk;
+        while (stop < end && tensors[job->chunks[stop].tensor].moments == t->moments)
+            stop++;
+        HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
+        HONE_TRY(
+            hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
+        job->first_chunk = stop;
+    }
+    return HONE_OK;
+}
+
 /* Chunks [job->first_chunk, end) are all those of the file. */
 static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_resumable, hone_error *err)
 {
@@ -334,8 +451,7 @@ static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_
     tell_resumed(job, end, n_resumable);
     if (job->first_chunk < end)
         job->journal.n_done = job->first_chunk;
-    HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
-    job->first_chunk = end;
+    HONE_TRY(encode_chunks(job, end, err));
     HONE_TRY(hash_parts(job, &job->plan->files[i], err));
     HONE_TRY(write_header(job, &job->plan->files[i], err));
     HONE_TRY(sync_file(job, err));
@@ -356,7 +472,7 @@ static hone_status run(struct job *job, hone_error *err)
         if (job->journal.n_done < n_resumable)
             n_resumable = 0;
     }
-    HONE_TRY(hone_check_unchanged(plan->src, err));
+    HONE_TRY(hone_check_unchanged(plan, err));
     return hone_output_commit(&job->output, err);
 }
 
@@ -369,6 +485,8 @@ static hone_status prepare(struct job *job, hone_error *err)
     job->checksums = hone_calloc(job->plan->n_tensors, sizeof *job->checksums);
     if (!job->hash || !job->checksums)
         return hone_fail_nomem(err, job->plan->n_tensors * 8);
+    if (job->errors)
+        memset(job->errors, 0, job->plan->n_tensors * sizeof *job->errors);
     for (size_t i = 0; i < job->plan->n_tensors; i++)
         job->checksums[i] = XXH3_64bits("", 0); /* an empty tensor has no chunk to account for */
     return HONE_OK;
@@ -378,7 +496,11 @@ hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const 
                           const hone_run_options *opts, hone_error *err)
 {
     const hone_writer_options how = {.overwrite = opts && opts->overwrite, .restart = opts && opts->restart};
-    struct job job = {.ctx = ctx, .plan = plan, .output = {.last.fd = -1, .current.fd = -1}, .journal = {.fd = -1}};
+    struct job job = {.ctx = ctx,
+                      .plan = plan,
+                      .errors = opts ? opts->errors : NULL,
+                      .output = {.last.fd = -1, .current.fd = -1},
+                      .journal = {.fd = -1}};
     hone_status status = prepare(&job, err);
     if (status == HONE_OK)
         status = open_output(&job, path, how, err);

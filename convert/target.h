@@ -13,6 +13,7 @@
 struct hone_target {
     const char *name; /* as --to names it */
     bool is_directory;
+    bool weighs; /* quantizes, so that an importance matrix may have a say */
 
     /* Checks the options that are the target's own and completes them. NULL: it has none. */
     hone_status (*prepare)(hone_plan *plan, hone_convert_options *opts, hone_error *err);

@@ -5,6 +5,7 @@
 
 #include "base/cursor.h"
 #include "base/fail.h"
+#include "convert/importance.h"
 #include "convert/target.h"
 #include "formats/checksum.h"
 #include "formats/sources.h"
@@ -67,6 +68,7 @@ static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, c
     hone_gguf_put_u32(plan->header, "general.file_type", hone_type_file_type(choice));
     if (any_quantized(plan))
         hone_gguf_put_u32(plan->header, "general.quantization_version", 2); /* ggml.h: GGML_QNT_VERSION */
+    hone_importance_put_metadata(plan);
     hone_gguf_put_str(plan->header, "hone.version", hone_version());
     const char *recipe;
     HONE_TRY(hone_plan_recipe(plan, opts, &recipe, err));
@@ -113,6 +115,7 @@ static void put_checksums(const hone_output_file *file, const uint64_t *checksum
 
 const hone_target hone_target_gguf = {
     .name = "gguf",
+    .weighs = true,
     .plan = plan_tensors,
     .settle = settle,
     .lay_out = lay_out,

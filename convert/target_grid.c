@@ -76,7 +76,7 @@ static hone_status add_weight(hone_plan *plan, const hone_tensor *t, uint64_t gr
 
 static hone_status plan_tensors(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
-    (void)ctx;
+    plan->grid.search = plan->search == HONE_SEARCH_BEST ? hone_best_kernels_for(ctx->cpu) : NULL;
     if (!plan->src->config)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, NULL,
                          "%s needs a source with a config.json in the layout of Hugging Face", plan->target->name);
@@ -311,12 +311,17 @@ static hone_status prepare(hone_plan *plan, hone_grid_rule rule, hone_convert_op
 {
     plan->grid.rule = rule;
     HONE_TRY(check_options(plan, &opts->grid, err));
+    if (opts->search == HONE_SEARCH_FAST)
+        return refuse(err, plan->target->name, "fast search: its own rule, the reference, is one pass");
+    if (opts->imatrix && opts->search == HONE_SEARCH_REFERENCE)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                         "the rule of %s looks at no importance (use the best search with an importance matrix)",
+                         plan->target->name);
     plan->grid = (hone_grid){
         .rule = rule,
         .bits = opts->grid.bits,
         .symmetric = opts->grid.symmetric,
         .stored = opts->grid.scale,
-        .search = opts->search != HONE_SEARCH_REFERENCE,
     };
     if (plan->grid.stored == HONE_INVALID)
         plan->grid.stored = default_scale(plan);
@@ -348,8 +353,8 @@ static hone_status prepare_mlx(hone_plan *plan, hone_convert_options *opts, hone
 /* NOLINTBEGIN(bugprone-macro-parentheses): names of variables and strings that are joined */
 #define GRID_TARGET(name_, prepare_)                                                                                   \
     {                                                                                                                  \
-        .name = name_, .is_directory = true, .prepare = prepare_, .plan = plan_tensors, .settle = settle,              \
-        .lay_out = lay_out, .put_checksums = hone_put_safetensors_checksums                                            \
+        .name = name_, .is_directory = true, .weighs = true, .prepare = prepare_, .plan = plan_tensors,                \
+        .settle = settle, .lay_out = lay_out, .put_checksums = hone_put_safetensors_checksums                          \
     }
 /* NOLINTEND(bugprone-macro-parentheses) */
 

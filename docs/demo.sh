@@ -19,7 +19,7 @@ human() {
 }
 
 row() {
-    printf '%-28s %10s %12s %20s %22s %12s\n' "$@"
+    printf '%-33s %10s %12s %20s %22s %12s\n' "$@"
 }
 
 # run COMMAND...: shows a command as one would type it, then runs it.
@@ -34,7 +34,8 @@ run hone inspect "$model"
 run hone convert "$model" -o "$out/tiny-llama-f16.gguf" --type f16 --force
 run hone convert "$model" -o "$out/tiny-llama-q8_0.gguf" --type q8_0 --force
 run hone quantize "$model" -o "$out/tiny-llama-q4_k_m.gguf" --type q4_k_m --force
-for type in f16 q8_0 q4_k_m; do
+run hone quantize "$model" -o "$out/tiny-llama-q4_k_m-reference.gguf" --type q4_k_m --search reference --force
+for type in f16 q8_0 q4_k_m q4_k_m-reference; do
     report=$out/verify-$type.json
     echo "\$ hone verify $model $out/tiny-llama-$type.gguf --text $text --ctx 256 --chunks 100 --json $report"
     "$hone" verify "$model" "$out/tiny-llama-$type.gguf" --text "$text" --ctx 256 --chunks 100 --json "$report" >/dev/null
@@ -45,7 +46,7 @@ report=$out/verify-f16.json
 row "${model##*/} (original)" "$(human "$(field "$report" reference bytes)")" \
     "$(printf '%.2f' "$(field "$report" reference bpw)")" \
     "$(printf '%.3f +- %.3f' "$(field "$report" reference ppl)" "$(field "$report" reference ppl_stderr)")" - -
-for type in f16 q8_0 q4_k_m; do
+for type in f16 q8_0 q4_k_m q4_k_m-reference; do
     report=$out/verify-$type.json
     row "tiny-llama-$type.gguf" "$(human "$(field "$report" candidate bytes)")" \
         "$(printf '%.2f' "$(field "$report" candidate bpw)")" \
@@ -55,6 +56,7 @@ for type in f16 q8_0 q4_k_m; do
 done
 echo
 echo "KL divergence: mean over the scored tokens, in nats, of the candidate's prediction from the original's."
+echo "reference: the codes of llama.cpp's quantizer, for comparison."
 echo "Same top-1: how often both find the same token most likely. +- is one standard error."
 echo "Files, which llama.cpp and what is built on it can load, and the full reports:"
 for file in "$out"/tiny-llama-*.gguf "$out"/verify-*.json; do

@@ -19,6 +19,12 @@ void hone_best_q3_k(const hone_best_kernels *k, const float *src, size_t ncols, 
 void hone_best_q4_k(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
 void hone_best_q5_k(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
 void hone_best_q6_k(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
+void hone_best_iq4_nl(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
+void hone_best_iq4_xs(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
+void hone_best_mxfp4(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
+void hone_best_nvfp4(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
+void hone_best_tq1_0(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
+void hone_best_tq2_0(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
 
 /* One block, or several of n elements: where candidate decodes nearer to x than kept, it replaces it. */
 void hone_best_keep(const hone_best_kernels *k, hone_dtype dtype, const float *x, const float *importance, float factor,

@@ -8,6 +8,18 @@
 #include "formats/blocks.h"
 #include "formats/decode.h"
 
+const hone_best_kernels *hone_best_kernels_for(hone_cpu_level cpu)
+{
+#if defined(__x86_64__)
+    if (cpu == HONE_CPU_AVX512)
+        return &hone_best_avx512;
+    if (cpu == HONE_CPU_AVX2)
+        return &hone_best_avx2;
+#endif
+    (void)cpu;
+    return &hone_best_ref;
+}
+
 float hone_best_factor(float largest)
 {
     int exponent;

@@ -18,14 +18,20 @@
 
 enum { SUPERS_MAX = 2 }; /* super-blocks in a tile */
 
+/* How much is tried. */
+struct effort {
+    hone_symmetric_grid grid; /* of types without minimums */
+    int n_trials;             /* neighbouring whole numbers for the scale of a sub-block */
+    int n_nudges, n_refits;
+};
+
 struct k_type {
     hone_dtype dtype;
     size_t nbytes, sub_size;
-    hone_step_range range; /* n_trials: without importance */
-    int n_trials_weighted;
-    hone_affine_grid affine; /* or */
-    hone_symmetric_grid symmetric;
-    int n_refits;
+    hone_step_range range;
+    hone_affine_grid affine;       /* of types with minimums */
+    struct effort plain, weighted; /* without importance, and with */
+    int scale_zero;                /* what is added to signed scales */
     void (*pack)(const hone_super_block *s, uint8_t *dst);
 };
 
@@ -74,6 +80,7 @@ struct affine_best {
 struct affine_search {
     const struct k_type *t;
     const hone_best_kernels *k;
+    const struct effort *effort;
     hone_step_range range;
     struct k_tile in;
     hone_tile_floats scale, min; /* the targets; min is what is subtracted */
@@ -157,8 +164,7 @@ static void refit_affine(struct affine_search *s)
 }
 
 /* What d and dmin are tried at, in units of what gives the largest sub-block the largest whole number. */
-static const float nudges[] = {1.0f, 0.97f, 1.03f};
-enum { N_NUDGES = sizeof nudges / sizeof nudges[0] };
+static const float nudges[] = {1.0f, 0.97f, 1.03f, 0.94f, 1.06f, 0.91f, 1.09f};
 
 static void search_affine(struct affine_search *s)
 {
@@ -171,19 +177,19 @@ static void search_affine(struct affine_search *s)
         d0[b] = largest_of(s->scale.of + b * s->in.n_subs, s->in.n_subs) / (float)s->range.hi;
         dmin0[b] = largest_of(s->min.of + b * s->in.n_subs, s->in.n_subs) / (float)s->range.hi;
     }
-    for (int i = 0; i < N_NUDGES; i++) {
+    for (int i = 0; i < s->effort->n_nudges; i++) {
         for (size_t b = 0; b < s->in.n_supers; b++)
             d[b] = d0[b] * nudges[i];
         try_affine(s, d, dmin0);
     }
     for (size_t b = 0; b < s->in.n_supers; b++)
         d[b] = s->at[b].d;
-    for (int i = 1; i < N_NUDGES; i++) {
+    for (int i = 1; i < s->effort->n_nudges; i++) {
         for (size_t b = 0; b < s->in.n_supers; b++)
             dmin[b] = dmin0[b] * nudges[i];
         try_affine(s, d, dmin);
     }
-    for (int i = 0; i < s->t->n_refits; i++)
+    for (int i = 0; i < s->effort->n_refits; i++)
         refit_affine(s);
 }
 
@@ -214,10 +220,9 @@ static void encode_affine(const struct k_type *t, const hone_best_kernels *k, co
                           const float *importance, void *dst)
 {
     uint8_t *out = dst;
-    struct affine_search s = {.t = t, .k = k, .range = t->range};
+    struct affine_search s = {.t = t, .k = k, .range = t->range, .effort = importance ? &t->weighted : &t->plain};
     const size_t supers = HONE_TILE * t->sub_size / HONE_QK_K, nblocks = ncols / HONE_QK_K;
-    if (importance)
-        s.range.n_trials = t->n_trials_weighted;
+    s.range.n_trials = s.effort->n_trials;
     hone_encoder(t->dtype, HONE_SEARCH_REFERENCE, k->level)(src, ncols, importance, dst);
     for (size_t i = 0; i < nblocks; i += supers) {
         const size_t left = nblocks - i, at = i * HONE_QK_K;
@@ -236,30 +241,30 @@ static const struct k_type q2_k = {
     .dtype = HONE_Q2_K,
     .nbytes = sizeof(hone_block_q2_k),
     .sub_size = 16,
-    .range = {.nmax = 3, .lo = 0, .hi = 15, .n_trials = 2},
-    .n_trials_weighted = 2,
+    .range = {.nmax = 3, .lo = 0, .hi = 15},
     .affine = {.nmax = 3, .n_pulls = N_PULLS, .pulls = pulls_q2, .n_rounds = 1, .n_polish = 1},
-    .n_refits = 2,
+    .plain = {.n_trials = 2, .n_nudges = 3, .n_refits = 2},
+    .weighted = {.n_trials = 2, .n_nudges = 3, .n_refits = 2},
     .pack = hone_pack_q2_k,
 };
 static const struct k_type q4_k = {
     .dtype = HONE_Q4_K,
     .nbytes = sizeof(hone_block_q4_k),
     .sub_size = 32,
-    .range = {.nmax = 15, .lo = 0, .hi = 63, .n_trials = 2},
-    .n_trials_weighted = 2,
+    .range = {.nmax = 15, .lo = 0, .hi = 63},
     .affine = {.nmax = 15, .n_pulls = N_PULLS, .pulls = pulls, .n_rounds = 3, .n_polish = 1},
-    .n_refits = 2,
+    .plain = {.n_trials = 2, .n_nudges = 3, .n_refits = 2},
+    .weighted = {.n_trials = 2, .n_nudges = 3, .n_refits = 2},
     .pack = hone_pack_q4_k,
 };
 static const struct k_type q5_k = {
     .dtype = HONE_Q5_K,
     .nbytes = sizeof(hone_block_q5_k),
     .sub_size = 32,
-    .range = {.nmax = 31, .lo = 0, .hi = 63, .n_trials = 2},
-    .n_trials_weighted = 2,
+    .range = {.nmax = 31, .lo = 0, .hi = 63},
     .affine = {.nmax = 31, .n_pulls = N_PULLS, .pulls = pulls, .n_rounds = 2, .n_polish = 1},
-    .n_refits = 2,
+    .plain = {.n_trials = 2, .n_nudges = 3, .n_refits = 2},
+    .weighted = {.n_trials = 2, .n_nudges = 3, .n_refits = 2},
     .pack = hone_pack_q5_k,
 };
 
@@ -278,122 +283,193 @@ void hone_best_q5_k(const hone_best_kernels *k, const float *src, size_t ncols, 
     encode_affine(&q5_k, k, src, ncols, importance, dst);
 }
 
+/* The best so far of one super-block of the tile. */
+struct symmetric_best {
+    float error, d;
+    uint16_t half_d;
+};
+
 struct symmetric_search {
     const struct k_type *t;
     const hone_best_kernels *k;
+    const struct effort *effort;
     hone_step_range range;
     struct k_tile in;
     hone_tile_floats scale; /* the targets */
-    float d, error;         /* of the best so far */
-    uint16_t half;
     hone_symmetric_steps best;
+    struct symmetric_best at[SUPERS_MAX];
 };
 
-static void try_symmetric(struct symmetric_search *s, float d)
+/* Tries d, one for every super-block. */
+static void try_symmetric(struct symmetric_search *s, const float *d)
 {
-    hone_tile_floats unit;
+    hone_tile_floats unit = {{0}};
     hone_symmetric_steps found;
-    float rounded, error = 0.0f;
-    const uint16_t half = hone_best_half(d, s->in.factor[0], &rounded);
-    for (size_t g = 0; g < HONE_TILE; g++)
-        unit.of[g] = rounded;
-    s->k->symmetric_step(&s->range, &s->in.tile, &unit, &s->scale, &found);
-    for (size_t g = 0; g < HONE_TILE; g++)
-        error += found.error.of[g];
-    if (!(error < s->error))
-        return;
-    s->error = error;
-    s->d = rounded;
-    s->half = half;
-    s->best = found;
+    struct symmetric_best trial[SUPERS_MAX];
+    const size_t n = s->in.n_subs;
+    for (size_t b = 0; b < s->in.n_supers; b++) {
+        trial[b].half_d = hone_best_half(d[b], s->in.factor[b], &trial[b].d);
+        for (size_t g = b * n; g < (b + 1) * n; g++)
+            unit.of[g] = trial[b].d;
+    }
+    s->k->symmetric_step(s->effort->grid.codes, &s->range, &s->in.tile, &unit, &s->scale, &found);
+    for (size_t b = 0; b < s->in.n_supers; b++) {
+        trial[b].error = 0.0f;
+        for (size_t g = b * n; g < (b + 1) * n; g++)
+            trial[b].error += found.error.of[g];
+        if (!(trial[b].error < s->at[b].error))
+            continue;
+        s->at[b] = trial[b];
+        memcpy(s->best.scale.of + b * n, found.scale.of + b * n, n * sizeof(float));
+        memcpy(s->best.error.of + b * n, found.error.of + b * n, n * sizeof(float));
+    }
 }
 
 /* d of least squared error for the codes as they are. */
 static void refit_symmetric(struct symmetric_search *s)
 {
     hone_tile_sums sums;
-    for (size_t g = 0; g < HONE_TILE; g++)
-        s->scale.of[g] = s->d * s->best.scale.of[g];
-    s->k->symmetric_sums(s->range.nmax, &s->in.tile, &s->scale, &sums);
-    double dd = 0, xd = 0;
-    for (size_t g = 0; g < HONE_TILE; g++) {
-        const double l = (double)s->best.scale.of[g];
-        dd += l * l * (double)sums.ll.of[g];
-        xd += l * (double)sums.xl.of[g];
+    float d[SUPERS_MAX];
+    const size_t n = s->in.n_subs;
+    for (size_t g = 0; g < s->in.n_supers * n; g++)
+        s->scale.of[g] = s->at[g / n].d * s->best.scale.of[g];
+    s->k->symmetric_sums(s->effort->grid.codes, &s->in.tile, &s->scale, &sums);
+    for (size_t b = 0; b < s->in.n_supers; b++) {
+        double dd = 0, xd = 0;
+        for (size_t g = b * n; g < (b + 1) * n; g++) {
+            const double l = (double)s->best.scale.of[g];
+            dd += l * l * (double)sums.ll.of[g];
+            xd += l * (double)sums.xl.of[g];
+        }
+        d[b] = dd > 0 ? (float)(xd / dd) : s->at[b].d;
     }
-    if (dd > 0)
-        try_symmetric(s, (float)(xd / dd));
+    try_symmetric(s, d);
 }
 
 static void search_symmetric(struct symmetric_search *s)
 {
-    s->k->symmetric_fit(&s->t->symmetric, &s->in.tile, &s->scale);
-    const float d = largest_of(s->scale.of, HONE_TILE) / (float)s->range.lo;
-    s->error = INFINITY;
-    for (int i = 0; i < N_NUDGES; i++)
-        try_symmetric(s, d * nudges[i]);
-    for (int i = 0; i < s->t->n_refits; i++)
+    float d0[SUPERS_MAX], d[SUPERS_MAX];
+    const size_t n = s->in.n_subs;
+    s->k->symmetric_fit(&s->effort->grid, &s->in.tile, &s->scale);
+    for (size_t b = 0; b < s->in.n_supers; b++) {
+        d0[b] = largest_of(s->scale.of + b * n, n) / (float)s->range.lo;
+        s->at[b] = (struct symmetric_best){.error = INFINITY};
+    }
+    for (int i = 0; i < s->effort->n_nudges; i++) {
+        for (size_t b = 0; b < s->in.n_supers; b++)
+            d[b] = d0[b] * nudges[i];
+        try_symmetric(s, d);
+    }
+    for (int i = 0; i < s->effort->n_refits; i++)
         refit_symmetric(s);
 }
 
 static void finish_symmetric(const struct symmetric_search *s, const float *x, const float *importance, uint8_t *out)
 {
-    uint8_t codes[HONE_QK_K], block[sizeof(hone_block_q6_k)];
-    hone_super_block parts = {.d = s->half, .codes = codes};
-    float scale[HONE_SUB_BLOCKS_MAX];
-    if (!(s->error < INFINITY))
-        return;
-    for (size_t j = 0; j < HONE_TILE; j++) {
-        const int steps = (int)s->best.scale.of[j];
-        parts.scales[j] = (uint8_t)(steps + (s->t->dtype == HONE_Q3_K ? 32 : 0));
-        scale[j] = hone_f16_to_f32(s->half) * (float)steps;
+    const size_t n = s->in.n_subs;
+    const hone_code_set set = s->effort->grid.codes;
+    for (size_t b = 0; b < s->in.n_supers; b++) {
+        uint8_t codes[HONE_QK_K], block[sizeof(hone_block_q6_k)];
+        hone_super_block parts = {.d = s->at[b].half_d, .codes = codes};
+        float scale[HONE_SUB_BLOCKS_MAX];
+        if (!(s->at[b].error < INFINITY))
+            continue;
+        for (size_t j = 0; j < n; j++) {
+            const int steps = (int)s->best.scale.of[b * n + j];
+            parts.scales[j] = (uint8_t)(steps + s->t->scale_zero);
+            scale[j] = hone_f16_to_f32(parts.d) * (float)steps;
+        }
+        const float *at = x + b * HONE_QK_K;
+        if (set.kind == HONE_CODES_WHOLE)
+            s->k->codes(-set.nmax, set.nmax - 1, at, n, s->t->sub_size, scale, NULL, codes);
+        else
+            s->k->table_codes(set.kind, at, n, s->t->sub_size, scale, codes);
+        s->t->pack(&parts, block);
+        hone_best_keep(s->k, s->t->dtype, at, importance ? importance + b * HONE_QK_K : NULL, s->in.factor[b], block,
+                       out + b * s->t->nbytes);
     }
-    s->k->codes(-s->range.nmax, s->range.nmax - 1, x, HONE_TILE, s->t->sub_size, scale, NULL, codes);
-    s->t->pack(&parts, block);
-    hone_best_keep(s->k, s->t->dtype, x, importance, s->in.factor[0], block, out);
 }
 
 static void encode_symmetric(const struct k_type *t, const hone_best_kernels *k, const float *src, size_t ncols,
                              const float *importance, void *dst)
 {
     uint8_t *out = dst;
-    struct symmetric_search s = {.t = t, .k = k, .range = t->range};
-    if (importance)
-        s.range.n_trials = t->n_trials_weighted;
+    struct symmetric_search s = {.t = t, .k = k, .range = t->range, .effort = importance ? &t->weighted : &t->plain};
+    const size_t supers = HONE_TILE * t->sub_size / HONE_QK_K, nblocks = ncols / HONE_QK_K;
+    s.range.n_trials = s.effort->n_trials;
     hone_encoder(t->dtype, HONE_SEARCH_REFERENCE, k->level)(src, ncols, importance, dst);
-    for (size_t at = 0; at < ncols; at += HONE_QK_K, out += t->nbytes) {
+    for (size_t i = 0; i < nblocks; i += supers) {
+        const size_t left = nblocks - i, at = i * HONE_QK_K;
         const float *w = importance ? importance + at : NULL;
-        load_tile(k, t, src + at, w, 1, &s.in);
+        load_tile(k, t, src + at, w, left < supers ? left : supers, &s.in);
         search_symmetric(&s);
-        finish_symmetric(&s, src + at, w, out);
+        finish_symmetric(&s, src + at, w, out + i * t->nbytes);
     }
 }
 
 static const float ratios_q3[] = {2.3f, 2.7f, 3.2f, 3.6f, 4.0f, 4.4f, 4.8f};
+static const float weighted_q3[] = {1.9f, 2.1f, 2.3f, 2.5f, 2.7f, 2.95f, 3.2f, 3.4f,
+                                    3.6f, 3.8f, 4.0f, 4.2f, 4.4f, 4.6f,  4.8f, 5.2f};
 static const float ratios_q6[] = {20.0f, 20.5f, 21.0f, 21.5f, 22.0f, 22.5f, 23.0f, 23.5f, 24.0f, 24.5f, 25.0f,
                                   25.5f, 26.0f, 26.5f, 27.0f, 27.5f, 28.0f, 28.5f, 29.0f, 29.5f, 30.0f, 30.5f,
                                   31.0f, 31.5f, 32.0f, 32.5f, 33.0f, 33.5f, 34.0f, 34.5f, 35.0f, 35.5f, 36.0f};
+
+static const float ratios_iq4[] = {84, 90, 96, 102, 108, 114, 120, 126, 132};
+static const float weighted_iq4[] = {70, 76, 82, 88, 94, 100, 106, 112, 118, 124, 130, 136, 142, 148, 154, 160};
+
+/* NOLINTBEGIN(bugprone-macro-parentheses): a member to initialise */
+#define RATIOS(list) .n_ratios = sizeof(list) / sizeof(float), .ratios = (list)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const struct k_type q3_k = {
     .dtype = HONE_Q3_K,
     .nbytes = sizeof(hone_block_q3_k),
     .sub_size = 16,
-    .range = {.nmax = 4, .lo = -32, .hi = 31, .n_trials = 2},
-    .n_trials_weighted = 7,
-    .symmetric = {.nmax = 4, .n_ratios = sizeof ratios_q3 / sizeof(float), .ratios = ratios_q3, .n_rounds = 1},
-    .n_refits = 1,
+    .range = {.lo = -32, .hi = 31},
+    .plain = {.grid = {.codes.nmax = 4, RATIOS(ratios_q3), .n_rounds = 1}, .n_trials = 2, .n_nudges = 3, .n_refits = 1},
+    .weighted = {.grid = {.codes.nmax = 4, RATIOS(weighted_q3), .n_rounds = 2},
+                 .n_trials = 7,
+                 .n_nudges = 7,
+                 .n_refits = 2},
+    .scale_zero = 32,
     .pack = hone_pack_q3_k,
 };
 static const struct k_type q6_k = {
     .dtype = HONE_Q6_K,
     .nbytes = sizeof(hone_block_q6_k),
     .sub_size = 16,
-    .range = {.nmax = 32, .lo = -128, .hi = 127, .n_trials = 5},
-    .n_trials_weighted = 5,
-    .symmetric = {.nmax = 32, .n_ratios = sizeof ratios_q6 / sizeof(float), .ratios = ratios_q6, .n_rounds = 2},
-    .n_refits = 1,
+    .range = {.lo = -128, .hi = 127},
+    .plain = {.grid = {.codes.nmax = 32, RATIOS(ratios_q6), .n_rounds = 2},
+              .n_trials = 5,
+              .n_nudges = 3,
+              .n_refits = 1},
+    .weighted = {.grid = {.codes.nmax = 32, RATIOS(ratios_q6), .n_rounds = 2},
+                 .n_trials = 5,
+                 .n_nudges = 3,
+                 .n_refits = 1},
     .pack = hone_pack_q6_k,
 };
+static const struct k_type iq4_xs = {
+    .dtype = HONE_IQ4_XS,
+    .nbytes = sizeof(hone_block_iq4_xs),
+    .sub_size = 32,
+    .range = {.lo = -32, .hi = 31},
+    .plain = {.grid = {.codes.kind = HONE_CODES_IQ4, RATIOS(ratios_iq4), .n_rounds = 2},
+              .n_trials = 3,
+              .n_nudges = 3,
+              .n_refits = 1},
+    .weighted = {.grid = {.codes.kind = HONE_CODES_IQ4, RATIOS(weighted_iq4), .n_rounds = 2},
+                 .n_trials = 3,
+                 .n_nudges = 3,
+                 .n_refits = 1},
+    .scale_zero = 32,
+    .pack = hone_pack_iq4_xs,
+};
+
+void hone_best_iq4_xs(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
+{
+    encode_symmetric(&iq4_xs, k, src, ncols, importance, dst);
+}
 
 void hone_best_q3_k(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {

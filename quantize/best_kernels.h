@@ -45,7 +45,7 @@ typedef struct hone_tile_sums {
 /* The whole numbers that a step may choose: the n_trials nearest to the target, within [lo, hi]; minimums in [0, hi].
  * n_trials is at most HONE_STEP_TRIALS_MAX. */
 typedef struct hone_step_range {
-    int nmax; /* of the codes */
+    int nmax; /* of the codes, where there are minimums */
     int lo, hi;
     int n_trials;
 } hone_step_range;
@@ -57,9 +57,17 @@ typedef struct hone_affine_steps {
     hone_tile_floats scale, min, error;
 } hone_affine_steps;
 
+/* What a scale is multiplied by: whole numbers, or the values of a table (formats/value_tables.h). */
+typedef enum hone_code_kind { HONE_CODES_WHOLE = 0, HONE_CODES_IQ4, HONE_CODES_E2M1 } hone_code_kind;
+
+typedef struct hone_code_set {
+    hone_code_kind kind;
+    int nmax; /* whole numbers are in [-nmax, nmax - 1] */
+} hone_code_set;
+
 /* Where to look for x ~ scale * l. */
 typedef struct hone_symmetric_grid {
-    int nmax;            /* codes are in [-nmax, nmax - 1] */
+    hone_code_set codes;
     int n_ratios;        /* trial scales: the extreme element over each of these, and over its negative */
     const float *ratios; /* in units of codes */
     int n_rounds;        /* of fitting and coding for the best of them */
@@ -68,6 +76,21 @@ typedef struct hone_symmetric_grid {
 typedef struct hone_symmetric_steps {
     hone_tile_floats scale, error;
 } hone_symmetric_steps;
+
+/*
+ * Neighbouring weights with one scale, any number of them. Element i stands for x[i] * x_factor - shift, its weight for
+ * (w[i] + w_plus) * w_factor, or 1 where w is NULL.
+ */
+typedef struct hone_run {
+    const float *x, *w;
+    size_t n;
+    float x_factor, shift, w_factor, w_plus;
+} hone_run;
+
+/* Sums of w, w x, w l, w l^2, w x l. */
+typedef struct hone_run_sums {
+    float w, x, l, ll, xl;
+} hone_run_sums;
 
 typedef struct hone_best_kernels {
     hone_cpu_level level;
@@ -87,16 +110,26 @@ typedef struct hone_best_kernels {
     void (*affine_sums)(int nmax, const hone_tile *t, const hone_tile_floats *scale, const hone_tile_floats *min,
                         hone_tile_sums *out);
     void (*symmetric_fit)(const hone_symmetric_grid *grid, const hone_tile *t, hone_tile_floats *scale);
-    void (*symmetric_step)(const hone_step_range *range, const hone_tile *t, const hone_tile_floats *d,
-                           const hone_tile_floats *scale, hone_symmetric_steps *out);
-    void (*symmetric_sums)(int nmax, const hone_tile *t, const hone_tile_floats *scale, hone_tile_sums *out);
+    void (*symmetric_step)(hone_code_set codes, const hone_step_range *range, const hone_tile *t,
+                           const hone_tile_floats *d, const hone_tile_floats *scale, hone_symmetric_steps *out);
+    void (*symmetric_sums)(hone_code_set codes, const hone_tile *t, const hone_tile_floats *scale, hone_tile_sums *out);
+    /* The squared error with E2M1 values, doubled, times a scale per group. */
+    void (*e2m1_error)(const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *error);
     /* Bytes of groups as they lie in memory: the code nearest to (x - min) / scale in [lo, hi], less lo. min may be
      * NULL: 0. Where scale is 0, the code is 0 (or lo if that is higher), less lo. */
     void (*codes)(int lo, int hi, const float *x, size_t n_groups, size_t size, const float *scale, const float *min,
                   uint8_t *codes);
+    /* The same for tables; the codes are those of the file formats. Plus zero is chosen, never minus zero. */
+    void (*table_codes)(hone_code_kind kind, const float *x, size_t n_groups, size_t size, const float *scale,
+                        uint8_t *codes);
     /* The sum of w ((x - y) * factor)^2 over n elements (a multiple of 16), in 16 partial sums. w may be NULL: 1. */
     float (*error)(const float *x, const float *y, const float *w, size_t n, float factor);
+    /* Over the codes l nearest to (x - base) * inverse in [lo, hi], in 16 partial sums. */
+    void (*run_sums)(const hone_run *run, float base, float inverse, int lo, int hi, hone_run_sums *out);
 } hone_best_kernels;
+
+/* hone_best_kernels_for() returns the kernels of a level. */
+const hone_best_kernels *hone_best_kernels_for(hone_cpu_level cpu);
 
 extern const hone_best_kernels hone_best_ref;
 extern const hone_encode_fn hone_best_encoders_ref[HONE_N_DTYPES];

@@ -267,15 +267,51 @@ static void affine_sums(int nmax, const hone_tile *t, const hone_tile_floats *sc
     }
 }
 
+/* Midpoints in the order that lanes_lookup() wants, values, and the codes that stand for them. */
+struct code_table {
+    float tree[16], values[16], codes[16];
+};
+
+static const struct code_table tables[] = {
+    [HONE_CODES_IQ4] = {.tree = {0, -4.5f, -57, 45.5f, -93.5f, -28.5f, 19, 79, -115.5f, -74, -42, -16, 7, 31.5f, 61,
+                                 101},
+                        .values = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113},
+                        .codes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}},
+    [HONE_CODES_E2M1] = {.tree = {0, 0, -3.5f, 3.5f, -7, -1.5f, 1.5f, 7, -10, -5, -2.5f, -0.5f, 0.5f, 2.5f, 5, 10},
+                         .values = {-12, -8, -6, -4, -3, -2, -1, 0, 0, 1, 2, 3, 4, 6, 8, 12},
+                         .codes = {15, 14, 13, 12, 11, 10, 9, 0, 0, 1, 2, 3, 4, 5, 6, 7}},
+};
+
+struct lane_codes {
+    hone_code_kind kind;
+    lanes lo, hi;
+    lane_table table;
+};
+
+static inline struct lane_codes lane_codes_of(hone_code_set set)
+{
+    const struct code_table *t = &tables[set.kind];
+    return (struct lane_codes){.kind = set.kind,
+                               .lo = lanes_all(-(float)set.nmax),
+                               .hi = lanes_all((float)(set.nmax - 1)),
+                               .table = lanes_table(t->tree, t->values)};
+}
+
+/* What the code nearest to v stands for. */
+static inline lanes nearest_value(const struct lane_codes *c, lanes v)
+{
+    return c->kind == HONE_CODES_WHOLE ? lanes_round_within(v, c->lo, c->hi) : lanes_lookup(&c->table, v);
+}
+
 /* Sums over the codes nearest to x * inverse. */
-static inline struct lane_sums symmetric_lane_sums(lanes lo, lanes hi, const float *x, const float *w, size_t size,
-                                                   lanes inverse)
+static inline struct lane_sums symmetric_lane_sums(const struct lane_codes *c, const float *x, const float *w,
+                                                   size_t size, lanes inverse)
 {
     const lanes zero = lanes_all(0.0f);
     struct lane_sums s = {zero, zero, zero};
     for (size_t j = 0; j < size; j++) {
         const lanes v = lanes_load(x + HONE_TILE * j);
-        const lanes l = lanes_round_within(v * inverse, lo, hi);
+        const lanes l = nearest_value(c, v * inverse);
         const lanes wl = lanes_load(w + HONE_TILE * j) * l;
         s.ll = s.ll + wl * l;
         s.xl = s.xl + wl * v;
@@ -307,7 +343,7 @@ static void symmetric_fit_lanes(const hone_symmetric_grid *grid, const float *x,
                                 float *scale)
 {
     const lanes zero = lanes_all(0.0f), one = lanes_all(1.0f);
-    const lanes lo = lanes_all(-(float)grid->nmax), hi = lanes_all((float)(grid->nmax - 1));
+    const struct lane_codes codes = lane_codes_of(grid->codes);
     lanes extreme = zero;
     for (size_t j = 0; j < size; j++) {
         const lanes v = lanes_load(x + HONE_TILE * j);
@@ -317,13 +353,13 @@ static void symmetric_fit_lanes(const hone_symmetric_grid *grid, const float *x,
     struct symmetric_line best = {zero, zero};
     for (int i = 0; i < grid->n_ratios; i++) {
         const lanes inverse = per_extreme * lanes_all(grid->ratios[i]);
-        const struct lane_sums a = symmetric_lane_sums(lo, hi, x, w, size, inverse);
+        const struct lane_sums a = symmetric_lane_sums(&codes, x, w, size, inverse);
         best = symmetric_better(best, symmetric_line_for(&a));
-        const struct lane_sums b = symmetric_lane_sums(lo, hi, x, w, size, zero - inverse);
+        const struct lane_sums b = symmetric_lane_sums(&codes, x, w, size, zero - inverse);
         best = symmetric_better(best, symmetric_line_for(&b));
     }
     for (int r = 0; r < grid->n_rounds; r++) {
-        const struct lane_sums s = symmetric_lane_sums(lo, hi, x, w, size, best.inverse);
+        const struct lane_sums s = symmetric_lane_sums(&codes, x, w, size, best.inverse);
         best = symmetric_better(best, symmetric_line_for(&s));
     }
     lanes_store(scale, lanes_choose(lanes_less(zero, best.gain), one / best.inverse, zero));
@@ -339,23 +375,49 @@ static void symmetric_fit(const hone_symmetric_grid *grid, const hone_tile *t, h
     }
 }
 
-static inline lanes symmetric_error(lanes lo, lanes hi, const float *x, const float *w, size_t size, lanes s)
+static inline lanes symmetric_error_lanes(const struct lane_codes *c, const float *x, const float *w, size_t size,
+                                          lanes s)
 {
     const lanes inverse = inverse_of(s);
     lanes error = lanes_all(0.0f);
     for (size_t j = 0; j < size; j++) {
         const lanes v = lanes_load(x + HONE_TILE * j);
-        const lanes diff = v - lanes_round_within(v * inverse, lo, hi) * s;
+        const lanes diff = v - nearest_value(c, v * inverse) * s;
         error = error + lanes_load(w + HONE_TILE * j) * (diff * diff);
     }
     return error;
 }
 
-static void symmetric_step(const hone_step_range *range, const hone_tile *t, const hone_tile_floats *d,
-                           const hone_tile_floats *scale, hone_symmetric_steps *out)
+/* The doubled E2M1 value nearest to a magnitude. They lie 1 apart up to 4, 2 up to 8, then 4: rounding by adding 1.5 *
+ * 2^23 of these steps. */
+static inline lanes nearest_e2m1(lanes v)
+{
+    const lanes most = lanes_min(v, lanes_all(12.0f));
+    const lanes beyond4 =
+        lanes_choose(lanes_less(most, lanes_all(8.0f)), lanes_all(25165824.0f), lanes_all(50331648.0f));
+    const lanes big = lanes_choose(lanes_less(most, lanes_all(4.0f)), lanes_all(12582912.0f), beyond4);
+    return (most + big) - big;
+}
+
+static void e2m1_error(const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *out)
+{
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
+        const lanes s = lanes_load(scale->of + g), inverse = inverse_of(s);
+        lanes error = lanes_all(0.0f);
+        for (size_t i = g; i < HONE_TILE * t->size; i += HONE_TILE) {
+            const lanes v = lanes_abs(lanes_load(t->x + i));
+            const lanes diff = v - nearest_e2m1(v * inverse) * s;
+            error = error + lanes_load(t->w + i) * (diff * diff);
+        }
+        lanes_store(out->of + g, error);
+    }
+}
+
+static void symmetric_step(hone_code_set set, const hone_step_range *range, const hone_tile *t,
+                           const hone_tile_floats *d, const hone_tile_floats *scale, hone_symmetric_steps *out)
 {
     const lanes least = lanes_all((float)range->lo), most = lanes_all((float)range->hi), one = lanes_all(1.0f);
-    const lanes code_lo = lanes_all(-(float)range->nmax), code_hi = lanes_all((float)(range->nmax - 1));
+    const struct lane_codes c = lane_codes_of(set);
     for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
         const lanes unit = lanes_load(d->of + g), ratio = lanes_load(scale->of + g) * inverse_of(unit);
         const lanes first = lanes_round_within(ratio, least, most);
@@ -363,7 +425,7 @@ static void symmetric_step(const hone_step_range *range, const hone_tile *t, con
         lanes best = first, best_error = lanes_all(INFINITY);
         for (int trial = 0; trial < range->n_trials; trial++) {
             const lanes steps = lanes_min(lanes_max(first + toward * lanes_all(outward[trial]), least), most);
-            const lanes e = symmetric_error(code_lo, code_hi, t->x + g, t->w + g, t->size, steps * unit);
+            const lanes e = symmetric_error_lanes(&c, t->x + g, t->w + g, t->size, steps * unit);
             const lane_mask better = lanes_less(e, best_error);
             best = lanes_choose(better, steps, best);
             best_error = lanes_choose(better, e, best_error);
@@ -373,12 +435,12 @@ static void symmetric_step(const hone_step_range *range, const hone_tile *t, con
     }
 }
 
-static void symmetric_sums(int nmax, const hone_tile *t, const hone_tile_floats *scale, hone_tile_sums *out)
+static void symmetric_sums(hone_code_set set, const hone_tile *t, const hone_tile_floats *scale, hone_tile_sums *out)
 {
-    const lanes lo = lanes_all(-(float)nmax), hi = lanes_all((float)(nmax - 1));
+    const struct lane_codes c = lane_codes_of(set);
     for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
         const struct lane_sums s =
-            symmetric_lane_sums(lo, hi, t->x + g, t->w + g, t->size, inverse_of(lanes_load(scale->of + g)));
+            symmetric_lane_sums(&c, t->x + g, t->w + g, t->size, inverse_of(lanes_load(scale->of + g)));
         lanes_store(out->ll.of + g, s.ll);
         lanes_store(out->xl.of + g, s.xl);
     }
@@ -392,6 +454,17 @@ static void codes(int lo, int hi, const float *x, size_t n_groups, size_t size, 
         const lanes inverse = inverse_of(lanes_all(scale[g])), base = lanes_all(min ? min[g] : 0.0f);
         for (size_t j = g * size; j < (g + 1) * size; j += HONE_LANES)
             lanes_store_bytes(out + j, lanes_round_within((lanes_load(x + j) - base) * inverse, low, high) - low);
+    }
+}
+
+static void table_codes(hone_code_kind kind, const float *x, size_t n_groups, size_t size, const float *scale,
+                        uint8_t *out)
+{
+    const lane_table table = lanes_table(tables[kind].tree, tables[kind].codes);
+    for (size_t g = 0; g < n_groups; g++) {
+        const lanes inverse = inverse_of(lanes_all(scale[g]));
+        for (size_t j = g * size; j < (g + 1) * size; j += HONE_LANES)
+            lanes_store_bytes(out + j, lanes_lookup(&table, lanes_load(x + j) * inverse));
     }
 }
 
@@ -416,6 +489,78 @@ static float error(const float *x, const float *y, const float *w, size_t n, flo
     return sums[0];
 }
 
+/* How elements of a run are coded. */
+struct lane_line {
+    lanes base, inverse, lo, hi;
+};
+
+/* The partial sums of one lane's elements. */
+struct run_lanes {
+    lanes w, x, l, ll, xl;
+};
+
+static inline void add_to_run(struct run_lanes *s, const struct lane_line *line, lanes x, lanes w)
+{
+    const lanes l = lanes_round_within((x - line->base) * line->inverse, line->lo, line->hi);
+    const lanes wl = w * l;
+    s->w = s->w + w;
+    s->x = s->x + w * x;
+    s->l = s->l + wl;
+    s->ll = s->ll + wl * l;
+    s->xl = s->xl + wl * x;
+}
+
+/* The elements behind the last whole sixteen; those that are missing weigh nothing. */
+struct run_tail {
+    float x[HONE_TILE], w[HONE_TILE];
+};
+
+static struct run_tail tail_of(const hone_run *run, size_t whole)
+{
+    struct run_tail t = {{0}, {0}};
+    for (size_t i = whole; i < run->n; i++) {
+        t.x[i - whole] = run->x[i] * run->x_factor - run->shift;
+        t.w[i - whole] = run->w ? (run->w[i] + run->w_plus) * run->w_factor : 1.0f;
+    }
+    return t;
+}
+
+static float fold(float v[HONE_TILE])
+{
+    for (int half = HONE_TILE / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            v[i] += v[i + half];
+    return v[0];
+}
+
+static void run_sums(const hone_run *run, float base, float inverse, int lo, int hi, hone_run_sums *out)
+{
+    const struct lane_line line = {
+        .base = lanes_all(base), .inverse = lanes_all(inverse), .lo = lanes_all((float)lo), .hi = lanes_all((float)hi)};
+    const lanes factor = lanes_all(run->x_factor), shift = lanes_all(run->shift), zero = lanes_all(0.0f);
+    const lanes w_factor = lanes_all(run->w_factor), plus = lanes_all(run->w_plus);
+    const size_t whole = run->n / HONE_TILE * HONE_TILE;
+    const struct run_tail tail = tail_of(run, whole);
+    float w[HONE_TILE], x[HONE_TILE], l[HONE_TILE], ll[HONE_TILE], xl[HONE_TILE];
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
+        struct run_lanes s = {zero, zero, zero, zero, zero};
+        for (size_t i = g; i < whole; i += HONE_TILE) {
+            lanes weight = lanes_all(1.0f);
+            if (run->w)
+                weight = (lanes_load(run->w + i) + plus) * w_factor;
+            add_to_run(&s, &line, lanes_load(run->x + i) * factor - shift, weight);
+        }
+        if (whole < run->n)
+            add_to_run(&s, &line, lanes_load(tail.x + g), lanes_load(tail.w + g));
+        lanes_store(w + g, s.w);
+        lanes_store(x + g, s.x);
+        lanes_store(l + g, s.l);
+        lanes_store(ll + g, s.ll);
+        lanes_store(xl + g, s.xl);
+    }
+    *out = (hone_run_sums){fold(w), fold(x), fold(l), fold(ll), fold(xl)};
+}
+
 const hone_best_kernels HONE_BEST_KERNELS = {
     .level = HONE_BEST_LEVEL,
     .largest = largest,
@@ -426,8 +571,11 @@ const hone_best_kernels HONE_BEST_KERNELS = {
     .symmetric_fit = symmetric_fit,
     .symmetric_step = symmetric_step,
     .symmetric_sums = symmetric_sums,
+    .e2m1_error = e2m1_error,
     .codes = codes,
+    .table_codes = table_codes,
     .error = error,
+    .run_sums = run_sums,
 };
 
 static void best_q4_0(const float *src, size_t ncols, const float *importance, void *dst)
@@ -475,8 +623,39 @@ static void best_q5_k(const float *src, size_t ncols, const float *importance, v
     hone_best_q5_k(&HONE_BEST_KERNELS, src, ncols, importance, dst);
 }
 
+static void best_iq4_nl(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_iq4_nl(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_iq4_xs(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_iq4_xs(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_mxfp4(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_mxfp4(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_nvfp4(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_nvfp4(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_tq1_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_tq1_0(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
+static void best_tq2_0(const float *src, size_t ncols, const float *importance, void *dst)
+{
+    hone_best_tq2_0(&HONE_BEST_KERNELS, src, ncols, importance, dst);
+}
+
 const hone_encode_fn HONE_BEST_ENCODERS[HONE_N_DTYPES] = {
-    [HONE_Q4_0] = best_q4_0, [HONE_Q4_1] = best_q4_1, [HONE_Q5_0] = best_q5_0,
-    [HONE_Q5_1] = best_q5_1, [HONE_Q2_K] = best_q2_k, [HONE_Q3_K] = best_q3_k,
-    [HONE_Q6_K] = best_q6_k, [HONE_Q4_K] = best_q4_k, [HONE_Q5_K] = best_q5_k,
+    [HONE_Q4_0] = best_q4_0,   [HONE_Q4_1] = best_q4_1,     [HONE_Q5_0] = best_q5_0,     [HONE_Q5_1] = best_q5_1,
+    [HONE_Q2_K] = best_q2_k,   [HONE_Q3_K] = best_q3_k,     [HONE_Q6_K] = best_q6_k,     [HONE_Q4_K] = best_q4_k,
+    [HONE_Q5_K] = best_q5_k,   [HONE_IQ4_NL] = best_iq4_nl, [HONE_IQ4_XS] = best_iq4_xs, [HONE_MXFP4] = best_mxfp4,
+    [HONE_NVFP4] = best_nvfp4, [HONE_TQ1_0] = best_tq1_0,   [HONE_TQ2_0] = best_tq2_0,
 };

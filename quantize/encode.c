@@ -197,3 +197,23 @@ hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level
     return own ? own : find(encoders_ref, NULL, NULL, dtype, cpu);
 #endif
 }
+
+bool hone_encoder_weighs(hone_dtype dtype)
+{
+    switch (dtype) {
+    case HONE_Q4_0:
+    case HONE_Q4_1:
+    case HONE_Q5_0:
+    case HONE_Q5_1:
+    case HONE_Q2_K:
+    case HONE_Q3_K:
+    case HONE_Q4_K:
+    case HONE_Q5_K:
+    case HONE_Q6_K:
+    case HONE_IQ4_NL:
+    case HONE_IQ4_XS:
+        return true;
+    default:
+        return false;
+    }
+}

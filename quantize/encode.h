@@ -3,6 +3,7 @@
 #ifndef HONE_ENCODE_H
 #define HONE_ENCODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cpu.h"
@@ -16,5 +17,8 @@ typedef void (*hone_encode_fn)(const float *src, size_t ncols, const float *impo
 
 /* hone_encoder() returns the encoder of a dtype, or NULL when there is none. */
 hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level cpu);
+
+/* hone_encoder_weighs() tells whether a dtype's encoders, other than those of the fast search, look at importance. */
+bool hone_encoder_weighs(hone_dtype dtype);
 
 #endif

@@ -56,57 +56,66 @@ void hone_encode_q2_0(const float *src, size_t ncols, const float *importance, v
     }
 }
 
-/* 0, 1 or 2 */
-static int trit(float x, float id)
+/* Codes 0, 1 and 2 for -d, 0 and d. Returns d. */
+static float code_trits(const float *x, uint8_t codes[HONE_QK_K])
 {
-    return hone_nearest_away(x * id) + 1;
+    const float d = largest_magnitude(x, HONE_QK_K), id = inverse(d);
+    for (int j = 0; j < HONE_QK_K; j++)
+        codes[j] = (uint8_t)(hone_nearest_away(x[j] * id) + 1);
+    return d;
 }
 
 /*
  * n bytes of n_digits each; digit k of byte j is element k * n + j. The number, five digits long, becomes a fraction of
  * 243 rounded up, so that cutting it off again leaves the digits whole. Returns behind the last element.
  */
-static const float *encode_trits(const float *x, int n, int n_digits, float id, uint8_t *bytes)
+static const uint8_t *pack_trits(const uint8_t *codes, int n, int n_digits, uint8_t *bytes)
 {
     for (int j = 0; j < n; j++) {
         int number = 0;
         for (int k = 0; k < 5; k++)
-            number = 3 * number + (k < n_digits ? trit(x[k * n + j], id) : 0);
+            number = 3 * number + (k < n_digits ? codes[k * n + j] : 0);
         bytes[j] = (uint8_t)((number * 256 + 242) / 243);
     }
-    return x + n * n_digits;
+    return codes + n * n_digits;
+}
+
+void hone_pack_tq1_0(float d, const uint8_t *codes, uint8_t *dst)
+{
+    hone_block_tq1_0 b = {.d = hone_store_scale(d)};
+    codes = pack_trits(codes, 32, 5, b.qs);
+    codes = pack_trits(codes, 16, 5, b.qs + 32);
+    (void)pack_trits(codes, 4, 4, b.qh);
+    memcpy(dst, &b, sizeof b);
+}
+
+void hone_pack_tq2_0(float d, const uint8_t *codes, uint8_t *dst)
+{
+    hone_block_tq2_0 b = {.d = hone_store_scale(d)};
+    for (int chunk = 0; chunk < 8; chunk++)
+        for (int l = 0; l < 32; l++) {
+            uint8_t *q = &b.qs[chunk / 4 * 32 + l];
+            *q = (uint8_t)(*q | (codes[32 * chunk + l] & 3) << chunk % 4 * 2);
+        }
+    memcpy(dst, &b, sizeof b);
 }
 
 void hone_encode_tq1_0(const float *src, size_t ncols, const float *importance, void *dst)
 {
     (void)importance;
-    uint8_t *out = dst;
+    uint8_t *out = dst, codes[HONE_QK_K];
     for (size_t i = 0; i < ncols; i += HONE_QK_K, out += sizeof(hone_block_tq1_0)) {
-        const float *x = src + i;
-        const float d = largest_magnitude(x, HONE_QK_K);
-        const float id = inverse(d);
-        hone_block_tq1_0 b = {.d = hone_store_scale(d)};
-        x = encode_trits(x, 32, 5, id, b.qs);
-        x = encode_trits(x, 16, 5, id, b.qs + 32);
-        (void)encode_trits(x, 4, 4, id, b.qh);
-        memcpy(out, &b, sizeof b);
+        const float d = code_trits(src + i, codes);
+        hone_pack_tq1_0(d, codes, out);
     }
 }
 
 void hone_encode_tq2_0(const float *src, size_t ncols, const float *importance, void *dst)
 {
     (void)importance;
-    uint8_t *out = dst;
+    uint8_t *out = dst, codes[HONE_QK_K];
     for (size_t i = 0; i < ncols; i += HONE_QK_K, out += sizeof(hone_block_tq2_0)) {
-        const float *x = src + i;
-        const float d = largest_magnitude(x, HONE_QK_K);
-        const float id = inverse(d);
-        hone_block_tq2_0 b = {.d = hone_store_scale(d)};
-        for (int chunk = 0; chunk < 8; chunk++)
-            for (int l = 0; l < 32; l++) {
-                uint8_t *q = &b.qs[chunk / 4 * 32 + l];
-                *q = (uint8_t)(*q | (trit(x[32 * chunk + l], id) & 3) << chunk % 4 * 2);
-            }
-        memcpy(out, &b, sizeof b);
+        const float d = code_trits(src + i, codes);
+        hone_pack_tq2_0(d, codes, out);
     }
 }

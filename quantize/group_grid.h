@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "hone/quantize.h"
+#include "quantize/best_kernels.h"
 
 typedef enum hone_grid_rule {
     HONE_GRID_COMPRESSED, /* compressed-tensors: symmetric or not */
@@ -33,7 +34,8 @@ typedef struct hone_grid {
     unsigned bits; /* 2 to 8 */
     bool symmetric;
     hone_dtype stored; /* of scales, and of MLX's zeros: F16, BF16, F32 */
-    bool search;       /* look for less squared error than the rule's own choice gives; never more */
+    /* What to look for less squared error with than the rule's own choice leaves; NULL: that choice. Never more. */
+    const hone_best_kernels *search;
 } hone_grid;
 
 /*

@@ -73,6 +73,31 @@ static inline void lanes_store_bytes(uint8_t *p, lanes v)
     _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
 }
 
+/*
+ * Sixteen values, ascending, and their midpoints as a tree: node 1 is the root, 2 i and 2 i + 1 are below node i; the
+ * leaves 16 to 31 are the values. A lookup goes down four steps, to the right where v is not below the midpoint.
+ */
+typedef struct lane_table {
+    __m512 tree, values;
+} lane_table;
+
+static inline lane_table lanes_table(const float tree[16], const float values[16])
+{
+    return (lane_table){_mm512_loadu_ps(tree), _mm512_loadu_ps(values)};
+}
+
+static inline lanes lanes_lookup(const lane_table *t, lanes v)
+{
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512i node = one;
+    for (int i = 0; i < 4; i++) {
+        const __mmask16 right = _mm512_cmp_ps_mask(v, _mm512_permutexvar_ps(node, t->tree), _CMP_NLT_UQ);
+        node = _mm512_add_epi32(node, node);
+        node = _mm512_mask_add_epi32(node, right, node, one);
+    }
+    return _mm512_permutexvar_ps(node, t->values);
+}
+
 #elif HONE_LANES == 8
 
 typedef __m256 lanes;
@@ -130,6 +155,29 @@ static inline void lanes_store_bytes(uint8_t *p, lanes v)
     _mm_storel_epi64((void *)p, _mm_packus_epi16(words, words));
 }
 
+/* Nodes 1 to 7 are the first half of the tree, 8 to 15 the second; an index counts modulo 8. */
+typedef struct lane_table {
+    __m256 tree[2], values[2];
+} lane_table;
+
+static inline lane_table lanes_table(const float tree[16], const float values[16])
+{
+    return (lane_table){{_mm256_loadu_ps(tree), _mm256_loadu_ps(tree + 8)},
+                        {_mm256_loadu_ps(values), _mm256_loadu_ps(values + 8)}};
+}
+
+static inline lanes lanes_lookup(const lane_table *t, lanes v)
+{
+    const __m256 first = _mm256_cmp_ps(v, _mm256_permutevar8x32_ps(t->tree[0], _mm256_set1_epi32(1)), _CMP_NLT_UQ);
+    __m256i node = _mm256_sub_epi32(_mm256_set1_epi32(2), _mm256_castps_si256(first)); /* true is -1 */
+    for (int i = 1; i < 4; i++) {
+        const __m256 right = _mm256_cmp_ps(v, _mm256_permutevar8x32_ps(t->tree[i / 3], node), _CMP_NLT_UQ);
+        node = _mm256_sub_epi32(_mm256_add_epi32(node, node), _mm256_castps_si256(right));
+    }
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(t->values[0], node), _mm256_permutevar8x32_ps(t->values[1], node),
+                            first);
+}
+
 #else
 
 typedef float lanes;
@@ -183,6 +231,23 @@ static inline lanes lanes_choose(lane_mask m, lanes yes, lanes no)
 static inline void lanes_store_bytes(uint8_t *p, lanes v)
 {
     *p = (uint8_t)v;
+}
+
+typedef struct lane_table {
+    const float *tree, *values;
+} lane_table;
+
+static inline lane_table lanes_table(const float tree[16], const float values[16])
+{
+    return (lane_table){tree, values};
+}
+
+static inline lanes lanes_lookup(const lane_table *t, lanes v)
+{
+    int node = 1;
+    while (node < 16)
+        node = 2 * node + !(v < t->tree[node]);
+    return t->values[node - 16];
 }
 
 #endif

@@ -84,3 +84,17 @@ void hone_pack_q6_k(const hone_super_block *s, uint8_t *dst)
         }
     memcpy(dst, &b, sizeof b);
 }
+
+void hone_pack_iq4_xs(const hone_super_block *s, uint8_t *dst)
+{
+    enum { GROUP = HONE_QK };
+    hone_block_iq4_xs b = {.d = s->d};
+    for (int i = 0; i < HONE_QK_K / GROUP; i++) {
+        const uint8_t *c = s->codes + i * GROUP;
+        b.scales_l[i / 2] = (uint8_t)(b.scales_l[i / 2] | (s->scales[i] & 15) << i % 2 * 4);
+        b.scales_h = (uint16_t)(b.scales_h | s->scales[i] >> 4 << 2 * i);
+        for (int j = 0; j < GROUP / 2; j++)
+            b.qs[i * GROUP / 2 + j] = (uint8_t)(c[j] | c[j + GROUP / 2] << 4);
+    }
+    memcpy(dst, &b, sizeof b);
+}

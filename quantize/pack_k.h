@@ -7,10 +7,10 @@
 
 enum { HONE_SUB_BLOCKS_MAX = 16 };
 
-/* The parts. Sub-blocks are of 32 elements in q4_k and q5_k, else of 16. */
+/* The parts. Sub-blocks are of 32 elements in q4_k, q5_k and iq4_xs, else of 16. */
 typedef struct hone_super_block {
-    uint16_t d, dmin; /* f16; q3_k, q6_k: dmin is not used */
-    /* q3_k: scales are the signed ones plus 32; q6_k: the bits of an int8. Neither has minimums. */
+    uint16_t d, dmin; /* f16; dmin with minimums only */
+    /* q3_k, iq4_xs: scales are the signed ones plus 32; q6_k: the bits of an int8. These have no minimums. */
     uint8_t scales[HONE_SUB_BLOCKS_MAX], mins[HONE_SUB_BLOCKS_MAX];
     uint8_t *codes; /* HONE_QK_K, from 0; q3_k: plus 4, q6_k: plus 32 */
 } hone_super_block;
@@ -21,5 +21,6 @@ void hone_pack_q3_k(const hone_super_block *s, uint8_t *dst);
 void hone_pack_q4_k(const hone_super_block *s, uint8_t *dst);
 void hone_pack_q5_k(const hone_super_block *s, uint8_t *dst);
 void hone_pack_q6_k(const hone_super_block *s, uint8_t *dst);
+void hone_pack_iq4_xs(const hone_super_block *s, uint8_t *dst);
 
 #endif

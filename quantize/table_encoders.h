@@ -21,6 +21,10 @@ void hone_encode_q2_0(const float *src, size_t ncols, const float *importance, v
 void hone_encode_tq1_0(const float *src, size_t ncols, const float *importance, void *dst);
 void hone_encode_tq2_0(const float *src, size_t ncols, const float *importance, void *dst);
 
+/* Blocks of tq1_0 and tq2_0 from their parts: HONE_QK_K codes 0, 1 and 2 for -d, 0 and d. */
+void hone_pack_tq1_0(float d, const uint8_t *codes, uint8_t *dst);
+void hone_pack_tq2_0(float d, const uint8_t *codes, uint8_t *dst);
+
 /* One implementation of the search for scales of iq4 groups, of 32 elements each. */
 typedef struct hone_iq4_kernels {
     /* w = importance * sqrt(sigma2 + x^2), as in hone_search_kernels. */

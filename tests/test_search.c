@@ -15,9 +15,10 @@ Suite *hone_suite_search(void);
 
 enum { NCOLS = 1280, MAX_NBYTES = NCOLS * 4 };
 
-static const hone_dtype all_quantized[] = {HONE_Q4_0, HONE_Q4_1, HONE_Q5_0, HONE_Q5_1, HONE_Q8_0,
-                                           HONE_Q2_K, HONE_Q3_K, HONE_Q4_K, HONE_Q5_K, HONE_Q6_K};
-enum { N_QUANTIZED = sizeof all_quantized / sizeof all_quantized[0] };
+static const hone_dtype all_quantized[] = {HONE_Q4_0,  HONE_Q4_1,  HONE_Q5_0,  HONE_Q5_1, HONE_Q8_0,   HONE_Q2_K,
+                                           HONE_Q3_K,  HONE_Q4_K,  HONE_Q5_K,  HONE_Q6_K, HONE_IQ4_NL, HONE_IQ4_XS,
+                                           HONE_MXFP4, HONE_NVFP4, HONE_TQ1_0, HONE_TQ2_0};
+enum { N_QUANTIZED = sizeof all_quantized / sizeof all_quantized[0], N_WITH_FAST = 10 /* the first of them */ };
 
 /* The weighted squared error of a row as decoded. NaN where an infinite scale met a zero. */
 static double error_of(hone_dtype dtype, hone_search search, const float *x, const float *importance)
@@ -78,8 +79,10 @@ static const struct {
     hone_dtype dtype;
     double plain, weighted;
 } gains[] = {
-    {HONE_Q4_0, 4.0, 1.5}, {HONE_Q5_0, 4.0, 1.5}, {HONE_Q4_1, 8.0, 2.0}, {HONE_Q5_1, 8.0, 2.0}, {HONE_Q2_K, 2.5, 2.5},
-    {HONE_Q3_K, 4.5, 1.4}, {HONE_Q4_K, 2.5, 2.5}, {HONE_Q5_K, 2.5, 2.5}, {HONE_Q6_K, 7.0, 7.0},
+    {HONE_Q4_0, 4.0, 1.5},    {HONE_Q5_0, 4.0, 1.5},    {HONE_Q4_1, 8.0, 2.0},    {HONE_Q5_1, 8.0, 2.0},
+    {HONE_Q2_K, 2.5, 2.5},    {HONE_Q3_K, 4.5, 1.9},    {HONE_Q4_K, 2.5, 2.5},    {HONE_Q5_K, 2.5, 2.5},
+    {HONE_Q6_K, 7.0, 7.0},    {HONE_IQ4_NL, 3.0, 3.0},  {HONE_IQ4_XS, 3.0, 3.0},  {HONE_MXFP4, 2.0, 1.5},
+    {HONE_NVFP4, 10.0, 10.0}, {HONE_TQ1_0, 25.0, 25.0}, {HONE_TQ2_0, 25.0, 25.0},
 };
 enum { N_GAINS = sizeof gains / sizeof gains[0] };
 
@@ -160,7 +163,7 @@ START_TEST(fast_ignores_importance)
     static uint8_t with[MAX_NBYTES], without[MAX_NBYTES];
     hone_seeded_weights(3, NCOLS, x);
     hone_seeded_importance(3, NCOLS, importance);
-    for (size_t t = 0; t < N_QUANTIZED; t++) {
+    for (size_t t = 0; t < N_WITH_FAST; t++) {
         const hone_encode_fn encode = hone_encoder(all_quantized[t], HONE_SEARCH_FAST, hone_cpu_best());
         memset(with, 0, sizeof with);
         memset(without, 0, sizeof without);

@@ -32,6 +32,9 @@ typedef struct hone_grid_options {
     hone_dtype scale; /* F16, BF16, F32; INVALID: BF16 if the weights are, else F16; GPTQ and AWQ: F16 */
 } hone_grid_options;
 
+/* How codes are chosen once there are scales. GPTQ: each column makes up for what the columns before it left. */
+typedef enum hone_method { HONE_METHOD_PLAIN = 0, HONE_METHOD_GPTQ } hone_method;
+
 /* All zero but `type` is a good default. */
 typedef struct hone_convert_options {
     /* "auto" (f16; bf16 for a tensor that f16 cannot hold), "f32", "f16", "bf16", a block type such as "q8_0", or
@@ -52,8 +55,23 @@ typedef struct hone_convert_options {
      */
     const char *to;
     hone_grid_options grid;
+    /*
+     * An importance matrix of llama.cpp, in either of its forms; or NULL. Its entries are found by the names that the
+     * weights have in GGUF, and weigh the columns of those that are quantized. Not for "safetensors", nor under the
+     * fast search, nor, but for "gguf", under the reference search.
+     */
+    const char *imatrix;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
+    hone_method method;
+    const char *calibration; /* file of hone_calibrate() with second moments; GPTQ needs it */
 } hone_convert_options;
+
+/* Whether the columns of a tensor are weighed by an importance matrix. */
+typedef enum hone_importance {
+    HONE_IMPORTANCE_NONE = 0, /* there is none, or the tensor's type has no use for it */
+    HONE_IMPORTANCE_USED,
+    HONE_IMPORTANCE_MISSING /* it has no entry for this tensor, which is encoded as if there were none */
+} hone_importance;
 
 /* One tensor of the output. Strings are borrowed from the plan. */
 typedef struct hone_plan_tensor {
@@ -67,20 +85,30 @@ typedef struct hone_plan_tensor {
     const char *source;    /* the source tensor's name; "" for a computed one */
     const char *transform; /* "", "permute", ... */
     const char *why;       /* why it is not of the type asked for; "" when it is */
+    uint64_t n_weights;    /* that it stands for: its elements; of codes, the weight's; of scales and zeros none */
+    unsigned grid_bits;    /* of codes, scales and zeros on a grid: the bits of a code; else 0 */
+    hone_importance importance;
+    uint64_t n_zero_columns;      /* of the importance used: columns that only zeros reached */
+    uint64_t n_unseen, n_experts; /* of the importance used: experts that nothing reached, each column of which counts
+                                   * 1; of how many */
 } hone_plan_tensor;
 
 typedef struct hone_plan_totals {
     size_t n_tensors;
-    uint64_t input_nbytes;  /* tensor data read */
-    uint64_t output_nbytes; /* the whole output, sidecar files excepted */
-    uint64_t memory_nbytes; /* working memory while running */
-    double bpw;             /* bits per weight over all tensors */
+    uint64_t input_nbytes;    /* tensor data read */
+    uint64_t output_nbytes;   /* the whole output, sidecar files excepted */
+    uint64_t memory_nbytes;   /* working memory while running */
+    double bpw;               /* bits per weight over all tensors */
+    size_t n_imatrix_entries; /* of the importance matrix */
+    size_t n_imatrix_unknown; /* of them: for weights that are not in the output, or not quantized in a directory */
 } hone_plan_totals;
 
 /*
  * hone_plan_new() plans the conversion of src. src must outlive the plan.
- * ARG: unknown type, bad pattern. UNSUPPORTED: architecture, tensor or tokenizer not handled. DATA: a tensor is
- * missing, has the wrong shape, or overflows f16. NOMEM: the memory budget is too small for one row.
+ * ARG: unknown type, bad pattern, an importance matrix of another model or none where the type needs one. UNSUPPORTED:
+ * architecture, tensor or tokenizer not handled. DATA: a tensor is missing, has the wrong shape, or overflows f16; a
+ * value of the importance matrix is NaN, infinite or negative, or an entry has not the length of its tensor. NOMEM: the
+ * memory budget is too small for one row.
  */
 HONE_API hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src,
                                    const hone_convert_options *opts, hone_plan **out,
@@ -91,10 +119,31 @@ HONE_API void hone_plan_free(hone_plan *plan);
 HONE_API hone_plan_totals hone_plan_describe(const hone_plan *plan);
 HONE_API hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i);
 
-/* What may be in the way of an output. All false is careful. */
+/*
+ * What encoding did to a tensor, or to the weight that a tensor holds the codes of: sums over its elements of the
+ * source's values, as they were given to the encoder, and of what the output decodes to. The same whatever the threads,
+ * the memory, the CPU, and also after a resumed run.
+ *
+ *   relative RMSE  sqrt(squared_error / squared_source)
+ *   cosine         dot / sqrt(squared_source * squared_output)
+ */
+typedef struct hone_tensor_error {
+    bool measured;   /* false: all is 0. Floats that keep or widen their type, what is not of weights, and in a
+                      * directory everything but quantized weights */
+    uint64_t nelems; /* of the source */
+    double squared_error, squared_source, squared_output, dot;
+    /* The block of largest squared error, the first of equals, counted from 0 in the order of rows. A block is what
+     * shares a scale; of 32 elements in floats and where a whole row does; at the end of a row maybe fewer. */
+    uint64_t worst_block;
+    uint32_t worst_nelems;
+    double worst_squared_error;
+} hone_tensor_error;
+
+/* What may be in the way of an output, and what to tell about it. All zero is careful and silent. */
 typedef struct hone_run_options {
-    bool overwrite; /* the output may exist */
-    bool restart;   /* discard the partial file of an earlier run instead of resuming it */
+    bool overwrite;            /* the output may exist */
+    bool restart;              /* discard the partial file of an earlier run instead of resuming it */
+    hone_tensor_error *errors; /* one for each tensor of the plan, to be filled in; or NULL */
 } hone_run_options;
 
 /*

@@ -17,12 +17,13 @@ extern "C" {
 /*
  * How hard to look for scales.
  *
- * REFERENCE gives the bytes of llama.cpp's quantizer. BEST never leaves a row with a larger squared error than that,
- * weighted by importance or equally, and mostly a smaller one. FAST takes the first scale that spans a group.
+ * BEST, the default, never leaves a row with a larger squared error than REFERENCE does, weighted by importance or
+ * equally, and mostly a smaller one. REFERENCE gives the bytes of llama.cpp's quantizer; on group-affine grids, the
+ * choice of the tool whose layout is written. FAST takes the first scale that spans a group.
  */
-typedef enum hone_search { HONE_SEARCH_REFERENCE = 0, HONE_SEARCH_BEST, HONE_SEARCH_FAST, HONE_N_SEARCHES } hone_search;
+typedef enum hone_search { HONE_SEARCH_BEST = 0, HONE_SEARCH_REFERENCE, HONE_SEARCH_FAST, HONE_N_SEARCHES } hone_search;
 
-/* hone_search_name() returns "reference", "best" or "fast"; "" for no search. Static. */
+/* hone_search_name() returns "best", "reference" or "fast"; "" for no search. Static. */
 HONE_API const char *hone_search_name(hone_search search);
 
 /* hone_search_from_name() finds a search by name, ignoring case; HONE_N_SEARCHES if there is none. */

@@ -56,8 +56,7 @@ static void walk(const hone_checkpoint *ckpt)
     (void)sum;
 }
 
-/* A file in memory; path gets a name to open it by. */
-static int make_file(const uint8_t *data, size_t nbytes, char path[64])
+int hone_fuzz_file(const uint8_t *data, size_t nbytes, char path[64])
 {
     const int fd = memfd_create("fuzz", MFD_CLOEXEC);
     if (fd < 0 || write(fd, data, nbytes) != (ssize_t)nbytes)
@@ -69,7 +68,7 @@ static int make_file(const uint8_t *data, size_t nbytes, char path[64])
 void hone_fuzz_open(const uint8_t *data, size_t nbytes)
 {
     char path[64];
-    const int fd = make_file(data, nbytes, path);
+    const int fd = hone_fuzz_file(data, nbytes, path);
     hone_checkpoint *ckpt;
     hone_error err;
     const hone_status status = hone_checkpoint_open(path, NULL, &ckpt, &err);
@@ -84,7 +83,7 @@ void hone_fuzz_open(const uint8_t *data, size_t nbytes)
 void hone_fuzz_read(const hone_reader *reader, const uint8_t *data, size_t nbytes, json_t *config)
 {
     char path[64];
-    const int fd = make_file(data, nbytes, path);
+    const int fd = hone_fuzz_file(data, nbytes, path);
     hone_checkpoint *ckpt = hone_calloc(1, sizeof *ckpt);
     if (!ckpt)
         abort();

@@ -14,6 +14,9 @@
 /* The name and type are libFuzzer's. Returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes);
 
+/* hone_fuzz_file() makes a file in memory; path gets a name to open it by. close() the descriptor. */
+int hone_fuzz_file(const uint8_t *data, size_t nbytes, char path[64]);
+
 /* hone_fuzz_open() opens nbytes as a file through the library, walks all that it shows, and closes it. */
 void hone_fuzz_open(const uint8_t *data, size_t nbytes);
 

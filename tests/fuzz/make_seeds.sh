@@ -4,7 +4,7 @@
 # Writes small well-formed inputs, one folder per fuzz target.
 set -eu
 out=$1
-for target in safetensors gguf json sentencepiece npy pickle pytorch pytorch_legacy zip quantized tokenizer; do
+for target in safetensors gguf imatrix json sentencepiece npy pickle pytorch pytorch_legacy zip quantized tokenizer; do
     mkdir -p "$out/$target"
 done
 
@@ -72,6 +72,29 @@ zeros 128 >>"$file"
     string a.none && little 9 4 && little 5 4 && little 0 8
 } >"$out/gguf/keys.gguf"
 pad32 "$out/gguf/keys.gguf"
+
+file=$out/imatrix/imatrix.gguf
+{
+    gguf_start 2 4
+    string general.type && little 8 4 && string imatrix
+    string imatrix.datasets && little 9 4 && little 8 4 && little 1 8 && string a.txt
+    string imatrix.chunk_count && little 4 4 && little 7 4
+    string imatrix.chunk_size && little 4 4 && little 512 4
+    string w.in_sum2 && little 2 4 && little 2 8 && little 3 8 && little 0 4 && little 0 8
+    string w.counts && little 2 4 && little 1 8 && little 3 8 && little 0 4 && little 32 8
+} >"$file"
+pad32 "$file"
+# 1.0 is 0x3f800000
+one() {
+    little 1065353216 4
+}
+{ one && one && one && zeros 12 && zeros 8 && one && one && zeros 4 && zeros 20; } >>"$file"
+{
+    little 2 4
+    little 3 4 && printf 'w.a' && little 2 4 && little 2 4 && one && one
+    little 1 4 && printf b && little 1 4 && little 1 4 && zeros 4
+    little 5 4 && little 5 4 && printf a.txt
+} >"$out/imatrix/legacy.dat"
 
 printf '%s' '{"architectures":["LlamaForCausalLM"],"rope_theta":1e4,"tie":false,"n":null,"s":"\u00e9\ud83d\ude00","l":[1,-2,[3.5,{}]]}' \
     >"$out/json/config.json"

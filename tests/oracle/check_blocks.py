@@ -109,7 +109,8 @@ class Hone:
     def quantize(self, name, x, importance):
         _, nelems, nbytes, _ = TYPES[name]
         out = np.zeros((x.shape[0], x.shape[1] // nelems * nbytes), np.uint8)
-        status = self.lib.hone_quantize_rows(self.context, self.dtype(name), 0, pointer(x), x.shape[0], x.shape[1],
+        search = self.lib.hone_search_from_name(b"reference")
+        status = self.lib.hone_quantize_rows(self.context, self.dtype(name), search, pointer(x), x.shape[0], x.shape[1],
                                              pointer(importance), pointer(out), None)
         if status:
             sys.exit(f"hone_quantize_rows({name}) returned {status}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Type choices and bytes of llama.cpp's quantizer on made-up models: many layers, shared heads, experts; without an
-importance matrix and, where the program takes one, with it."""
+"""Type choices and bytes of llama.cpp's quantizer, without and with an importance matrix: on made-up models of many layers,
+shared heads and experts, on the embedded models, and on those of HONE_MODELS."""
 import ctypes
 import os
 import subprocess
@@ -72,8 +72,17 @@ def make_sums(rng, shapes):
         n_mat = shape[0] if len(shape) == 3 else 1
         counts = rng.integers(1, 4000, n_mat).astype(np.float32)
         sums = (rng.standard_normal((n_mat, shape[-1])) ** 2).astype(np.float32) * counts[:, None]
+        sums[:, rng.random(shape[-1]) < 0.01] = 0  # columns that only zeros reached
+        if n_mat > 1:
+            counts[-1], sums[-1] = 0, 0  # an expert that nothing reached
         out[name] = (sums, counts)
     return out
+
+
+def mean_squares(sums):
+    """What llama-quantize makes of sums and counts: 1 where nothing was counted."""
+    return {name: np.where(counts[:, None] > 0, total / np.maximum(counts, 1)[:, None], 1).astype(np.float32)
+            for name, (total, counts) in sums.items()}
 
 
 def write_imatrix(path, sums, datasets=("calibration.txt",), chunks=7, with_tensors=True):
@@ -96,7 +105,7 @@ def write_legacy(path, sums, dataset=b"calibration.txt", chunks=7):
     with open(path, "wb") as f:
         f.write(np.int32(len(sums)).tobytes())
         for name, (total, counts) in sums.items():
-            values = (total / counts[:, None]).astype(np.float32).ravel() * np.float32(chunks)
+            values = mean_squares({name: (total, counts)})[name].ravel() * np.float32(chunks)
             f.write(np.int32(len(name)).tobytes() + name.encode() + np.int32(chunks).tobytes() +
                     np.int32(values.size).tobytes() + values.tobytes())
         f.write(np.int32(chunks).tobytes() + np.int32(len(dataset)).tobytes() + dataset)
@@ -120,14 +129,15 @@ def compare(tally, args, what, source, mix, tmp, means=None, imatrix=None, words
     if means is not None:
         entries, keep = llama_imatrix(means)
         params["imatrix"] = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
-    if not llama.quantize(source, theirs, mix, **params):
-        if mix not in llama.NEEDS_IMPORTANCE or means is not None:
-            tally.check(False, f"{what} {mix}: llama.cpp's quantizer failed")
-        return
+    refused = not llama.quantize(source, theirs, mix, **params)
     if imatrix:
         words = (*words, "--imatrix", imatrix)
     done = subprocess.run([args.hone, "quantize", source, "-o", ours, "--type", mix, "--force", "--search", "reference",
                            "--quiet", *words], capture_output=True, text=True)
+    if refused:
+        expected = mix in llama.NEEDS_IMPORTANCE and means is None
+        tally.check(expected and done.returncode == 2, f"{what} {mix}: refused by both: {done.stderr.strip()}")
+        return
     if done.returncode != 0:
         tally.check(False, f"{what} {mix}: {done.stderr.strip()}")
         return
@@ -140,15 +150,53 @@ def compare(tally, args, what, source, mix, tmp, means=None, imatrix=None, words
     tally.check(a.keys() == b.keys() and not differ, text + (f"; differ: {differ[:3]}" if differ else ""))
 
 
+def compare_mixes(tally, args, what, source, shapes, rng, tmp):
+    sums = make_sums(rng, shapes)
+    means = mean_squares(sums)
+    new, old = os.path.join(tmp, "imatrix.gguf"), os.path.join(tmp, "imatrix.dat")
+    write_imatrix(new, sums)
+    write_legacy(old, sums)
+    for mix in args.mix or llama.MIXES:
+        if mix == "q1_0" and any(len(s) > 1 and s[-1] % 128 for s in shapes.values()):
+            continue  # llama.cpp has no type to fall back to
+        compare(tally, args, what, source, mix, tmp)
+        compare(tally, args, what + ", imatrix", source, mix, tmp, means, new)
+    legacy = {n: (m * np.float32(7)).astype(np.float32) / np.float32(7) for n, m in means.items()}
+    for mix in ("q4_0", "iq4_xs", "q4_k_m"):
+        if mix in (args.mix or llama.MIXES):
+            compare(tally, args, what + ", imatrix.dat", source, mix, tmp, legacy, old)
+
+
+def compare_ends(tally, args, what, source, tmp):
+    both = dict(output_tensor_type=6, token_embedding_type=2)
+    for mix in ("q4_k_m", "mxfp4_moe"):
+        compare(tally, args, what + ", types of ends", source, mix, tmp, **both,
+                words=("--output-type", "q5_0", "--embedding-type", "q4_0"))
+        compare(tally, args, what + ", type of output", source, mix, tmp, output_tensor_type=6,
+                words=("--output-type", "q5_0"))
+        compare(tally, args, what + ", pure, types of ends", source, mix, tmp, **both, pure=True,
+                words=("--pure", "--output-type", "q5_0", "--embedding-type", "q4_0"))
+
+
+def compare_real(tally, args, rng, tmp):
+    cases = [common.EMBEDDED / n for n in ("tiny-llama", "tiny-llama-spm", "tiny-gpt2")]
+    cases += [args.models / n for n in ("story-llama", "story-llama-bf16", "lit-llama", "gpt2-tiny")]
+    for directory in cases:
+        if not directory.is_dir():
+            print(f"SKIP {directory.name}: not here")
+            continue
+        source = os.path.join(tmp, "source.gguf")
+        subprocess.run([args.hone, "convert", directory, "-o", source, "--type", "f32", "--force", "--quiet"],
+                       check=True, stdout=subprocess.DEVNULL)
+        shapes = {t.name: tuple(int(n) for n in t.shape[::-1]) for t in gguf.GGUFReader(source).tensors}
+        compare_mixes(tally, args, directory.name, source, shapes, rng, tmp)
+
+
 def main():
     parser = common.arguments(__doc__)
     parser.add_argument("--mix", action="append")
     args, tally = parser.parse_args(), common.Tally()
     llama.start()
-    usage = subprocess.run([args.hone, "quantize", "--help"], capture_output=True, text=True).stdout
-    has_imatrix = "--imatrix" in usage
-    if not has_imatrix:
-        print("SKIP importance: this hone has no --imatrix")
     rng = np.random.default_rng(20260101)
     models = {
         "16 layers, 4 heads a key": dict(layers=16, heads=8, kv_heads=2, width=256, ff=256),
@@ -158,31 +206,13 @@ def main():
         "rows of 96": dict(layers=8, heads=4, kv_heads=1, width=96, ff=160),
     }
     with tempfile.TemporaryDirectory() as tmp:
+        compare_real(tally, args, rng, tmp)
         for what, shape in models.items():
             source = os.path.join(tmp, "model.gguf")
-            sums = make_sums(rng, write_model(source, rng, **shape))
-            means = {n: s / c[:, None] for n, (s, c) in sums.items()}
-            new, old = os.path.join(tmp, "imatrix.gguf"), os.path.join(tmp, "imatrix.dat")
-            write_imatrix(new, sums)
-            write_legacy(old, sums)
-            for mix in args.mix or llama.MIXES:
-                if mix == "q1_0" and shape["width"] % 128:
-                    continue  # llama.cpp has no type to fall back to
-                compare(tally, args, what, source, mix, tmp)
-                if has_imatrix:
-                    compare(tally, args, what + ", imatrix", source, mix, tmp, means, new)
+            shapes = write_model(source, rng, **shape)
+            compare_mixes(tally, args, what, source, shapes, rng, tmp)
             if not args.mix:
-                both = dict(output_tensor_type=6, token_embedding_type=2)
-                for mix in ("q4_k_m", "mxfp4_moe"):
-                    compare(tally, args, what + ", types of ends", source, mix, tmp, **both,
-                            words=("--output-type", "q5_0", "--embedding-type", "q4_0"))
-                    compare(tally, args, what + ", type of output", source, mix, tmp, output_tensor_type=6,
-                            words=("--output-type", "q5_0"))
-                    compare(tally, args, what + ", pure, types of ends", source, mix, tmp, **both, pure=True,
-                            words=("--pure", "--output-type", "q5_0", "--embedding-type", "q4_0"))
-                legacy = {n: (m * np.float32(7)).astype(np.float32) / np.float32(7) for n, m in means.items()}
-                for mix in ("q4_0", "iq4_xs", "q4_k_m") if has_imatrix else ():
-                    compare(tally, args, what + ", imatrix.dat", source, mix, tmp, legacy, old)
+                compare_ends(tally, args, what, source, tmp)
     return tally.finish()
 
 

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include "convert/importance.h"
+
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "convert/grid_parts.h"
+#include "formats/imatrix.h"
+#include "quantize/encode.h"
+
+/* llama.cpp, tools/quantize/quantize.cpp. */
+static const char FILE_KEY[] = "quantize.imatrix.file", DATASET_KEY[] = "quantize.imatrix.dataset",
+                  N_ENTRIES_KEY[] = "quantize.imatrix.entries_count", N_CHUNKS_KEY[] = "quantize.imatrix.chunks_count";
+
+hone_status hone_importance_open(hone_plan *plan, const char *path, hone_error *err)
+{
+    if (plan->search == HONE_SEARCH_FAST)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                         "the fast search looks at no importance (use reference or best with an importance matrix)");
+    HONE_TRY(hone_imatrix_open(path, &plan->imatrix, err));
+    plan->model.importance = true;
+    return HONE_OK;
+}
+
+/* How many matrices of (rows, columns) a tensor is: experts stacked, each with an importance of its own. */
+static uint64_t n_matrices(const hone_planned_tensor *t)
+{
+    return t->n_dims > 2 ? t->shape[t->n_dims - 3] : 1;
+}
+
+/* Gives t the entry of that name. */
+static hone_status assign(hone_plan *plan, hone_planned_tensor *t, const char *name, hone_error *err)
+{
+    const hone_imatrix_entry *entry = hone_imatrix_find(plan->imatrix, name);
+    const uint64_t n = n_matrices(t);
+    if (entry && (entry->n_values / n != t->row_nelems || entry->n_values % n != 0)) {
+        (void)hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "%llu values of importance for %llu columns",
+                        (unsigned long long)entry->n_values, (unsigned long long)(n * t->row_nelems));
+        return hone_fail_in_file(err, HONE_ERROR_DATA, hone_imatrix_path(plan->imatrix));
+    }
+    plan->n_known_entries += entry != NULL;
+    if (!t->weight && !hone_encoder_weighs(t->dtype))
+        return HONE_OK;
+    t->entry = entry;
+    t->importance = entry ? HONE_IMPORTANCE_USED : HONE_IMPORTANCE_MISSING;
+    return HONE_OK;
+}
+
+/* Blocks, by the names of the tensors. */
+static hone_status assign_blocks(hone_plan *plan, hone_error *err)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        hone_planned_tensor *t = &plan->tensors[i];
+        const bool copied = t->source && t->source->dtype == t->dtype;
+        if (hone_dtype_describe(t->dtype)->is_quantized && !copied)
+            HONE_TRY(assign(plan, t, t->name, err));
+        else
+            plan->n_known_entries += hone_imatrix_find(plan->imatrix, t->name) != NULL;
+    }
+    return HONE_OK;
+}
+
+/* Codes on a grid, by the names that the weights would have in GGUF. */
+static hone_status assign_codes(const hone_context *ctx, hone_plan *plan, hone_error *err)
+{
+    HONE_TRY(hone_plan_name_codes(ctx, plan, err));
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (plan->tensors[i].gguf_name)
+            HONE_TRY(assign(plan, &plan->tensors[i], plan->tensors[i].gguf_name, err));
+    return HONE_OK;
+}
+
+/* Where llama.cpp holds that codes without importance would be worthless. */
+static bool needs_entry(const hone_planned_tensor *t, uint32_t file_type)
+{
+    enum { FILE_Q2_K_S = 21 };
+    return file_type == FILE_Q2_K_S && t->dtype == HONE_Q2_K && t->role != HONE_ROLE_OUTPUT &&
+           t->role != HONE_ROLE_TOKEN_EMBD && !(t->source && t->source->dtype == t->dtype);
+}
+
+static hone_status check_needs(const hone_plan *plan, uint32_t file_type, hone_error *err)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const hone_planned_tensor *t = &plan->tensors[i];
+        if (!t->entry && needs_entry(t, file_type))
+            return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name,
+                             plan->imatrix ? "the importance matrix has no entry for it, and q2_k_s needs one"
+                                           : "q2_k_s needs an importance matrix (--imatrix FILE)");
+    }
+    return HONE_OK;
+}
+
+hone_status hone_importance_settle(const hone_context *ctx, hone_plan *plan, uint32_t file_type, hone_error *err)
+{
+    if (plan->imatrix)
+        HONE_TRY(plan->n_weights ? assign_codes(ctx, plan, err) : assign_blocks(plan, err));
+    if (!plan->n_weights)
+        HONE_TRY(check_needs(plan, file_type, err));
+    if (!plan->imatrix || plan->n_known_entries > 0)
+        return HONE_OK;
+    (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                    "none of its %zu entries belongs to a tensor of this model, the first is for \"%.80s\"",
+                    hone_imatrix_n_entries(plan->imatrix), hone_imatrix_entry_at(plan->imatrix, 0)->name);
+    return hone_fail_in_file(err, HONE_ERROR_ARG, hone_imatrix_path(plan->imatrix));
+}
+
+/* llama.cpp keeps 127 bytes of a text. */
+static void put_cut(hone_plan *plan, const char *key, const char *text)
+{
+    enum { MOST = 127 };
+    const size_t len = strlen(text);
+    hone_gguf_put_string(plan->header, key, (hone_string){text, len < MOST ? len : MOST});
+}
+
+void hone_importance_put_metadata(hone_plan *plan)
+{
+    const hone_imatrix *m = plan->imatrix;
+    if (!m)
+        return;
+    put_cut(plan, FILE_KEY, hone_imatrix_path(m));
+    if (hone_imatrix_dataset(m)[0])
+        put_cut(plan, DATASET_KEY, hone_imatrix_dataset(m));
+    hone_gguf_put_u32(plan->header, N_ENTRIES_KEY, (uint32_t)hone_imatrix_n_entries(m));
+    if (hone_imatrix_n_chunks(m) > 0)
+        hone_gguf_put_u32(plan->header, N_CHUNKS_KEY, hone_imatrix_n_chunks(m));
+}
+
+bool hone_importance_is_key(const char *key)
+{
+    return strcmp(key, FILE_KEY) == 0 || strcmp(key, DATASET_KEY) == 0 || strcmp(key, N_ENTRIES_KEY) == 0 ||
+           strcmp(key, N_CHUNKS_KEY) == 0;
+}
+
+hone_status hone_importance_of_row(const hone_plan *plan, const hone_planned_tensor *t, uint64_t row, float *buffer,
+                                   uint64_t *held, const float **out, hone_error *err)
+{
+    *out = t->entry ? buffer : NULL;
+    const uint64_t matrix = row / (t->n_rows / n_matrices(t));
+    if (!t->entry || matrix == *held)
+        return HONE_OK;
+    *held = matrix;
+    return hone_imatrix_read(plan->imatrix, t->entry, matrix * t->row_nelems, (size_t)t->row_nelems, buffer, err);
+}

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+. "$CASES/imatrix.lib"
+{ little 1 && entry encoder.weight 256 "$ONE"; } >imatrix.dat
+"$HONE" quantize "$MODELS/tiny-llama" -o out.gguf --type q4_0 --imatrix imatrix.dat
