@@ -4,7 +4,6 @@
 TCase *add_tcase(Suite *suite, const char *name, SFun set_up, SFun tear_down)
 {
     TCase *tcase = tcase_create(name);
-    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     suite_add_tcase(suite, tcase);
     return tcase;

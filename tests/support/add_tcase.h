@@ -5,8 +5,7 @@
 
 #include <check.h>
 
-/* add_tcase() adds a case with this fixture to suite and returns it. A test of it has a minute: a machine busy with
- * other work needs many times what an idle one does. */
+/* add_tcase() adds a case with this fixture to suite and returns it. */
 TCase *add_tcase(Suite *suite, const char *name, SFun set_up, SFun tear_down);
 
 #endif
