@@ -102,6 +102,7 @@ int hone_cmd_quantize(int argc, char **argv)
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
+    const char *method = "plain", *calibration = NULL;
     const hone_cli_option options[] = {
         {'o', "output", "OUT", "the file to write, or the directory", HONE_CLI_TEXT, &out},
         {0, "to", "FORMAT",
@@ -125,6 +126,10 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "imatrix", "FILE",
          "weigh the columns of each tensor by an importance matrix of llama.cpp\nor hone calibrate, .gguf or .dat",
          HONE_CLI_TEXT, &imatrix},
+        {0, "calibration", "STATS", "what hone calibrate --hessian wrote for this model", HONE_CLI_TEXT, &calibration},
+        {0, "method", "HOW",
+         "plain (default); gptq: each column makes up for what those before it left\n(--calibration)", HONE_CLI_TEXT,
+         &method},
         {0, "bits", "N", "bits of a code: 2, 3, 4 (default), 5, 6, 8; gptq 2, 3, 4, 8; awq 4", HONE_CLI_COUNT,
          &grid.bits},
         {0, "group", "N", "columns that share a scale: 16, 32, 64, 128 (default; mlx 64), 256,\nor row", HONE_CLI_TEXT,
@@ -172,11 +177,21 @@ int hone_cmd_quantize(int argc, char **argv)
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
         return hone_cli_usage_error("quantize", "unknown search \"%s\" (best, reference, fast)", search);
+    const bool gptq = strcasecmp(method, "gptq") == 0;
+    if (!gptq && strcasecmp(method, "plain") != 0)
+        return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
+    if (gptq != (calibration != NULL))
+        return hone_cli_usage_error("quantize", "--method gptq and --calibration STATS go together");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
     job.quality = true;
-    job.convert = (hone_convert_options){.type = type, .search = how, .pure = pure, .imatrix = imatrix};
+    job.convert = (hone_convert_options){.type = type,
+                                         .search = how,
+                                         .pure = pure,
+                                         .imatrix = imatrix,
+                                         .method = gptq ? HONE_METHOD_GPTQ : HONE_METHOD_PLAIN,
+                                         .calibration = calibration};
     code = parse_type("output-type", output_type, &job.convert.output_dtype);
     if (code == 0)
         code = parse_type("embedding-type", embedding_type, &job.convert.embedding_dtype);

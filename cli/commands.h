@@ -6,6 +6,7 @@
 int hone_cmd_inspect(int argc, char **argv);
 int hone_cmd_convert(int argc, char **argv);
 int hone_cmd_quantize(int argc, char **argv);
+int hone_cmd_calibrate(int argc, char **argv);
 int hone_cmd_perplexity(int argc, char **argv);
 int hone_cmd_verify(int argc, char **argv);
 int hone_cmd_diff(int argc, char **argv);

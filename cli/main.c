@@ -19,6 +19,7 @@ static const struct command {
     {"inspect", "what a checkpoint or model file holds", hone_cmd_inspect},
     {"convert", "checkpoint to GGUF in full, half or 8-bit precision", hone_cmd_convert},
     {"quantize", "any source to quantized GGUF, in one pass", hone_cmd_quantize},
+    {"calibrate", "what a model's layers see of a text: importance and second moments", hone_cmd_calibrate},
     {"perplexity", "perplexity of a model on a text", hone_cmd_perplexity},
     {"verify", "how far a converted model is from its original; gates for CI", hone_cmd_verify},
     {"diff", "per-tensor error between any two sources", hone_cmd_diff},

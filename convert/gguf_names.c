@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fail.h"
+#include "base/mem.h"
+#include "convert/grid_parts.h"
 #include "convert/plan_impl.h"
 
 static bool has(const char *name, const char *part)
@@ -56,4 +59,38 @@ hone_role hone_role_of(const char *name, unsigned *layer)
         if (has(name, parts[i].part))
             return parts[i].role;
     return HONE_ROLE_OTHER;
+}
+
+static hone_status name_codes(hone_plan *plan, const hone_plan *names, hone_error *err)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        hone_planned_tensor *t = &plan->tensors[i];
+        for (size_t j = 0; t->weight && t->part == HONE_PART_CODES && j < names->n_tensors; j++) {
+            const char *name = names->tensors[j].name;
+            if (names->tensors[j].source != t->source)
+                continue;
+            t->gguf_name = hone_arena_copy(&plan->arena, name, strlen(name));
+            if (!t->gguf_name)
+                return hone_fail_nomem(err, strlen(name));
+        }
+    }
+    return HONE_OK;
+}
+
+/* Planned as GGUF for the purpose. */
+hone_status hone_plan_name_codes(const hone_context *ctx, hone_plan *plan, hone_error *err)
+{
+    const char *model_class = hone_checkpoint_architecture(plan->src);
+    const hone_conversion *family = model_class ? hone_conversion_find(model_class) : NULL;
+    if (!family)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
+                         "an importance matrix needs an architecture whose names in GGUF are known");
+    hone_plan names = {.src = plan->src, .header = hone_gguf_new()};
+    hone_status status = family->plan(ctx, &names, err);
+    if (status == HONE_OK)
+        status = name_codes(plan, &names, err);
+    hone_gguf_free(names.header);
+    hone_release(names.tensors);
+    hone_arena_deinit(&names.arena);
+    return status;
 }

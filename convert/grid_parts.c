@@ -351,13 +351,18 @@ static struct scratch scratch_of(const hone_grid_weight *w, uint64_t nrows, void
 }
 
 void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
-                           const float *values, const float *importance, void *dst)
+                           const float *values, const float *importance, const hone_grid_feedback *feedback, void *dst)
 {
     hone_piece pieces[HONE_N_PARTS];
     const unsigned n_pieces = hone_grid_pieces(plan, w, row, nrows, pieces);
     const size_t groups = (size_t)n_groups(w), in = (size_t)w->in;
     const struct scratch s = scratch_of(w, nrows, dst);
-    for (size_t r = 0; r < nrows; r++)
+    if (feedback) {
+        const hone_gptq_coder coder = hone_gptq_groups(&w->grid, (size_t)w->group);
+        hone_gptq_encode_groups(feedback->feedback, &coder, values, (size_t)nrows, s.codes, s.scales, s.zeros,
+                                feedback->scratch, feedback->n_plain);
+    }
+    for (size_t r = 0; r < nrows && !feedback; r++)
         for (size_t g = 0; g < groups; g++) {
             const size_t first = g * (size_t)w->group, n = in - first < w->group ? in - first : (size_t)w->group;
             hone_grid_encode(&w->grid, values + r * in + first, n, importance ? importance + first : NULL,

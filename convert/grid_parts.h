@@ -15,6 +15,7 @@
 #define HONE_GRID_PARTS_H
 
 #include "convert/plan_impl.h"
+#include "quantize/gptq.h"
 #include "quantize/group_grid.h"
 
 enum { HONE_GRID_ROWS_UNIT = 32 }; /* so many rows fill whole words in every layout */
@@ -48,11 +49,18 @@ unsigned hone_grid_pieces(const hone_plan *plan, const hone_grid_weight *w, uint
 /* hone_grid_chunk_nbytes() is the room that hone_grid_encode_rows() needs for nrows rows: the pieces and scratch. */
 size_t hone_grid_chunk_nbytes(const hone_grid_weight *w, uint64_t nrows);
 
+/* Error feedback, the scratch it needs, and where the number of rows goes that did without. */
+typedef struct hone_grid_feedback {
+    const hone_feedback *feedback;
+    float *scratch;
+    size_t *n_plain;
+} hone_grid_feedback;
+
 /*
  * hone_grid_encode_rows() encodes rows (nrows, in) to the pieces, one behind the other in dst. importance (in) or NULL.
  */
 void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
-                           const float *values, const float *importance, void *dst);
+                           const float *values, const float *importance, const hone_grid_feedback *feedback, void *dst);
 
 /* hone_grid_decode_piece() decodes columns [first, first + n) of row r of the nrows that were encoded to chunk. */
 void hone_grid_decode_piece(const hone_grid_weight *w, uint64_t nrows, const void *chunk, uint64_t r, size_t first,

@@ -40,7 +40,7 @@ static hone_status assign(hone_plan *plan, hone_planned_tensor *t, const char *n
         return hone_fail_in_file(err, HONE_ERROR_DATA, hone_imatrix_path(plan->imatrix));
     }
     plan->n_known_entries += entry != NULL;
-    if (!t->weight && !hone_encoder_weighs(t->dtype))
+    if (!t->weight && !hone_encoder_weighs(t->dtype, plan->search))
         return HONE_OK;
     t->entry = entry;
     t->importance = entry ? HONE_IMPORTANCE_USED : HONE_IMPORTANCE_MISSING;
@@ -61,26 +61,14 @@ static hone_status assign_blocks(hone_plan *plan, hone_error *err)
     return HONE_OK;
 }
 
-/* Codes on a grid, by the names that the weights would have in GGUF: planned for the purpose. */
+/* Codes on a grid, by the names that the weights would have in GGUF. */
 static hone_status assign_codes(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
-    const char *model_class = hone_checkpoint_architecture(plan->src);
-    const hone_conversion *family = model_class ? hone_conversion_find(model_class) : NULL;
-    if (!family)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
-                         "an importance matrix needs an architecture whose names in GGUF are known");
-    hone_plan names = {.src = plan->src, .header = hone_gguf_new()};
-    hone_status status = family->plan(ctx, &names, err);
-    for (size_t i = 0; i < plan->n_tensors && status == HONE_OK; i++) {
-        hone_planned_tensor *t = &plan->tensors[i];
-        for (size_t j = 0; t->weight && t->part == HONE_PART_CODES && j < names.n_tensors && status == HONE_OK; j++)
-            if (names.tensors[j].source == t->source)
-                status = assign(plan, t, names.tensors[j].name, err);
-    }
-    hone_gguf_free(names.header);
-    hone_release(names.tensors);
-    hone_arena_deinit(&names.arena);
-    return status;
+    HONE_TRY(hone_plan_name_codes(ctx, plan, err));
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (plan->tensors[i].gguf_name)
+            HONE_TRY(assign(plan, &plan->tensors[i], plan->tensors[i].gguf_name, err));
+    return HONE_OK;
 }
 
 /* Where llama.cpp holds that codes without importance would be worthless. */

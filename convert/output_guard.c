@@ -45,6 +45,8 @@ static hone_status is_input(const hone_plan *plan, const struct stat *st, bool *
     *is = is_named(st, src->config_path) || (imatrix && is_file(st, imatrix->device, imatrix->inode));
     for (size_t i = 0; i < src->n_files && !*is; i++)
         *is = is_file(st, src->files[i].device, src->files[i].inode);
+    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files && !*is; i++)
+        *is = is_file(st, plan->calibration->files[i].device, plan->calibration->files[i].inode);
     for (size_t i = 0; i < sizeof sidecars / sizeof sidecars[0] && !*is; i++) {
         char *sidecar = hone_path_join(src->dir, sidecars[i]);
         if (!sidecar)
@@ -92,6 +94,8 @@ hone_status hone_check_unchanged(const hone_plan *plan, hone_error *err)
 {
     for (size_t i = 0; i < plan->src->n_files; i++)
         HONE_TRY(hone_file_check_unchanged(&plan->src->files[i], err));
+    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
+        HONE_TRY(hone_file_check_unchanged(&plan->calibration->files[i], err));
     return plan->imatrix ? hone_file_check_unchanged(hone_imatrix_file(plan->imatrix), err) : HONE_OK;
 }
 

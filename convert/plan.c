@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "convert/grid_parts.h"
 #include "convert/importance.h"
+#include "convert/moments.h"
 #include "convert/plan_impl.h"
 #include "convert/row_reader.h"
 #include "convert/target.h"
@@ -190,6 +191,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
     if (recipe && opts->embedding_dtype != HONE_INVALID)
         (void)json_object_set_new(recipe, "embedding_type",
                                   json_string(hone_dtype_describe(opts->embedding_dtype)->name));
+    if (recipe && opts->method == HONE_METHOD_GPTQ)
+        (void)json_object_set_new(recipe, "method", json_string("gptq"));
     if (recipe && plan->n_weights) {
         json_t *grid = json_pack("{s:s, s:i, s:i, s:b}", "to", plan->target->name, "bits", (int)plan->grid.bits,
                                  "group", (int)plan->grid_group, "symmetric", (int)plan->grid.symmetric);
@@ -210,6 +213,25 @@ static bool any_turned(const hone_plan *plan)
     return false;
 }
 
+/* What error feedback takes is set aside first. */
+static hone_status settle_moments(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts,
+                                  hone_error *err)
+{
+    if (opts->method != HONE_METHOD_GPTQ)
+        return HONE_OK;
+    if (!opts->calibration)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "GPTQ needs a calibration file");
+    HONE_TRY(hone_moments_open(plan, opts->calibration, err));
+    HONE_TRY(hone_moments_assign(ctx, plan, err));
+    plan->moments_nbytes = hone_moments_nbytes(plan, &plan->thread_moments_nbytes);
+    const uint64_t nbytes = plan->moments_nbytes + plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
+    if (nbytes < ctx->memory_nbytes / 8 * 7)
+        return HONE_OK;
+    return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL,
+                     "error feedback needs %llu bytes of working memory, the budget is %llu (--memory)",
+                     (unsigned long long)(nbytes / 7 * 8), (unsigned long long)ctx->memory_nbytes);
+}
+
 /* Working memory: for each thread one chunk as stored, as f32, and as encoded. */
 static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
@@ -225,7 +247,9 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     }
     /* The widest source, f32 before and after a transpose, the widest target, and a row's importance. */
     const uint64_t elem_nbytes = 8 + 4 + 4 + 4 + (plan->imatrix ? 4 : 0);
-    const uint64_t per_thread = ctx->memory_nbytes / (unsigned)ctx->n_threads / elem_nbytes;
+    const uint64_t budget =
+        ctx->memory_nbytes - plan->moments_nbytes - plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
+    const uint64_t per_thread = budget / (unsigned)ctx->n_threads / elem_nbytes;
     /* Chunks that are written or read in short runs want to be large. */
     const uint64_t target = any_turned(plan)  ? TARGET_TURNED_CHUNK_NELEMS
                             : plan->n_weights ? TARGET_GRID_CHUNK_NELEMS
@@ -233,7 +257,7 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     uint64_t nelems = per_thread < target ? per_thread : target;
     plan->n_threads = ctx->n_threads;
     if (nelems < widest) { /* a chunk is at least a row; fewer threads if that is what it takes */
-        const uint64_t fits = ctx->memory_nbytes / (widest * elem_nbytes);
+        const uint64_t fits = budget / (widest * elem_nbytes);
         if (fits == 0)
             return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, widest_tensor->name,
                              "one row needs %llu bytes of working memory, the budget is %llu (--memory)",
@@ -243,7 +267,8 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         nelems = widest;
     }
     plan->chunk_nelems = (size_t)nelems;
-    plan->memory_nbytes = nelems * elem_nbytes * (unsigned)plan->n_threads;
+    plan->memory_nbytes =
+        plan->moments_nbytes + (nelems * elem_nbytes + plan->thread_moments_nbytes) * (unsigned)plan->n_threads;
     return HONE_OK;
 }
 
@@ -262,6 +287,8 @@ static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_co
         status = settle_tensors(ctx, plan, choice, err);
     if (status == HONE_OK && plan->target->weighs)
         status = hone_importance_settle(ctx, plan, hone_type_file_type(choice), err);
+    if (status == HONE_OK)
+        status = settle_moments(ctx, plan, opts, err);
     if (status == HONE_OK)
         status = plan->target->lay_out(plan, choice, opts, err);
     if (status == HONE_OK)
@@ -310,6 +337,7 @@ void hone_plan_free(hone_plan *plan)
     hone_release(plan->sidecars);
     hone_release(plan->weights);
     hone_release(plan->tensors);
+    hone_checkpoint_close(plan->calibration);
     hone_arena_deinit(&plan->arena);
     hone_release(plan);
 }

@@ -51,6 +51,9 @@ typedef struct hone_planned_tensor {
     const char *why;         /* static, "" if of the type asked for */
     hone_importance importance;
     const struct hone_imatrix_entry *entry; /* the importance of its columns, if USED; else NULL */
+    const char *gguf_name;                  /* of codes on a grid, by hone_plan_name_codes(); else NULL; arena */
+    const hone_tensor *moments;             /* in plan->calibration: of its input, and it is coded by them; or NULL */
+    float n_tokens;                         /* that they were summed over */
 } hone_planned_tensor;
 
 /* One file of the output. The last of a plan is the one whose presence says that the output is complete. */
@@ -91,6 +94,8 @@ struct hone_plan {
     int n_threads;
     uint64_t memory_nbytes;
     bool saturate;
+    hone_checkpoint *calibration; /* or NULL */
+    uint64_t moments_nbytes, thread_moments_nbytes;
 };
 
 /* hone_plan_add() adds a tensor named by the printf-style name. t->name is ignored. */
@@ -137,6 +142,10 @@ hone_status hone_plan_from_gguf(const hone_context *ctx, hone_plan *plan, hone_e
 
 /* hone_role_of() tells what a GGUF tensor does from its name; *layer is its block, 0 outside blocks. */
 hone_role hone_role_of(const char *gguf_name, unsigned *layer);
+
+/* hone_plan_name_codes() sets gguf_name: what the weights that codes on a grid stand for would be called in GGUF.
+ * UNSUPPORTED: the architecture is not known. NOMEM. */
+hone_status hone_plan_name_codes(const hone_context *ctx, hone_plan *plan, hone_error *err);
 
 /* hone_import_tokenizer() writes the checkpoint's tokenizer into plan->header, padded to n_vocab tokens. */
 hone_status hone_import_tokenizer(const hone_context *ctx, hone_plan *plan, hone_error *err);

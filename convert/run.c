@@ -15,6 +15,7 @@
 #include "convert/importance.h"
 #include "convert/journal.h"
 #include "convert/measure.h"
+#include "convert/moments.h"
 #include "convert/output.h"
 #include "convert/output_guard.h"
 #include "convert/row_reader.h"
@@ -22,6 +23,7 @@
 #include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
+#include "quantize/gptq.h"
 
 struct chunk {
     size_t tensor;
@@ -33,6 +35,8 @@ struct workspace {
     void *raw, *encoded;
     float *values, *importance;
     hone_measure measure;
+    float *feedback; /* scratch */
+    size_t n_plain;  /* rows of the chunk that were coded without feedback after all */
 };
 
 struct job {
@@ -50,6 +54,9 @@ struct job {
     uint64_t *checksums;       /* one per tensor */
     hone_tensor_error *errors; /* one per tensor, or NULL */
     uint64_t done_nbytes, total_nbytes;
+    hone_feedback feedback; /* for the tensors that have the moments `current` */
+    const hone_tensor *current;
+    size_t n_plain; /* rows of the tensor being committed */
 };
 
 static uint64_t chunk_rows(const hone_plan *plan, const hone_planned_tensor *t)
@@ -114,7 +121,8 @@ static hone_status alloc_workspaces(struct job *job, hone_error *err)
         w->encoded = hone_alloc(encoded, 1);
         w->importance = hone_alloc(importance, sizeof *w->importance);
         w->measure.rows = hone_alloc(measured, sizeof *w->measure.rows);
-        if (!w->raw || !w->values || !w->encoded || !w->importance || !w->measure.rows)
+        w->feedback = hone_alloc(plan->thread_moments_nbytes, 1);
+        if (!w->raw || !w->values || !w->encoded || !w->importance || !w->measure.rows || !w->feedback)
             return hone_fail_nomem(err, raw + values * sizeof *w->values + encoded);
     }
     return HONE_OK;
@@ -190,6 +198,7 @@ static hone_status read_source(const struct job *job, const struct chunk *chunk,
 static void measure(const struct job *job, const struct chunk *chunk, struct workspace *w)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    w->measure.n_rows = 0;
     if (is_measured(job, t))
         hone_measure_rows(job->plan, t, job->ctx->cpu, chunk->row, chunk->nrows, w->values, w->encoded, &w->measure);
 }
@@ -203,7 +212,7 @@ static hone_status encode_rows(const struct job *job, const struct chunk *chunk,
     if (t->weight) {
         HONE_TRY(hone_importance_of_row(job->plan, t, chunk->row, w->importance, &held, &importance, err));
         hone_grid_encode_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values,
-                              importance, w->encoded);
+                              importance, NULL, w->encoded);
         return HONE_OK;
     }
     const hone_encode_fn encode = hone_encoder(t->dtype, job->plan->search, job->ctx->cpu);
@@ -219,6 +228,20 @@ static hone_status encode_rows(const struct job *job, const struct chunk *chunk,
     return HONE_OK;
 }
 
+static void encode_with_feedback(const struct job *job, const struct chunk *chunk, struct workspace *w)
+{
+    const hone_plan *plan = job->plan;
+    const hone_planned_tensor *t = &plan->tensors[chunk->tensor];
+    const hone_grid_feedback feedback = {&job->feedback, w->feedback, &w->n_plain};
+    if (t->weight) {
+        hone_grid_encode_rows(plan, &plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->values, NULL, &feedback,
+                              w->encoded);
+        return;
+    }
+    const hone_gptq_coder coder = hone_gptq_blocks(t->dtype, plan->search, job->ctx->cpu);
+    hone_gptq_encode(&job->feedback, &coder, w->values, (size_t)chunk->nrows, w->encoded, w->feedback, &w->n_plain);
+}
+
 static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     const struct job *job = user;
@@ -227,7 +250,9 @@ static hone_status encode_chunk(void *user, size_t i, int thread, hone_error *er
     struct workspace *w = &job->workspaces[thread];
     HONE_TRY(read_source(job, chunk, w, err));
     const void *bytes = chunk_bytes(w, t);
-    if (bytes == w->encoded)
+    if (t->moments)
+        encode_with_feedback(job, chunk, w);
+    else if (bytes == w->encoded)
         HONE_TRY(encode_rows(job, chunk, w, err));
     measure(job, chunk, w);
     return write_chunk(job, chunk, bytes, err);
@@ -239,7 +264,7 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     if (is_measured(job, t))
-        hone_measure_add(t, &w->measure, chunk->nrows, &job->errors[chunk->tensor]);
+        hone_measure_add(t, &w->measure, &job->errors[chunk->tensor]);
     if (chunk->row == 0)
         (void)XXH3_64bits_reset(job->hash);
     if (!t->weight)
@@ -250,6 +275,17 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
     hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
 }
 
+static void count_plain(struct job *job, const struct chunk *chunk, size_t n)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    if (!t->moments)
+        return;
+    job->n_plain = (chunk->row ? job->n_plain : 0) + n;
+    if (chunk->row + chunk->nrows == t->n_rows && job->n_plain > 0)
+        hone_context_note(job->ctx, "%s: %zu of %llu rows are no better for error feedback and keep their plain codes",
+                          t->name, job->n_plain, (unsigned long long)t->n_rows);
+}
+
 static hone_status commit_chunk(void *user, size_t i, int thread, hone_error *err)
 {
     struct job *job = user;
@@ -257,6 +293,7 @@ static hone_status commit_chunk(void *user, size_t i, int thread, hone_error *er
     const struct workspace *w = &job->workspaces[thread];
     const void *bytes = chunk_bytes(w, &job->plan->tensors[chunk->tensor]);
     HONE_TRY(hone_journal_commit(&job->journal, XXH3_64bits(bytes, chunk_nbytes(job, chunk)), err));
+    count_plain(job, chunk, w->n_plain);
     account_chunk(job, chunk, w, bytes);
     return HONE_OK;
 }
@@ -301,6 +338,8 @@ static uint64_t identity(const struct job *job)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
     for (size_t i = 0; i < plan->src->n_files; i++)
         id = identify_file(&plan->src->files[i], id);
+    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
+        id = identify_file(&plan->calibration->files[i], id);
     return plan->imatrix ? identify_file(hone_imatrix_file(plan->imatrix), id) : id;
 }
 
@@ -326,9 +365,11 @@ static void free_job(struct job *job)
         hone_release(job->workspaces[i].raw);
         hone_release(job->workspaces[i].values);
         hone_release(job->workspaces[i].encoded);
+        hone_release(job->workspaces[i].feedback);
         hone_release(job->workspaces[i].importance);
         hone_release(job->workspaces[i].measure.rows);
     }
+    hone_feedback_deinit(&job->feedback);
     hone_release(job->workspaces);
     hone_release(job->chunks);
     hone_release(job->checksums);
@@ -386,6 +427,23 @@ static void tell_resumed(struct job *job, size_t end, uint64_t n_resumable)
         hone_context_note(job->ctx, "resuming: %zu of %zu chunks were done", job->first_chunk, job->n_chunks);
 }
 
+/* Runs the chunks before end, those that need the same feedback together. */
+static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
+{
+    const hone_planned_tensor *tensors = job->plan->tensors;
+    while (job->first_chunk < end) {
+        const hone_planned_tensor *t = &tensors[job->chunks[job->first_chunk].tensor];
+        size_t stop = job->first_chunk;
+        while (stop < end && tensors[job->chunks[stop].tensor].moments == t->moments)
+            stop++;
+        HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
+        HONE_TRY(
+            hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
+        job->first_chunk = stop;
+    }
+    return HONE_OK;
+}
+
 /* Chunks [job->first_chunk, end) are all those of the file. */
 static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_resumable, hone_error *err)
 {
@@ -394,8 +452,7 @@ static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_
     tell_resumed(job, end, n_resumable);
     if (job->first_chunk < end)
         job->journal.n_done = job->first_chunk;
-    HONE_TRY(hone_parallel_ordered(end - job->first_chunk, job->plan->n_threads, encode_chunk, commit_chunk, job, err));
-    job->first_chunk = end;
+    HONE_TRY(encode_chunks(job, end, err));
     HONE_TRY(hash_parts(job, &job->plan->files[i], err));
     HONE_TRY(write_header(job, &job->plan->files[i], err));
     HONE_TRY(sync_file(job, err));

@@ -21,6 +21,7 @@ struct pass {
     const hone_context *ctx;
     const hone_llama *body;
     const int32_t *tokens;
+    const hone_observer *observer;
     size_t n;
     float *x;               /* (n, n_embd) the residual stream */
     float *normed;          /* (n, n_embd) also takes what is added to x */
@@ -126,12 +127,16 @@ static void attention(struct pass *p, const hone_llama_layer *layer)
         .scratch = p->threads,
         .thread_nfloats = p->thread_nfloats,
     };
+    const hone_weight *const qkv[] = {&layer->q.weight, &layer->k.weight, &layer->v.weight};
+    const hone_weight *const o[] = {&layer->o.weight};
     for_rows(p, p->n, c->n_embd, norm_row, layer->attn_norm);
+    hone_observe(p->observer, qkv, 3, p->normed, p->n);
     multiply(p, &layer->q, p->normed, p->n, p->q);
     multiply(p, &layer->k, p->normed, p->n, p->k);
     multiply(p, &layer->v, p->normed, p->n, p->v);
     for_rows(p, p->n, (c->n_heads + c->n_kv_heads) * c->head_dim, rotate_row, NULL);
     hone_attend_all(p->ctx, &heads);
+    hone_observe(p->observer, o, 1, p->attended, p->n);
     multiply(p, &layer->o, p->attended, p->n, p->normed);
     hone_add_rows(p->ctx, p->x, p->normed, p->n, c->n_embd);
 }
@@ -139,23 +144,27 @@ static void attention(struct pass *p, const hone_llama_layer *layer)
 static void mlp(struct pass *p, const hone_llama_layer *layer)
 {
     const size_t d = p->body->config.n_embd;
+    const hone_weight *const gate_up[] = {&layer->gate.weight, &layer->up.weight};
+    const hone_weight *const down[] = {&layer->down.weight};
     for_rows(p, p->n, d, norm_row, layer->ffn_norm);
     for (size_t first = 0; first < p->n; first += HONE_MLP_TILE) {
         const size_t left = p->n - first, tile = left < HONE_MLP_TILE ? left : HONE_MLP_TILE;
         float *normed = p->normed + first * d;
+        hone_observe(p->observer, gate_up, 2, normed, tile);
         multiply(p, &layer->gate, normed, tile, p->gate);
         multiply(p, &layer->up, normed, tile, p->up);
         for_rows(p, tile, p->body->config.n_ff, gate_row, NULL);
+        hone_observe(p->observer, down, 1, p->gate, tile);
         multiply(p, &layer->down, p->gate, tile, normed); /* the tile's norms are not needed any more */
     }
     hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
 }
 
 void hone_llama_forward(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n,
-                        float *hidden, float *scratch)
+                        float *hidden, float *scratch, const hone_observer *observer)
 {
     const hone_llama *body = model->body;
-    struct pass p = {.ctx = ctx, .body = body, .tokens = tokens, .n = n, .x = hidden};
+    struct pass p = {.ctx = ctx, .body = body, .tokens = tokens, .n = n, .x = hidden, .observer = observer};
     size_t nfloats;
     if (!lay_out(&p, &body->config, n, ctx->n_threads, scratch, &nfloats))
         return; /* unreachable: the same layout was measured for at least n */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arith.h"
@@ -71,6 +72,26 @@ void hone_role_name(const hone_family *family, size_t role, size_t layer, hone_n
         (void)snprintf(name, HONE_ROLE_NAME_CAP, "%s", tail);
 }
 
+bool hone_role_gguf_name(const hone_family *family, hone_naming naming, const char *stored,
+                         char name[HONE_ROLE_NAME_CAP])
+{
+    for (size_t role = 0; role < family->n_roles; role++) {
+        /* The layer's number, wherever the name may have one: a wrong guess makes another name. */
+        const char *head = naming == HONE_NAMES_GGUF ? family->gguf_layer : family->hf_layer;
+        if (naming == HONE_NAMES_HF_BASE)
+            head = without_base(family, head);
+        size_t layer = 0;
+        if (family->roles[role].in_layer && strncmp(stored, head, strlen(head)) == 0)
+            layer = (size_t)strtoul(stored + strlen(head), NULL, 10);
+        hone_role_name(family, role, layer, naming, name);
+        if (strcmp(name, stored) != 0)
+            continue;
+        hone_role_name(family, role, layer, HONE_NAMES_GGUF, name);
+        return true;
+    }
+    return false;
+}
+
 bool hone_family_is_buffer(const hone_family *family, const char *name)
 {
     const char *layer = without_base(family, family->hf_layer);
@@ -113,6 +134,13 @@ void hone_model_free(hone_model *model)
         return;
     model->family->unload(model);
     hone_release(model);
+}
+
+const hone_weight *hone_model_embedding_readers(const hone_model *model,
+                                                hone_embedding_reader readers[HONE_N_EMBEDDING_READERS])
+{
+    const hone_weight *embedding = model->family->embedding_readers(model, readers);
+    return embedding->data == model->output.data ? NULL : embedding;
 }
 
 size_t hone_model_n_vocab(const hone_model *model)
@@ -179,7 +207,7 @@ hone_status hone_run_sequence(hone_run *run, const int32_t *tokens, size_t n, ho
             return hone_fail(err, HONE_ERROR_ARG, i, NULL, "token %" PRId32 " is not in the vocabulary of %zu",
                              tokens[i], model->n_vocab);
     run->n = n;
-    model->family->forward(run->ctx, model, tokens, n, run->hidden, run->scratch);
+    model->family->forward(run->ctx, model, tokens, n, run->hidden, run->scratch, run->observer);
     return HONE_OK;
 }
 

@@ -271,6 +271,7 @@ struct pass {
     const hone_context *ctx;
     const struct gpt2 *body;
     const int32_t *tokens;
+    const hone_observer *observer;
     size_t n;
     float *x;        /* (n, n_embd) the residual stream */
     float *normed;   /* (n, n_embd) also takes what is added to x */
@@ -338,6 +339,8 @@ static void for_rows(const struct pass *p, size_t n, size_t width, hone_row_fn f
 
 static void multiply(const struct pass *p, const hone_linear *linear, const float *x, size_t n, float *y)
 {
+    const hone_weight *const seen[] = {&linear->weight};
+    hone_observe(p->observer, seen, 1, x, n);
     hone_matmul(p->ctx, &linear->weight, linear->bias, x, n, y, p->threads);
 }
 
@@ -384,10 +387,10 @@ static void mlp(const struct pass *p, const struct layer *layer)
 }
 
 static void forward(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n, float *hidden,
-                    float *scratch)
+                    float *scratch, const hone_observer *observer)
 {
     const struct gpt2 *body = model->body;
-    struct pass p = {.ctx = ctx, .body = body, .tokens = tokens, .n = n, .x = hidden};
+    struct pass p = {.ctx = ctx, .body = body, .tokens = tokens, .n = n, .x = hidden, .observer = observer};
     size_t nfloats;
     if (!lay_out(&p, &body->config, n, ctx->n_threads, scratch, &nfloats))
         return; /* unreachable: the same layout was measured for at least n */
@@ -400,6 +403,16 @@ static void forward(const hone_context *ctx, const hone_model *model, const int3
         float *x = hidden + t * model->n_embd;
         hone_layernorm(x, body->output_norm.weight, body->output_norm.bias, model->n_embd, body->config.eps, x);
     }
+}
+
+static const hone_weight *embedding_readers(const hone_model *model,
+                                            hone_embedding_reader readers[HONE_N_EMBEDDING_READERS])
+{
+    const struct gpt2 *body = model->body;
+    const struct layer *first = body->layers;
+    readers[0] = (hone_embedding_reader){{&first->qkv.weight}, 1, first->attn_norm.weight, true};
+    readers[1] = (hone_embedding_reader){{&first->up.weight}, 1, first->ffn_norm.weight, true};
+    return &body->embedding;
 }
 
 /* The causal mask that older exports carry. */
@@ -422,4 +435,5 @@ const hone_family hone_gpt2_family = {
     .unload = unload,
     .scratch_nfloats = scratch_nfloats,
     .forward = forward,
+    .embedding_readers = embedding_readers,
 };

@@ -8,7 +8,7 @@
 #define HONE_MODEL_IMPL_H
 
 #include "hone/verify.h"
-#include "verify/weights.h"
+#include "verify/observer.h"
 
 typedef struct hone_family hone_family;
 
@@ -53,6 +53,16 @@ typedef struct hone_family_shape {
     size_t n_positions; /* as in hone_model */
 } hone_family_shape;
 
+/* Weights that read the embedding behind a norm. */
+typedef struct hone_embedding_reader {
+    const hone_weight *weights[3];
+    size_t n_weights;
+    const float *norm; /* (n_embd) */
+    bool centred;      /* the norm takes the mean off first */
+} hone_embedding_reader;
+
+enum { HONE_N_EMBEDDING_READERS = 2 };
+
 struct hone_family {
     const char *const *architectures;  /* as hone_checkpoint_architecture() names them; ends with NULL */
     const char *hf_layer, *gguf_layer; /* what stands before the layer's number: "model.layers.", "blk." */
@@ -69,10 +79,18 @@ struct hone_family {
     void (*unload)(hone_model *model);
     /* Floats of scratch that forward() needs for sequences up to n; false when that overflows. */
     bool (*scratch_nfloats)(const hone_model *model, size_t n, int n_threads, size_t *nfloats);
-    /* Runs tokens (n), all of them in the vocabulary, to hidden (n, n_embd): what output is multiplied with. */
+    /* Runs tokens (n), all of them in the vocabulary, to hidden (n, n_embd): what output is multiplied with. observer:
+     * who sees what the layers' weights are given, or NULL. */
     void (*forward)(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n, float *hidden,
-                    float *scratch);
+                    float *scratch, const hone_observer *observer);
+    /* The first layer's weights that read the residual stream; returns the embedding. */
+    const hone_weight *(*embedding_readers)(const hone_model *model,
+                                            hone_embedding_reader readers[HONE_N_EMBEDDING_READERS]);
 };
+
+/* hone_model_embedding_readers() is the family's, and returns the embedding; NULL if the output is the same matrix. */
+const hone_weight *hone_model_embedding_readers(const hone_model *model,
+                                                hone_embedding_reader readers[HONE_N_EMBEDDING_READERS]);
 
 extern const hone_family hone_gpt2_family;
 extern const hone_family hone_llama_family;
@@ -93,6 +111,11 @@ hone_naming hone_family_naming(const hone_family *family, const hone_checkpoint 
 void hone_role_name(const hone_family *family, size_t role, size_t layer, hone_naming naming,
                     char name[HONE_ROLE_NAME_CAP]);
 
+/* hone_role_gguf_name() writes what GGUF calls the tensor that a checkpoint of that naming calls stored. false: it is
+ * no role of the family. */
+bool hone_role_gguf_name(const hone_family *family, hone_naming naming, const char *stored,
+                         char name[HONE_ROLE_NAME_CAP]);
+
 /* hone_family_is_buffer() tells whether a Hugging Face tensor is one of the family's hf_buffers. */
 bool hone_family_is_buffer(const hone_family *family, const char *name);
 
@@ -105,6 +128,7 @@ typedef struct hone_run {
     size_t n_max, n;
     float *hidden; /* (n_max, n_embd) */
     float *scratch;
+    const hone_observer *observer; /* NULL after hone_run_init(); may be set at any time */
 } hone_run;
 
 /*

@@ -188,6 +188,17 @@ static hone_status shape(const hone_checkpoint *ckpt, hone_family_shape *out, ho
     return HONE_OK;
 }
 
+static const hone_weight *embedding_readers(const hone_model *model,
+                                            hone_embedding_reader readers[HONE_N_EMBEDDING_READERS])
+{
+    const hone_llama *body = model->body;
+    const hone_llama_layer *first = body->layers;
+    readers[0] =
+        (hone_embedding_reader){{&first->q.weight, &first->k.weight, &first->v.weight}, 3, first->attn_norm, false};
+    readers[1] = (hone_embedding_reader){{&first->gate.weight, &first->up.weight}, 2, first->ffn_norm, false};
+    return &body->embedding;
+}
+
 static const char *const architectures[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "llama",
                                             NULL};
 
@@ -204,4 +215,5 @@ const hone_family hone_llama_family = {
     .unload = unload,
     .scratch_nfloats = hone_llama_scratch_nfloats,
     .forward = hone_llama_forward,
+    .embedding_readers = embedding_readers,
 };

@@ -32,6 +32,9 @@ typedef struct hone_grid_options {
     hone_dtype scale; /* F16, BF16, F32; INVALID: BF16 if the weights are, else F16; GPTQ and AWQ: F16 */
 } hone_grid_options;
 
+/* How codes are chosen once there are scales. GPTQ: each column makes up for what the columns before it left. */
+typedef enum hone_method { HONE_METHOD_PLAIN = 0, HONE_METHOD_GPTQ } hone_method;
+
 /* All zero but `type` is a good default. */
 typedef struct hone_convert_options {
     /* "auto" (f16; bf16 for a tensor that f16 cannot hold), "f32", "f16", "bf16", a block type such as "q8_0", or
@@ -59,6 +62,8 @@ typedef struct hone_convert_options {
      */
     const char *imatrix;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
+    hone_method method;
+    const char *calibration; /* file of hone_calibrate() with second moments; GPTQ needs it */
 } hone_convert_options;
 
 /* Whether the columns of a tensor are weighed by an importance matrix. */

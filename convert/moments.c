@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "convert/moments.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "convert/grid_parts.h"
+#include "quantize/calibration_keys.h"
+#include "quantize/gptq.h"
+
+static const hone_metadata *list(const hone_checkpoint *file, const char *key)
+{
+    const hone_metadata *entry = hone_checkpoint_find_metadata(file, key);
+    const bool strings = entry && entry->type == HONE_VALUE_ARRAY && entry->v.array.elem_type == HONE_VALUE_STRING;
+    return strings ? entry : NULL;
+}
+
+static hone_status refuse(const hone_plan *plan, hone_status status, const char *item, const char *reason,
+                          hone_error *err)
+{
+    (void)hone_fail(err, status, HONE_NO_OFFSET, item, "%s", reason);
+    return hone_fail_in_file(err, status, hone_checkpoint_path(plan->calibration));
+}
+
+hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err)
+{
+    HONE_TRY(hone_checkpoint_open(path, NULL, &plan->calibration, err));
+    const hone_metadata *weights = list(plan->calibration, HONE_CALIBRATION_WEIGHTS);
+    const hone_metadata *grams = list(plan->calibration, HONE_CALIBRATION_GRAMS);
+    if (!weights || !grams)
+        return refuse(plan, HONE_ERROR_DATA, NULL, "holds no second moments (hone calibrate --hessian)", err);
+    if (weights->v.array.count != grams->v.array.count)
+        return refuse(plan, HONE_ERROR_DATA, HONE_CALIBRATION_GRAMS, "is not as long as the list of weights", err);
+    return HONE_OK;
+}
+
+/* The tensor of second moments for a weight, or NULL. */
+static const hone_tensor *find(const hone_plan *plan, const char *weight)
+{
+    const hone_metadata *weights = list(plan->calibration, HONE_CALIBRATION_WEIGHTS);
+    const hone_metadata *grams = list(plan->calibration, HONE_CALIBRATION_GRAMS);
+    for (uint64_t i = 0; i < weights->v.array.count; i++)
+        if (strcmp(weights->v.array.strings[i].data, weight) == 0)
+            return hone_checkpoint_find(plan->calibration, grams->v.array.strings[i].data);
+    return NULL;
+}
+
+static hone_status read_count(const hone_plan *plan, const char *weight, float *count, hone_error *err)
+{
+    char name[160];
+    (void)snprintf(name, sizeof name, "%s" HONE_COUNTS, weight);
+    const hone_tensor *t = hone_checkpoint_find(plan->calibration, name);
+    if (!t || t->dtype != HONE_F32 || t->nelems != 1)
+        return refuse(plan, HONE_ERROR_DATA, name, "is missing, or no single count", err);
+    HONE_TRY(hone_checkpoint_read(plan->calibration, t, 0, sizeof *count, count, err));
+    if (!(*count > 0.0f && *count < 1e30f))
+        return refuse(plan, HONE_ERROR_DATA, name, "is no count of tokens", err);
+    return HONE_OK;
+}
+
+static uint64_t n_columns(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    return t->weight ? plan->weights[t->weight - 1].in : t->row_nelems;
+}
+
+static bool can_be_coded(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    if (!t->weight)
+        return hone_gptq_can(t->dtype);
+    const hone_grid_weight *w = &plan->weights[t->weight - 1];
+    return t->part == HONE_PART_CODES && hone_gptq_can_group((size_t)w->group, (size_t)w->in);
+}
+
+hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_error *err)
+{
+    size_t n_assigned = 0;
+    if (plan->n_weights)
+        HONE_TRY(hone_plan_name_codes(ctx, plan, err));
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        hone_planned_tensor *t = &plan->tensors[i];
+        const char *name = t->gguf_name ? t->gguf_name : t->name;
+        const bool can = can_be_coded(plan, t);
+        const hone_tensor *moments = can && t->n_dims == 2 ? find(plan, name) : NULL;
+        if (!moments) {
+            if (can)
+                hone_context_note(ctx, "%s: no second moments, coded without", t->name);
+            continue;
+        }
+        const uint64_t d = n_columns(plan, t);
+        if (moments->dtype != HONE_F32 || d > UINT32_MAX || moments->nelems != d * (d + 1) / 2)
+            return refuse(plan, HONE_ERROR_DATA, moments->name, "is of another number of columns than the weight", err);
+        HONE_TRY(read_count(plan, name, &t->n_tokens, err));
+        t->moments = moments;
+        n_assigned++;
+    }
+    if (n_assigned == 0)
+        return refuse(plan, HONE_ERROR_DATA, NULL, "has second moments for none of the tensors to be quantized", err);
+    return HONE_OK;
+}
+
+uint64_t hone_moments_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes)
+{
+    uint64_t most = 0;
+    *per_thread_nbytes = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        if (!plan->tensors[i].moments)
+            continue;
+        const size_t ncols = (size_t)n_columns(plan, &plan->tensors[i]);
+        const uint64_t nbytes = hone_feedback_nbytes(ncols);
+        const uint64_t scratch = hone_gptq_scratch_nfloats(ncols) * sizeof(float);
+        most = nbytes > most ? nbytes : most;
+        *per_thread_nbytes = scratch > *per_thread_nbytes ? scratch : *per_thread_nbytes;
+    }
+    return most;
+}
+
+struct triangle {
+    const hone_checkpoint *file;
+    const hone_tensor *tensor;
+    uint64_t ncols;
+    float n_tokens;
+};
+
+static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
+{
+    const struct triangle *t = user;
+    const size_t n = (size_t)(t->ncols - i);
+    const uint64_t before = t->ncols * i - (uint64_t)i * (i - (i > 0)) / 2;
+    HONE_TRY(hone_checkpoint_read(t->file, t->tensor, before * sizeof *dst, n * sizeof *dst, dst, err));
+    for (size_t j = 0; j < n; j++)
+        dst[j] /= t->n_tokens;
+    return HONE_OK;
+}
+
+hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                 const hone_tensor **current, hone_feedback *f, hone_error *err)
+{
+    if (!t->moments || t->moments == *current)
+        return HONE_OK;
+    hone_feedback_deinit(f);
+    *current = NULL;
+    struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
+    const hone_status status = hone_feedback_init(ctx, (size_t)triangle.ncols, read_row, &triangle, f, err);
+    if (status != HONE_OK)
+        return hone_fail_in_file(err, hone_fail_for(err, status, t->moments->name),
+                                 hone_checkpoint_path(plan->calibration));
+    *current = t->moments;
+    return HONE_OK;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The second moments that a calibration file holds for a plan's tensors, and the error feedback made of them when a
+ * tensor's turn comes.
+ */
+#ifndef HONE_MOMENTS_H
+#define HONE_MOMENTS_H
+
+#include "convert/plan_impl.h"
+#include "quantize/feedback.h"
+
+/* hone_moments_open() opens the plan's calibration file. FORMAT, DATA: it has no second moments, or no consistent ones.
+ */
+hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err);
+
+/*
+ * hone_moments_assign() gives each tensor of the plan that can be coded with error feedback its moments, and notes
+ * those that could but have none. DATA: the file is of another model.
+ */
+hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_error *err);
+
+/* hone_moments_nbytes() returns the memory that error feedback takes beside the chunks: at its peak, and for each
+ * thread. */
+uint64_t hone_moments_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes);
+
+/* hone_moments_prepare() makes the feedback for a tensor; *f is kept if it is that already. t->moments NULL: nothing is
+ * done. DATA, IO, NOMEM. */
+hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                 const hone_tensor **current, hone_feedback *f, hone_error *err);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include "quantize/calibration_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "formats/gguf_writer.h"
+
+/* A weight of the set, for sorting by name. */
+struct entry {
+    const char *name;
+    size_t input, nth; /* nth: in the order of the set */
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+}
+
+static size_t count_weights(const hone_input_set *set)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < set->n; i++)
+        n += set->inputs[i].n_weights;
+    return n;
+}
+
+static struct entry *sorted_entries(const hone_input_set *set, size_t n)
+{
+    struct entry *entries = hone_alloc(n, sizeof *entries);
+    size_t nth = 0;
+    for (size_t i = 0; entries && i < set->n; i++)
+        for (size_t w = 0; w < set->inputs[i].n_weights; w++, nth++)
+            entries[nth] = (struct entry){set->inputs[i].names[w], i, nth};
+    if (entries)
+        qsort(entries, n, sizeof *entries, by_name);
+    return entries;
+}
+
+static void add_tensor(hone_gguf_header *h, const char *weight, const char *suffix, unsigned n_dims,
+                       const uint64_t *shape)
+{
+    char name[HONE_ROLE_NAME_CAP + 16];
+    (void)snprintf(name, sizeof name, "%s%s", weight, suffix);
+    hone_gguf_add_tensor(h, name, HONE_F32, n_dims, shape);
+}
+
+/* NOMEM is reported when the header is finished. */
+static void put_datasets(hone_gguf_header *h, const hone_calibration_origin *origin)
+{
+    hone_string *names = hone_alloc(origin->n_datasets, sizeof *names);
+    for (size_t i = 0; names && i < origin->n_datasets; i++)
+        names[i] = (hone_string){origin->datasets[i], strlen(origin->datasets[i])};
+    if (names)
+        hone_gguf_put_str_array(h, "imatrix.datasets", names, origin->n_datasets);
+    hone_release(names);
+}
+
+static void put_grams(hone_gguf_header *h, const hone_input_set *set, const struct entry *entries, size_t n)
+{
+    enum { CAP = HONE_ROLE_NAME_CAP + 16 };
+    hone_string *weights = hone_alloc(2 * n, sizeof *weights);
+    char(*names)[CAP] = hone_alloc(n, sizeof *names);
+    for (size_t i = 0; weights && names && i < n; i++) {
+        (void)snprintf(names[i], CAP, "%s" HONE_IN_GRAM, set->inputs[entries[i].input].names[0]);
+        weights[i] = (hone_string){entries[i].name, strlen(entries[i].name)};
+        weights[n + i] = (hone_string){names[i], strlen(names[i])};
+    }
+    if (weights && names) {
+        hone_gguf_put_str_array(h, HONE_CALIBRATION_WEIGHTS, weights, n);
+        hone_gguf_put_str_array(h, HONE_CALIBRATION_GRAMS, weights + n, n);
+    }
+    hone_release(names);
+    hone_release(weights);
+}
+
+static void describe(hone_gguf_header *h, const hone_input_set *set, const struct entry *entries, size_t n, bool grams,
+                     const hone_calibration_origin *origin)
+{
+    hone_gguf_put_str(h, "general.type", "imatrix");
+    put_datasets(h, origin);
+    hone_gguf_put_u32(h, "imatrix.chunk_count", (uint32_t)origin->n_chunks);
+    hone_gguf_put_u32(h, "imatrix.chunk_size", (uint32_t)origin->n_ctx);
+    hone_gguf_put_str(h, "hone.version", hone_version());
+    if (grams)
+        put_grams(h, set, entries, n);
+    for (size_t i = 0; i < n; i++) {
+        add_tensor(h, entries[i].name, HONE_IN_SUM2, 2, (uint64_t[]){1, set->inputs[entries[i].input].ncols});
+        add_tensor(h, entries[i].name, HONE_COUNTS, 2, (uint64_t[]){1, 1});
+    }
+    for (size_t i = 0; grams && i < set->n; i++) {
+        const uint64_t d = set->inputs[i].ncols;
+        add_tensor(h, set->inputs[i].names[0], HONE_IN_GRAM, 1, (uint64_t[]){d * (d + 1) / 2});
+    }
+}
+
+static hone_status take_places(const hone_gguf_layout *layout, const hone_input_set *set, const struct entry *entries,
+                               size_t n, bool grams, hone_calibration_output *out, hone_error *err)
+{
+    out->sums = hone_calloc(n, sizeof *out->sums);
+    out->counts = hone_calloc(n, sizeof *out->counts);
+    out->grams = hone_calloc(set->n, sizeof *out->grams);
+    if (!out->sums || !out->counts || !out->grams)
+        return hone_fail_nomem(err, (2 * n + set->n) * sizeof *out->sums);
+    for (size_t i = 0; i < n; i++) {
+        out->sums[entries[i].nth] = layout->offsets[2 * i];
+        out->counts[entries[i].nth] = layout->offsets[2 * i + 1];
+    }
+    for (size_t i = 0; grams && i < set->n; i++)
+        out->grams[i] = layout->offsets[2 * n + i];
+    return HONE_OK;
+}
+
+static hone_status open_output(const char *path, const hone_gguf_layout *layout, bool overwrite,
+                               hone_calibration_output *out, hone_error *err)
+{
+    const hone_writer_options how = {.overwrite = overwrite, .restart = true};
+    HONE_TRY(hone_writer_open(path, layout->file_nbytes, how, &out->writer, err));
+    HONE_TRY(hone_writer_reserve(&out->writer, err));
+    return hone_writer_write(&out->writer, 0, layout->bytes, layout->nbytes, err);
+}
+
+hone_status hone_calibration_create(const char *path, const hone_input_set *set, const hone_calibration_origin *origin,
+                                    bool grams, bool overwrite, hone_calibration_output *out, hone_error *err)
+{
+    *out = (hone_calibration_output){.writer.fd = -1};
+    const size_t n = count_weights(set);
+    struct entry *entries = sorted_entries(set, n);
+    if (!entries)
+        return hone_fail_nomem(err, n * sizeof *entries);
+    hone_gguf_header *h = hone_gguf_new();
+    hone_gguf_layout layout = {0};
+    describe(h, set, entries, n, grams, origin);
+    hone_status status = hone_gguf_finish(h, HONE_GGUF_ALIGNMENT, &layout, err);
+    if (status == HONE_OK)
+        status = take_places(&layout, set, entries, n, grams, out, err);
+    if (status == HONE_OK)
+        status = open_output(path, &layout, overwrite, out, err);
+    hone_gguf_layout_deinit(&layout);
+    hone_gguf_free(h);
+    hone_release(entries);
+    if (status != HONE_OK)
+        hone_calibration_output_deinit(out);
+    return status;
+}
+
+void hone_calibration_output_deinit(hone_calibration_output *out)
+{
+    hone_writer_abort(&out->writer);
+    hone_release(out->sums);
+    hone_release(out->counts);
+    hone_release(out->grams);
+    *out = (hone_calibration_output){.writer.fd = -1};
+}
+
+hone_status hone_calibration_put_sums(const hone_calibration_output *out, const hone_input_set *set, hone_error *err)
+{
+    size_t nth = 0;
+    for (size_t i = 0; i < set->n; i++) {
+        const hone_input_stats *in = &set->inputs[i];
+        float *sums = hone_alloc(in->ncols, sizeof *sums);
+        if (!sums)
+            return hone_fail_nomem(err, in->ncols * sizeof *sums);
+        for (size_t c = 0; c < in->ncols; c++)
+            sums[c] = (float)in->squares[c];
+        const float count = (float)in->n_tokens;
+        hone_status status = HONE_OK;
+        for (size_t w = 0; w < in->n_weights && status == HONE_OK; w++, nth++) {
+            status = hone_writer_write(&out->writer, out->sums[nth], sums, in->ncols * sizeof *sums, err);
+            if (status == HONE_OK)
+                status = hone_writer_write(&out->writer, out->counts[nth], &count, sizeof count, err);
+        }
+        hone_release(sums);
+        HONE_TRY(status);
+    }
+    return HONE_OK;
+}
+
+hone_status hone_calibration_put_gram(const hone_calibration_output *out, const hone_input_set *set, size_t input,
+                                      hone_error *err)
+{
+    const hone_input_stats *in = &set->inputs[input];
+    uint64_t at = out->grams[input];
+    for (size_t i = 0; i < in->ncols; i++) {
+        const size_t nbytes = (in->ncols - i) * sizeof(float);
+        HONE_TRY(hone_writer_write(&out->writer, at, hone_gram_row(in->gram, in->ncols, i), nbytes, err));
+        at += nbytes;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_calibration_add(hone_calibration *calibration, hone_calibration_weight weight, hone_error *err)
+{
+    hone_calibration_weight *grown =
+        hone_grow(calibration->weights, &calibration->cap, calibration->n + 1, sizeof weight);
+    if (grown)
+        calibration->weights = grown;
+    weight.name = hone_arena_copy(&calibration->names, weight.name, strlen(weight.name));
+    if (!grown || !weight.name)
+        return hone_fail_nomem(err, (calibration->n + 1) * sizeof weight);
+    calibration->weights[calibration->n++] = weight;
+    return HONE_OK;
+}
+
+void hone_calibration_free(hone_calibration *calibration)
+{
+    if (!calibration)
+        return;
+    hone_release(calibration->weights);
+    hone_arena_deinit(&calibration->names);
+    hone_release(calibration);
+}
+
+size_t hone_calibration_n(const hone_calibration *calibration)
+{
+    return calibration->n;
+}
+
+hone_calibration_weight hone_calibration_at(const hone_calibration *calibration, size_t i)
+{
+    return calibration->weights[i];
+}
+
+uint64_t hone_calibration_tokens(const hone_calibration *calibration)
+{
+    return calibration->n_tokens;
+}
+
+uint64_t hone_calibration_chunks(const hone_calibration *calibration)
+{
+    return calibration->n_chunks;
+}

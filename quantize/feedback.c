@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * H = M D MT from the last column to the first, in blocks: a block's own columns, then the rows above it, then what it
+ * takes off the rest, which is where the time goes.
+ *
+ *          | A  P |     block B = MB DB MBT,   P = MP DB MBT,   A - MP DB MPT is factored next
+ *          | .  B |
+ */
+#include "quantize/feedback.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/arith.h"
+#include "base/fail.h"
+#include "base/mem.h"
+#include "base/parallel.h"
+#include "base/run_context.h"
+
+enum { BLOCK = 64, TILE = 256, ROWS_A_TURN = 64 };
+
+struct factors {
+    const hone_context *ctx;
+    const hone_feedback_kernels *kernels;
+    size_t n;
+    double *h;          /* (n, n), the upper triangle */
+    double *above;      /* (BLOCK, n) the rows above a block, turned */
+    double least_pivot; /* of a positive semidefinite H none is less */
+    size_t first, end;  /* the block's columns */
+};
+
+static size_t panel_width(size_t ncols, size_t p)
+{
+    const size_t left = ncols - p * HONE_FEEDBACK_PANEL;
+    return left < HONE_FEEDBACK_PANEL ? left : HONE_FEEDBACK_PANEL;
+}
+
+/* Panels are as wide as the last may not be: rows of all are of one length, which suits the kernels. */
+static size_t panel_start(size_t p)
+{
+    return (size_t)HONE_FEEDBACK_PANEL * HONE_FEEDBACK_PANEL * (p * (p + 1) / 2);
+}
+
+const float *hone_feedback_panel(const hone_feedback *f, size_t p, size_t *width)
+{
+    *width = panel_width(f->ncols, p);
+    return f->panels + panel_start(p);
+}
+
+static size_t n_panels(size_t ncols)
+{
+    return (ncols + HONE_FEEDBACK_PANEL - 1) / HONE_FEEDBACK_PANEL;
+}
+
+uint64_t hone_feedback_nbytes(size_t ncols)
+{
+    uint64_t square;
+    const uint64_t padded = (uint64_t)n_panels(ncols) * HONE_FEEDBACK_PANEL;
+    if (padded > UINT32_MAX || !hone_mul_u64(padded, padded + HONE_FEEDBACK_PANEL, &square) || square > UINT64_MAX / 16)
+        return UINT64_MAX;
+    return square / 2 * sizeof(float) + (uint64_t)ncols * (ncols + BLOCK + 3) * sizeof(double);
+}
+
+static bool factor_block(const struct factors *f)
+{
+    double *h = f->h;
+    const size_t n = f->n;
+    for (size_t j = f->end; j-- > f->first;) {
+        const double pivot = h[j * n + j];
+        if (!(pivot >= f->least_pivot) || pivot > 1e300)
+            return false;
+        double column[BLOCK] = {0};
+        for (size_t i = f->first; i < j; i++) {
+            column[i - f->first] = h[i * n + j];
+            h[i * n + j] /= pivot;
+        }
+        for (size_t i = f->first; i < j; i++)
+            for (size_t k = i; k < j; k++)
+                h[i * n + k] -= h[i * n + j] * column[k - f->first];
+    }
+    return true;
+}
+
+static hone_status solve_rows(void *user, size_t turn, int thread, hone_error *err)
+{
+    (void)thread;
+    (void)err;
+    const struct factors *f = user;
+    const size_t n = f->n, begin = turn * ROWS_A_TURN;
+    const size_t end = begin + ROWS_A_TURN < f->first ? begin + ROWS_A_TURN : f->first;
+    for (size_t i = begin; i < end; i++) {
+        double *row = f->h + i * n;
+        for (size_t j = f->end; j-- > f->first;) { /* row[j] is left as M D */
+            const double *m = f->h + j * n;
+            double sum = row[j];
+            for (size_t k = j + 1; k < f->end; k++)
+                sum -= row[k] * m[k];
+            row[j] = sum;
+        }
+        for (size_t j = f->first; j < f->end; j++)
+            f->above[(j - f->first) * n + i] = row[j] / f->h[j * n + j];
+    }
+    return HONE_OK;
+}
+
+static hone_status update_tile(void *user, size_t tile, int thread, hone_error *err)
+{
+    (void)thread;
+    (void)err;
+    const struct factors *f = user;
+    const size_t begin = tile * TILE, end = begin + TILE < f->first ? begin + TILE : f->first;
+    for (size_t i = 0; i < end; i++) {
+        const size_t k = i > begin ? i : begin;
+        f->kernels->subtract_rows(f->h + i * f->n + f->first, f->above + k, f->n, f->end - f->first, end - k,
+                                  f->h + i * f->n + k);
+    }
+    return HONE_OK;
+}
+
+static bool factor(struct factors *f)
+{
+    for (f->end = f->n; f->end > 0; f->end = f->first) {
+        f->first = f->end > BLOCK ? f->end - BLOCK : 0;
+        if (!factor_block(f))
+            return false;
+        const size_t n_turns = (f->first + ROWS_A_TURN - 1) / ROWS_A_TURN, n_tiles = (f->first + TILE - 1) / TILE;
+        (void)hone_parallel_for(n_turns, f->ctx->n_threads, solve_rows, f, NULL);
+        (void)hone_parallel_for(n_tiles, f->ctx->n_threads, update_tile, f, NULL);
+        for (size_t i = 0; i < f->first; i++) /* M D to M */
+            for (size_t j = f->first; j < f->end; j++)
+                f->h[i * f->n + j] = f->above[(j - f->first) * f->n + i];
+    }
+    return true;
+}
+
+static hone_status read_gram(struct factors *f, hone_gram_row_fn read_row, void *user, hone_error *err)
+{
+    float *row = hone_alloc(f->n, sizeof *row);
+    if (!row)
+        return hone_fail_nomem(err, f->n * sizeof *row);
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < f->n && status == HONE_OK; i++) {
+        status = read_row(user, i, row, err);
+        for (size_t j = i; j < f->n && status == HONE_OK; j++) {
+            f->h[i * f->n + j] = (double)row[j - i];
+            if (!isfinite(row[j - i]) || (i == j && row[0] < 0.0f))
+                status = hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL,
+                                   "no second moment at row %zu, column %zu", i, j);
+        }
+    }
+    hone_release(row);
+    return status;
+}
+
+static double mean_diagonal(const struct factors *f)
+{
+    double sum = 0;
+    for (size_t i = 0; i < f->n; i++)
+        sum += f->h[i * f->n + i];
+    return sum / (double)f->n;
+}
+
+static void take_factors(const struct factors *f, hone_feedback *out)
+{
+    for (size_t p = 0; p < n_panels(f->n); p++) {
+        const size_t first = p * HONE_FEEDBACK_PANEL, width = panel_width(f->n, p);
+        float *row = out->panels + panel_start(p);
+        for (size_t i = 0; i < first + width; i++, row += HONE_FEEDBACK_PANEL)
+            for (size_t j = 0; j < HONE_FEEDBACK_PANEL; j++) {
+                const size_t col = first + j;
+                row[j] = j >= width || i > col ? 0.0f : i == col ? 1.0f : (float)f->h[i * f->n + col];
+            }
+    }
+    for (size_t i = 0; i < f->n; i++)
+        out->diagonal[i] = (float)f->h[i * f->n + i];
+}
+
+static hone_status decompose(struct factors *f, hone_gram_row_fn read_row, void *user, hone_feedback *out,
+                             hone_error *err)
+{
+    for (out->damping = 0.01;; out->damping *= 10) {
+        HONE_TRY(read_gram(f, read_row, user, err));
+        double mean = mean_diagonal(f);
+        if (!(mean > 0))
+            mean = 1; /* nothing was ever seen: every column counts the same */
+        for (size_t i = 0; i < f->n; i++)
+            f->h[i * f->n + i] += out->damping * mean;
+        f->least_pivot = 0.5 * out->damping * mean;
+        if (factor(f))
+            break;
+        if (out->damping > 1e6)
+            return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL, "the second moments are those of no input");
+    }
+    take_factors(f, out);
+    return HONE_OK;
+}
+
+hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_row_fn read_row, void *user,
+                               hone_feedback *out, hone_error *err)
+{
+    *out = (hone_feedback){0};
+    const uint64_t nbytes = hone_feedback_nbytes(ncols);
+    if (nbytes > SIZE_MAX)
+        return hone_fail_nomem(err, nbytes);
+    hone_feedback fb = {.kernels = hone_feedback_kernels_for(ctx->cpu), .ncols = ncols};
+    struct factors f = {.ctx = ctx, .kernels = fb.kernels, .n = ncols};
+    fb.panels = hone_alloc(panel_start(n_panels(ncols)), sizeof *fb.panels);
+    fb.diagonal = hone_alloc(ncols, sizeof *fb.diagonal);
+    f.h = hone_alloc(ncols * ncols, sizeof *f.h);
+    f.above = hone_alloc(BLOCK * ncols, sizeof *f.above);
+    hone_status status = HONE_OK;
+    if (!fb.panels || !fb.diagonal || !f.h || !f.above)
+        status = hone_fail_nomem(err, nbytes);
+    if (status == HONE_OK)
+        status = decompose(&f, read_row, user, &fb, err);
+    hone_release(f.h);
+    hone_release(f.above);
+    if (status == HONE_OK)
+        *out = fb;
+    else
+        hone_feedback_deinit(&fb);
+    return status;
+}
+
+void hone_feedback_deinit(hone_feedback *f)
+{
+    hone_release(f->panels);
+    hone_release(f->diagonal);
+    *f = (hone_feedback){0};
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is known of a weight's input, in the form that error feedback wants.
+ *
+ * Let E = W - Q be what coding leaves of rows of W (n, ncols), and H the second moments of the input. The error of the
+ * layer's output is tr(E H ET). With H = M D MT, M unit upper triangular and D diagonal, it is
+ *
+ *     sum over k of D[k] |(E M)[k]|^2,     (E M)[k] = E[k] + sum over i < k of E[i] M[i, k]
+ *
+ * so a column is coded best when it also makes up for what the columns before it left: that is GPTQ (Frantar et al.
+ * 2022), in the form of QuIP (Chee et al. 2023), which needs no inverse of H.
+ *
+ * M is kept in panels of HONE_FEEDBACK_PANEL columns: panel p holds rows [0, end of its columns), row by row, with the
+ * diagonal's ones and the zeros below it.
+ */
+#ifndef HONE_FEEDBACK_H
+#define HONE_FEEDBACK_H
+
+#include "hone/context.h"
+#include "quantize/feedback_kernels.h"
+
+enum { HONE_FEEDBACK_PANEL = 256 };
+
+typedef struct hone_feedback {
+    const hone_feedback_kernels *kernels;
+    size_t ncols;
+    float *panels;
+    float *diagonal; /* (ncols) D */
+    double damping;  /* what was added to the diagonal of H, in units of its mean */
+} hone_feedback;
+
+/* hone_feedback_nbytes() returns the memory that hone_feedback_init() needs at its peak; UINT64_MAX if that overflows.
+ */
+uint64_t hone_feedback_nbytes(size_t ncols);
+
+/* Reads row i of the upper triangle of H, columns [i, ncols), to dst. */
+typedef hone_status (*hone_gram_row_fn)(void *user, size_t i, float *dst, hone_error *err);
+
+/*
+ * hone_feedback_init() factors H, whose diagonal is first raised by a hundredth of its mean, and by ten times as much
+ * as often as the factors do not exist. Columns that were always zero get no feedback. DATA: a NaN, an infinity, or a
+ * negative number on the diagonal. NOMEM. On failure *out is empty, which hone_feedback_deinit() accepts.
+ */
+hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_row_fn read_row, void *user,
+                               hone_feedback *out, hone_error *err);
+void hone_feedback_deinit(hone_feedback *f);
+
+/* hone_feedback_panel() returns a panel: rows [0, end) of columns [p * HONE_FEEDBACK_PANEL, end), *width of them. */
+const float *hone_feedback_panel(const hone_feedback *f, size_t p, size_t *width);
+
+#endif
