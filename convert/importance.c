@@ -40,7 +40,7 @@ static hone_status assign(hone_plan *plan, hone_planned_tensor *t, const char *n
         return hone_fail_in_file(err, HONE_ERROR_DATA, hone_imatrix_path(plan->imatrix));
     }
     plan->n_known_entries += entry != NULL;
-    if (!t->weight && !hone_encoder_weighs(t->dtype))
+    if (!t->weight && !hone_encoder_weighs(t->dtype, plan->search))
         return HONE_OK;
     t->entry = entry;
     t->importance = entry ? HONE_IMPORTANCE_USED : HONE_IMPORTANCE_MISSING;

@@ -103,18 +103,21 @@ static size_t block_nelems(const hone_plan *plan, const hone_planned_tensor *t)
 }
 
 void hone_measure_rows(const hone_plan *plan, const hone_planned_tensor *t, hone_cpu_level cpu, uint64_t row,
-                       uint64_t nrows, const float *values, const void *encoded, hone_measure *out)
+                       uint64_t nrows, const float *values, const void *encoded, hone_measure *m)
 {
     const hone_decode_fn decode = hone_decoder(t->dtype, cpu);
     const hone_measure_fn kernel = choose_kernel(cpu);
     const hone_dtype_info *info = hone_dtype_describe(t->dtype);
     const size_t block = block_nelems(plan, t), ncols = (size_t)t->row_nelems;
     uint64_t index = row * ((ncols + block - 1) / block);
-    out->worst_block = index;
-    out->worst_squared_error = -1;
+    if (m->n_rows == 0) { /* found at once, unless all is NaN: scales beyond f16 */
+        m->worst_block = index;
+        m->worst_nelems = block;
+        m->worst_squared_error = -1;
+    }
     for (uint64_t r = 0; r < nrows; r++) {
         const uint8_t *src = (const uint8_t *)encoded + r * t->row_nbytes;
-        hone_row_sums *sums = &out->rows[r];
+        hone_row_sums *sums = &m->rows[m->n_rows++];
         *sums = (hone_row_sums){0};
         for (size_t first = 0; first < ncols; first += PIECE_NELEMS) {
             float decoded[PIECE_NELEMS];
@@ -123,21 +126,21 @@ void hone_measure_rows(const hone_plan *plan, const hone_planned_tensor *t, hone
                 hone_grid_decode_piece(&plan->weights[t->weight - 1], nrows, encoded, r, first, n, decoded);
             else
                 decode(src + first / info->block_nelems * info->block_nbytes, decoded, n);
-            measure_piece(kernel, values + r * ncols + first, decoded, n, block, index, sums, out);
+            measure_piece(kernel, values + r * ncols + first, decoded, n, block, index, sums, m);
             index += (n + block - 1) / block;
         }
     }
 }
 
-void hone_measure_add(const hone_planned_tensor *t, const hone_measure *m, uint64_t nrows, hone_tensor_error *error)
+void hone_measure_add(const hone_planned_tensor *t, const hone_measure *m, hone_tensor_error *error)
 {
-    for (uint64_t r = 0; r < nrows; r++) {
+    for (size_t r = 0; r < m->n_rows; r++) {
         error->squared_error += m->rows[r].squared_error;
         error->squared_source += m->rows[r].squared_source;
         error->squared_output += m->rows[r].squared_output;
         error->dot += m->rows[r].dot;
     }
-    error->nelems += nrows * t->row_nelems;
+    error->nelems += m->n_rows * t->row_nelems;
     if (!error->measured || m->worst_squared_error > error->worst_squared_error) {
         error->worst_squared_error = m->worst_squared_error;
         error->worst_block = m->worst_block;

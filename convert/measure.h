@@ -15,9 +15,11 @@ typedef struct hone_row_sums {
     double squared_error, squared_source, squared_output, dot;
 } hone_row_sums;
 
-/* A chunk's measure: the sums of each of its rows, and its block of largest squared error. */
+/* A chunk's measure: the sums of each of its rows, as far as they are measured, and its block of largest squared error.
+ */
 typedef struct hone_measure {
-    hone_row_sums *rows;
+    hone_row_sums *rows;  /* room for those of a chunk */
+    size_t n_rows;        /* 0: begin anew */
     uint64_t worst_block; /* counted within the tensor */
     size_t worst_nelems;
     double worst_squared_error;
@@ -28,12 +30,13 @@ bool hone_is_measured(const hone_planned_tensor *t);
 
 /*
  * hone_measure_rows() compares rows [row, row + nrows) of t, values (nrows, t->row_nelems), with encoded, which holds
- * them: as they are written, or, of a part of a weight, as hone_grid_encode_rows() leaves them.
+ * them: as they are written, or, of a part of a weight, as hone_grid_encode_rows() leaves them. They follow the rows
+ * that are in m.
  */
 void hone_measure_rows(const hone_plan *plan, const hone_planned_tensor *t, hone_cpu_level cpu, uint64_t row,
-                       uint64_t nrows, const float *values, const void *encoded, hone_measure *out);
+                       uint64_t nrows, const float *values, const void *encoded, hone_measure *m);
 
-/* hone_measure_add() joins the measure of the next nrows rows of t to what is known of it. */
-void hone_measure_add(const hone_planned_tensor *t, const hone_measure *m, uint64_t nrows, hone_tensor_error *error);
+/* hone_measure_add() joins the measure of the next rows of t to what is known of it. */
+void hone_measure_add(const hone_planned_tensor *t, const hone_measure *m, hone_tensor_error *error);
 
 #endif

@@ -199,6 +199,7 @@ static hone_status read_source(const struct job *job, const struct chunk *chunk,
 static void measure(const struct job *job, const struct chunk *chunk, struct workspace *w)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    w->measure.n_rows = 0;
     if (is_measured(job, t))
         hone_measure_rows(job->plan, t, job->ctx->cpu, chunk->row, chunk->nrows, w->values, w->encoded, &w->measure);
 }
@@ -300,7 +301,7 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     if (is_measured(job, t))
-        hone_measure_add(t, &w->measure, chunk->nrows, &job->errors[chunk->tensor]);
+        hone_measure_add(t, &w->measure, &job->errors[chunk->tensor]);
     if (chunk->row == 0)
         (void)XXH3_64bits_reset(job->hash);
     if (!t->weight)

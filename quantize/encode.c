@@ -104,8 +104,10 @@ hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level
     return found ? found : portable_encoders[dtype];
 }
 
-bool hone_encoder_weighs(hone_dtype dtype)
+bool hone_encoder_weighs(hone_dtype dtype, hone_search search)
 {
+    if (search == HONE_SEARCH_FAST)
+        return false;
     switch (dtype) {
     case HONE_Q4_0:
     case HONE_Q4_1:
@@ -119,6 +121,9 @@ bool hone_encoder_weighs(hone_dtype dtype)
     case HONE_IQ4_NL:
     case HONE_IQ4_XS:
         return true;
+    case HONE_MXFP4:
+    case HONE_NVFP4:
+        return search == HONE_SEARCH_BEST;
     default:
         return false;
     }

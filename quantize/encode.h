@@ -18,7 +18,7 @@ typedef void (*hone_encode_fn)(const float *src, size_t ncols, const float *impo
 /* hone_encoder() returns the encoder of a dtype, or NULL when there is none. */
 hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level cpu);
 
-/* hone_encoder_weighs() tells whether a dtype's encoders, other than those of the fast search, look at importance. */
-bool hone_encoder_weighs(hone_dtype dtype);
+/* hone_encoder_weighs() tells whether the encoder of a dtype looks at importance. */
+bool hone_encoder_weighs(hone_dtype dtype, hone_search search);
 
 #endif

@@ -114,7 +114,7 @@ static hone_status plan_with(const char *type, const char *path, hone_search sea
 
 /* Runs the plan, and compares a tensor of the output with rows encoded under given importance (n_mats, NCOLS), or NULL.
  */
-static void expect_encoded(size_t tensor, const float *importance)
+static void expect_encoded(size_t tensor, hone_search search, const float *importance)
 {
     const hone_run_options run = {.overwrite = true};
     ck_assert_int_eq(hone_plan_run(ctx, plan, out, &run, &err), HONE_OK);
@@ -126,8 +126,8 @@ static void expect_encoded(size_t tensor, const float *importance)
     ck_assert_int_eq(hone_checkpoint_read(written, t, 0, (size_t)t->nbytes, got, &err), HONE_OK);
     const size_t n_mats = tensors[tensor].n_dims == 3 ? N_EXPERTS : 1;
     for (size_t m = 0; m < n_mats; m++)
-        ck_assert_int_eq(hone_quantize_rows(ctx, t->dtype, HONE_SEARCH_REFERENCE, values[tensor] + m * NROWS * NCOLS,
-                                            NROWS, NCOLS, importance ? importance + m * NCOLS : NULL,
+        ck_assert_int_eq(hone_quantize_rows(ctx, t->dtype, search, values[tensor] + m * NROWS * NCOLS, NROWS, NCOLS,
+                                            importance ? importance + m * NCOLS : NULL,
                                             expected + m * (size_t)t->nbytes / n_mats, &err),
                          HONE_OK);
     ck_assert_mem_eq(got, expected, (size_t)t->nbytes);
@@ -136,8 +136,8 @@ static void expect_encoded(size_t tensor, const float *importance)
     hone_checkpoint_close(written);
 }
 
-static const char *const types[] = {"q4_0", "q4_1", "q5_0", "q5_1",   "q8_0",   "q2_k",  "q3_k_s",
-                                    "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "tq1_0", "nvfp4"};
+static const char *const types[] = {"q4_0", "q4_1", "q5_0",   "q5_1",   "q8_0",  "q2_k",  "q3_k_s",   "q4_k",
+                                    "q5_k", "q6_k", "iq4_nl", "iq4_xs", "tq1_0", "nvfp4", "mxfp4_moe"};
 
 START_TEST(rows_are_weighed_by_the_entry_of_their_tensor)
 {
@@ -145,9 +145,11 @@ START_TEST(rows_are_weighed_by_the_entry_of_their_tensor)
     for (size_t i = 0; i < NCOLS; i++)
         mean[i] = sums[i] / counts[0];
     write_imatrix(&(hone_imatrix_sums){tensors[Q].name, NCOLS, 1, sums, counts}, 1);
-    ck_assert_int_eq(plan_with(types[_i], imatrix, HONE_SEARCH_REFERENCE), HONE_OK);
-    expect_encoded(Q, mean);
-    expect_encoded(EXPS, NULL);
+    for (hone_search search = HONE_SEARCH_REFERENCE; search <= HONE_SEARCH_BEST; search++) {
+        ck_assert_int_eq(plan_with(types[_i], imatrix, search), HONE_OK);
+        expect_encoded(Q, search, mean);
+        expect_encoded(EXPS, search, NULL);
+    }
 }
 END_TEST
 
@@ -161,7 +163,7 @@ START_TEST(each_expert_has_its_own_importance)
     ck_assert_int_eq(plan_with("q4_k", imatrix, HONE_SEARCH_REFERENCE), HONE_OK);
     ck_assert_uint_eq(hone_plan_tensor_at(plan, EXPS).n_unseen, 1);
     ck_assert_uint_eq(hone_plan_tensor_at(plan, EXPS).n_experts, N_EXPERTS);
-    expect_encoded(EXPS, mean);
+    expect_encoded(EXPS, HONE_SEARCH_REFERENCE, mean);
 }
 END_TEST
 
@@ -179,6 +181,10 @@ START_TEST(says_what_has_no_importance)
     ck_assert_uint_eq(hone_plan_tensor_at(plan, Q).n_zero_columns, 2);
     ck_assert_uint_eq(hone_plan_describe(plan).n_imatrix_entries, 2);
     ck_assert_uint_eq(hone_plan_describe(plan).n_imatrix_unknown, 1);
+    ck_assert_int_eq(plan_with("nvfp4", imatrix, HONE_SEARCH_BEST), HONE_OK);
+    ck_assert_int_eq(hone_plan_tensor_at(plan, Q).importance, HONE_IMPORTANCE_USED);
+    ck_assert_int_eq(plan_with("nvfp4", imatrix, HONE_SEARCH_REFERENCE), HONE_OK);
+    ck_assert_int_eq(hone_plan_tensor_at(plan, Q).importance, HONE_IMPORTANCE_NONE);
     /* blocks of 8 bits weigh nothing, so nothing is missing */
     ck_assert_int_eq(plan_with("q8_0", imatrix, HONE_SEARCH_BEST), HONE_OK);
     for (size_t i = 0; i < N_TENSORS; i++)
@@ -373,9 +379,8 @@ START_TEST(finds_the_worst_block)
     run_measured("q4_0", &(hone_context_options){.n_threads = 2}, errors);
     uint8_t encoded[N_BLOCKS * BLOCK_NBYTES];
     float decoded[NROWS * NCOLS];
-    ck_assert_int_eq(
-        hone_quantize_rows(ctx, HONE_Q4_0, HONE_SEARCH_BEST, values[Q], NROWS, NCOLS, NULL, encoded, &err),
-        HONE_OK);
+    ck_assert_int_eq(hone_quantize_rows(ctx, HONE_Q4_0, HONE_SEARCH_BEST, values[Q], NROWS, NCOLS, NULL, encoded, &err),
+                     HONE_OK);
     ck_assert_int_eq(hone_dequantize_row(ctx, HONE_Q4_0, encoded, NROWS * NCOLS, decoded, &err), HONE_OK);
     size_t worst = 0;
     double most = -1;

@@ -7,4 +7,4 @@ grep -q '^importance  *imatrix.dat: 1 of 1 entries' stdout
 grep -q '^without importance  *model.layers.0.self_attn.k_proj.weight$' stdout
 [ "$(grep -c '"entry": "used"' report.json)" -eq 1 ]
 "$HONE" check best >/dev/null
-"$HONE" quantize "$MODELS/tiny-llama" -o out --to mlx --imatrix imatrix.dat
+"$HONE" quantize "$MODELS/tiny-llama" -o out --to mlx --search reference --imatrix imatrix.dat
