@@ -198,12 +198,12 @@ static hone_status read_source(const struct job *job, const struct chunk *chunk,
     return HONE_OK;
 }
 
-static void measure(const struct job *job, const struct chunk *chunk, struct workspace *w)
+/* The rows of a part of a chunk, behind those of the parts before. */
+static void measure(const struct job *job, const struct chunk *part, struct workspace *w)
 {
-    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    w->measure.n_rows = 0;
+    const hone_planned_tensor *t = &job->plan->tensors[part->tensor];
     if (is_measured(job, t))
-        hone_measure_rows(job->plan, t, job->ctx->cpu, chunk->row, chunk->nrows, w->values, w->encoded, &w->measure);
+        hone_measure_rows(job->plan, t, job->ctx->cpu, part->row, part->nrows, w->values, w->encoded, &w->measure);
 }
 
 /* *held tells what w->importance holds: UINT64_MAX at first. */
@@ -262,23 +262,20 @@ static hone_status encode_parts(const struct job *job, const struct chunk *chunk
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     const uint64_t step = rows_at_a_time(t, chunk);
     uint64_t held = UINT64_MAX;
+    w->measure.n_rows = 0;
     for (uint64_t r = 0; r < chunk->nrows; r += step) {
         const uint64_t left = chunk->nrows - r;
         const struct chunk part = {chunk->tensor, chunk->row + r, left < step ? left : step};
-        struct workspace view = *w; /* of the part: rows behind those of the parts before */
+        struct workspace view = *w;
         view.encoded = (char *)w->encoded + r * t->row_nbytes;
-        view.measure.rows = w->measure.rows + r;
         HONE_TRY(read_source(job, &part, &view, err));
         if (t->moments)
             encode_with_feedback(job, &part, &view);
         else
             HONE_TRY(encode_rows(job, &part, &view, &held, err));
         measure(job, &part, &view);
+        w->measure = view.measure;
         w->n_plain = view.n_plain; /* with moments there is one part */
-        if (r == 0 || view.measure.worst_squared_error > w->measure.worst_squared_error) {
-            view.measure.rows = w->measure.rows;
-            w->measure = view.measure;
-        }
     }
     return HONE_OK;
 }
@@ -304,6 +301,7 @@ static hone_status take_over_chunk(const struct job *job, const struct chunk *ch
     uint64_t held = UINT64_MAX;
     if (t->weight) /* what is decoded lies beside what is written */
         HONE_TRY(encode_rows(job, chunk, w, &held, err));
+    w->measure.n_rows = 0;
     measure(job, chunk, w);
     return HONE_OK;
 }

@@ -183,7 +183,7 @@ static struct sums add_up_exact(const struct side side[2], const unsigned char *
             const struct integer x = load_integer(dtype[0], a, nbytes[0]), y = load_integer(dtype[1], b, nbytes[1]);
             add_element(&s, to_double(x), to_double(y), distance(x, y), first + i);
         } else {
-            add_element(&s, 0, 0, memcmp(a, b, nbytes[0]) == 0 ? 0 : NAN, first + i * block);
+            add_element(&s, 0, 0, memcmp(a, b, nbytes[0]) == 0 ? 0 : (double)NAN, first + i * block);
         }
     }
     return s;
