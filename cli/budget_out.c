@@ -30,8 +30,8 @@ int hone_cli_parse_budget(const hone_cli_budget_words *words, hone_budget_option
     }
     if (words->max_kld && !parse_number(words->max_kld, "", &out->max_kld))
         return hone_cli_usage_error("quantize", "--max-kld \"%s\" is no number above 0", words->max_kld);
-    if (words->max_kld && !words->texts.n)
-        return hone_cli_usage_error("quantize", "--max-kld needs --text FILE to measure on");
+    if (!words->texts.n)
+        return hone_cli_usage_error("quantize", "a budget needs --text FILE to measure the tensors on");
     return 0;
 }
 
@@ -46,9 +46,7 @@ static void print_point(hone_cli_table *t, const hone_budget_point *p, const cha
 void hone_cli_print_budget(const hone_budget *budget)
 {
     const hone_budget_point chosen = hone_budget_chosen(budget);
-    const bool measured = hone_budget_is_measured(budget);
-    hone_cli_table *t = hone_cli_table_new(measured ? ">bits/weight|>bytes|>predicted KLD|<"
-                                                    : ">bits/weight|>bytes|>error (no divergence)|<");
+    hone_cli_table *t = hone_cli_table_new(">bits/weight|>bytes|>predicted KLD|<");
     bool shown = false;
     for (size_t i = 0; i < hone_budget_n_points(budget); i++) {
         const hone_budget_point p = hone_budget_point_at(budget, i);
@@ -77,7 +75,6 @@ json_t *hone_cli_budget_json(const hone_budget *budget)
 {
     const hone_budget_point chosen = hone_budget_chosen(budget);
     json_t *root = hone_cli_json_object(), *points = hone_cli_json_array(), *tensors = hone_cli_json_array();
-    hone_cli_json_put(root, "measured", hone_cli_json_bool(hone_budget_is_measured(budget)));
     hone_cli_json_put(root, "predicted", point_json(&chosen));
     for (size_t i = 0; i < hone_budget_n_points(budget); i++) {
         const hone_budget_point p = hone_budget_point_at(budget, i);
@@ -90,10 +87,8 @@ json_t *hone_cli_budget_json(const hone_budget *budget)
         hone_cli_json_put(o, "type", hone_cli_json_text(hone_dtype_describe(b.dtype)->name));
         hone_cli_json_put(o, "bytes", hone_cli_json_uint(b.nbytes));
         hone_cli_json_put(o, "kld", hone_cli_json_real(b.kld));
-        if (b.probed != HONE_INVALID) {
-            hone_cli_json_put(o, "probe", hone_cli_json_text(hone_dtype_describe(b.probed)->name));
-            hone_cli_json_put(o, "probe_kld", hone_cli_json_real(b.probe_kld));
-        }
+        hone_cli_json_put(o, "probe", hone_cli_json_text(hone_dtype_describe(b.probed)->name));
+        hone_cli_json_put(o, "probe_kld", hone_cli_json_real(b.probe_kld));
         hone_cli_json_add(tensors, o);
     }
     hone_cli_json_put(root, "points", points);

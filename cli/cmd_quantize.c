@@ -116,7 +116,8 @@ int hone_cmd_quantize(int argc, char **argv)
          "iq4_nl, iq4_xs,\ntq1_0, tq2_0, mxfp4_moe, nvfp4, q1_0, q2_0",
          HONE_CLI_TEXT, &type},
         {0, "budget", "SIZE",
-         "instead of --type: the types that leave the least divergence in a file\nof at most so many bytes (3.2GiB), or "
+         "instead of --type: the types that leave the least divergence in a file\nof at most so many bytes (3.2GiB), "
+         "or "
          "tensors of so many bits per\nweight (4.25bpw)",
          HONE_CLI_TEXT, &budget.budget},
         {0, "max-kld", "X", "instead: the types that make the smallest file of at most so much\npredicted divergence",

@@ -145,9 +145,7 @@ static hone_status settle_budget(const hone_cli_session *s, const hone_cli_job *
         return HONE_OK;
     hone_budget_options options = *job->budget;
     char *text = NULL;
-    hone_status status = HONE_OK;
-    if (job->budget_texts->n)
-        status = hone_cli_text_read(job->budget_texts, &text, &options.text_nbytes, err);
+    hone_status status = hone_cli_text_read(job->budget_texts, &text, &options.text_nbytes, err);
     options.text = text;
     if (status == HONE_OK)
         status = hone_budget_new(s->ctx, src, &job->convert, &options, out, err);
@@ -165,8 +163,7 @@ static hone_status carry_out(const hone_cli_session *s, const hone_cli_job *job,
         return status;
     if (job->quality)
         outcome->errors = hone_cli_alloc(hone_plan_describe(*plan).n_tensors, sizeof *outcome->errors);
-    const hone_run_options run = {
-        .overwrite = s->globals->force, .restart = job->restart, .errors = outcome->errors};
+    const hone_run_options run = {.overwrite = s->globals->force, .restart = job->restart, .errors = outcome->errors};
     status = hone_plan_run(s->ctx, *plan, job->out, &run, err);
     outcome->seconds = hone_cli_seconds() - started;
     return status;

@@ -18,8 +18,8 @@
 #include "verify/sensitivity.h"
 
 /* Types there is a choice of: those that every runtime of GGUF computes with. */
-static const hone_dtype types[] = {HONE_Q2_K, HONE_Q3_K,   HONE_IQ4_XS, HONE_Q4_K, HONE_IQ4_NL, HONE_Q4_0, HONE_Q4_1,
-                                   HONE_Q5_K, HONE_Q5_0,   HONE_Q5_1,   HONE_Q6_K, HONE_Q8_0,   HONE_F16};
+static const hone_dtype types[] = {HONE_Q2_K, HONE_Q3_K, HONE_IQ4_XS, HONE_Q4_K, HONE_IQ4_NL, HONE_Q4_0, HONE_Q4_1,
+                                   HONE_Q5_K, HONE_Q5_0, HONE_Q5_1,   HONE_Q6_K, HONE_Q8_0,   HONE_F16};
 enum { N_TYPES = sizeof types / sizeof types[0], DEFAULT_N_CHUNKS = 4, MAX_POINTS = 16 };
 
 /* What a tensor alone is measured in, the first that its rows can be cut into. */
@@ -43,9 +43,9 @@ struct hone_budget {
     hone_budget_options asked;
     struct item *items;
     size_t n, cap;
-    uint64_t n_weights;         /* of the whole file */
-    uint64_t rest_nbytes;       /* of tensors without a choice */
-    uint64_t rest_file_nbytes;  /* of the file but for the tensors with a choice and their padding */
+    uint64_t n_weights;        /* of the whole file */
+    uint64_t rest_nbytes;      /* of tensors without a choice */
+    uint64_t rest_file_nbytes; /* of the file but for the tensors with a choice and their padding */
     hone_budget_point chosen, points[MAX_POINTS];
     size_t n_points;
 };
@@ -54,7 +54,7 @@ struct measuring {
     const hone_context *ctx;
     const hone_plan *plan;
     hone_budget *budget;
-    hone_sensitivity *sensitivity; /* NULL: no text */
+    hone_sensitivity *sensitivity;
     hone_feedback feedback;
     const hone_tensor *current;
 };
@@ -70,7 +70,7 @@ static bool has_choice(const hone_planned_tensor *t)
 static hone_status add_item(hone_budget *b, const hone_plan *plan, size_t tensor, hone_cpu_level cpu, hone_error *err)
 {
     const hone_planned_tensor *t = &plan->tensors[tensor];
-    struct item item = {.tensor = tensor, .n_weights = t->n_rows * t->row_nelems, .probed = HONE_INVALID};
+    struct item item = {.tensor = tensor, .n_weights = t->n_rows * t->row_nelems};
     for (size_t i = 0; i < N_TYPES; i++) {
         uint64_t row_nbytes;
         if (hone_dtype_row_nbytes(types[i], t->row_nelems, &row_nbytes) || !hone_encoder(types[i], plan->search, cpu))
@@ -97,12 +97,10 @@ static size_t find_probe(const struct item *item)
     return item->n;
 }
 
-/* Costs from errors: divergences by what the probe was measured to do, else parts of the layer's output. */
+/* Divergences from errors, by what the probe was measured to do. */
 static void set_costs(struct item *item, const hone_type_errors *e)
 {
-    const bool probed = e->probe < e->n;
-    const double unit = probed ? e->error[e->probe] : e->whole;
-    const double scale = unit > 0 ? (probed ? item->probe_kld : 1.0) / unit : 0;
+    const double unit = e->error[e->probe], scale = unit > 0 ? item->probe_kld / unit : 0;
     size_t n = 0;
     for (size_t i = 0; i < e->n; i++) {
         if (!isfinite(e->error[i]))
@@ -112,6 +110,18 @@ static void set_costs(struct item *item, const hone_type_errors *e)
         item->costs[n++] = e->error[i] * scale;
     }
     item->n = n;
+}
+
+/*
+ * Three digits: more are within the error of the measurement, and the last of them depend on the machine's products of
+ * floats, which is no reason for another choice of types.
+ */
+static double rounded(double x)
+{
+    if (!(x > 0))
+        return 0;
+    const double unit = pow(10, floor(log10(x)) - 2);
+    return round(x / unit) * unit;
 }
 
 static hone_status probe(const struct measuring *m, struct item *item, const hone_type_errors *e, hone_error *err)
@@ -125,6 +135,7 @@ static hone_status probe(const struct measuring *m, struct item *item, const hon
     HONE_TRY(hone_sensitivity_measure(m->sensitivity, &r, 1, &item->probe_kld, err));
     if (!isfinite(item->probe_kld))
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->source->name, "no divergence can be measured");
+    item->probe_kld = rounded(item->probe_kld);
     item->probed = item->types[e->probe];
     return HONE_OK;
 }
@@ -133,19 +144,15 @@ static hone_status measure_item(struct measuring *m, struct item *item, hone_err
 {
     const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
     HONE_TRY(hone_moments_prepare(m->ctx, m->plan, t, &m->current, &m->feedback, err));
-    hone_type_errors e = {.types = item->types, .n = item->n, .probe = item->n};
-    if (m->sensitivity && hone_sensitivity_holds(m->sensitivity, t->source->name))
-        e.probe = find_probe(item);
-    if (e.probe < e.n) {
-        e.probe_rows = hone_alloc((size_t)item->nbytes[e.probe], 1);
-        if (!e.probe_rows)
-            return hone_fail_nomem(err, item->nbytes[e.probe]);
-    } else if (m->sensitivity) {
+    hone_type_errors e = {.types = item->types, .n = item->n, .probe = find_probe(item)};
+    if (e.probe == e.n || !hone_sensitivity_holds(m->sensitivity, t->source->name))
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name,
-                         "what it does to predictions cannot be measured (leave --text out)");
-    }
+                         "what it does to predictions cannot be measured");
+    e.probe_rows = hone_alloc((size_t)item->nbytes[e.probe], 1);
+    if (!e.probe_rows)
+        return hone_fail_nomem(err, item->nbytes[e.probe]);
     hone_status status = hone_type_errors_measure(m->ctx, m->plan, t, t->moments ? &m->feedback : NULL, &e, err);
-    if (status == HONE_OK && e.probe < e.n)
+    if (status == HONE_OK)
         status = probe(m, item, &e, err);
     if (status == HONE_OK)
         set_costs(item, &e);
@@ -159,9 +166,8 @@ static hone_status measure(const hone_context *ctx, const hone_plan *plan, hone_
     const hone_budget_options *asked = &b->asked;
     const hone_eval_options eval = {.n_ctx = asked->n_ctx,
                                     .n_chunks = asked->n_chunks ? asked->n_chunks : DEFAULT_N_CHUNKS};
-    hone_status status = HONE_OK;
-    if (asked->text)
-        status = hone_sensitivity_new(ctx, plan->src, asked->text, asked->text_nbytes, &eval, &m.sensitivity, err);
+    hone_status status =
+        hone_sensitivity_new(ctx, plan->src, asked->text, asked->text_nbytes, &eval, &m.sensitivity, err);
     for (size_t i = 0; i < b->n && status == HONE_OK; i++) {
         status = measure_item(&m, &b->items[i], err);
         hone_context_progress(ctx, "measure", i + 1, b->n);
@@ -204,8 +210,8 @@ static void fill(const struct knapsack *k, const hone_budget *b, bool with_paddi
     for (size_t i = 0; i < b->n; i++) {
         const struct item *item = &b->items[i];
         for (size_t j = 0; j < item->n; j++)
-            k->alternatives[i][j] = (hone_alternative){with_padding ? padded(item->nbytes[j]) : item->nbytes[j],
-                                                       item->costs[j]};
+            k->alternatives[i][j] =
+                (hone_alternative){with_padding ? padded(item->nbytes[j]) : item->nbytes[j], item->costs[j]};
         k->items[i] = (hone_allocation_item){k->alternatives[i], item->n};
     }
 }
@@ -295,8 +301,8 @@ static hone_status check(const hone_convert_options *opts, const hone_budget_opt
     if (n != 1)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
                          "one budget is needed: bytes, bits per weight, or divergence");
-    if (asked->max_kld > 0 && !asked->text)
-        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "a limit of divergence needs text to measure it on");
+    if (!asked->text)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "a budget needs text to measure tensors on");
     if (hone_target_find(opts->to) != &hone_target_gguf)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "a budget is for gguf");
     return HONE_OK;
@@ -384,12 +390,9 @@ size_t hone_budget_n(const hone_budget *budget)
 hone_budget_tensor hone_budget_at(const hone_budget *budget, size_t i)
 {
     const struct item *item = &budget->items[i];
-    return (hone_budget_tensor){item->name,
-                                item->types[item->picked],
-                                item->nbytes[item->picked],
-                                item->costs[item->picked],
-                                item->probed,
-                                item->probe_kld};
+    return (hone_budget_tensor){
+        item->name,     item->types[item->picked], item->nbytes[item->picked], item->costs[item->picked], item->probed,
+        item->probe_kld};
 }
 
 hone_budget_point hone_budget_chosen(const hone_budget *budget)
@@ -405,11 +408,6 @@ size_t hone_budget_n_points(const hone_budget *budget)
 hone_budget_point hone_budget_point_at(const hone_budget *budget, size_t i)
 {
     return budget->points[i];
-}
-
-bool hone_budget_is_measured(const hone_budget *budget)
-{
-    return budget->asked.text != NULL;
 }
 
 hone_dtype hone_budget_type(const hone_budget *budget, const char *name)
@@ -438,12 +436,11 @@ json_t *hone_budget_recipe(const hone_budget *budget)
 {
     const hone_budget_options *asked = &budget->asked;
     json_t *o = json_object();
-    json_t *limit = asked->nbytes  ? json_integer((json_int_t)asked->nbytes)
+    json_t *limit = asked->nbytes    ? json_integer((json_int_t)asked->nbytes)
                     : asked->bpw > 0 ? json_real(asked->bpw)
                                      : json_real(asked->max_kld);
     const char *key = asked->nbytes ? "bytes" : asked->bpw > 0 ? "bpw" : "max_kld";
-    if (o && json_object_set_new(o, key, limit) == 0 &&
-        json_object_set_new(o, "measured", json_boolean(asked->text != NULL)) == 0)
+    if (o && json_object_set_new(o, key, limit) == 0)
         return o;
     json_decref(o);
     return NULL;

@@ -12,7 +12,7 @@
 #include "quantize/encode.h"
 #include "quantize/gptq.h"
 
-enum { TILE = HONE_FEEDBACK_ROWS, SAMPLE_NELEMS = 1 << 21 };
+enum { TILE = HONE_FEEDBACK_ROWS, SAMPLE_NELEMS = 1 << 17 }; /* some hundred rows tell a ratio to a percent */
 
 struct workspace {
     void *raw;
@@ -28,7 +28,7 @@ struct job {
     hone_type_errors *e;
     size_t ncols, n_tiles, stride; /* every stride-th tile is looked at */
     struct workspace *workspaces;
-    double *sums; /* (n_tiles / stride rounded up, n + 1) errors of each type, and of nothing at all */
+    double *sums; /* (n_tiles / stride rounded up, n) errors of each type */
 };
 
 static hone_status encode(const struct job *job, hone_dtype type, uint64_t row, uint64_t nrows,
@@ -84,8 +84,8 @@ static void keep_probe(const struct job *job, uint64_t row, uint64_t nrows, cons
                row_nbytes);
 }
 
-static hone_status try_type(const struct job *job, size_t type, uint64_t row, uint64_t nrows,
-                            const struct workspace *w, double *out, hone_error *err)
+static hone_status try_type(const struct job *job, size_t type, uint64_t row, uint64_t nrows, const struct workspace *w,
+                            double *out, hone_error *err)
 {
     const size_t n = (size_t)nrows * job->ncols;
     HONE_TRY(encode(job, job->e->types[type], row, nrows, w, err));
@@ -110,11 +110,10 @@ static hone_status measure_tile(void *user, size_t tile, int thread, hone_error 
     HONE_TRY(hone_read_rows(job->ctx, job->plan, job->t, row, nrows, w->raw, w->values, err));
     if (!sampled)
         return try_type(job, job->e->probe, row, nrows, w, NULL, err);
-    double *sums = job->sums + tile / job->stride * (job->e->n + 1);
+    double *sums = job->sums + tile / job->stride * job->e->n;
     for (size_t i = 0; i < job->e->n; i++)
         HONE_TRY(try_type(job, i, row, nrows, w, &sums[i], err));
-    memcpy(w->error, w->values, (size_t)nrows * job->ncols * sizeof *w->error);
-    return weigh(job, row, nrows, w, &sums[job->e->n], err);
+    return HONE_OK;
 }
 
 static hone_status alloc_workspaces(struct job *job, hone_error *err)
@@ -158,17 +157,14 @@ hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *p
     job.n_tiles = (size_t)((t->n_rows + TILE - 1) / TILE);
     job.stride = (size_t)((t->n_rows * t->row_nelems + SAMPLE_NELEMS - 1) / SAMPLE_NELEMS);
     const size_t n_sampled = (job.n_tiles + job.stride - 1) / job.stride;
-    job.sums = hone_calloc(n_sampled * (e->n + 1), sizeof *job.sums);
+    job.sums = hone_calloc(n_sampled * e->n, sizeof *job.sums);
     hone_status status = job.sums ? alloc_workspaces(&job, err) : hone_fail_nomem(err, n_sampled * sizeof *job.sums);
     if (status == HONE_OK)
         status = hone_parallel_for(job.n_tiles, ctx->n_threads, measure_tile, &job, err);
     memset(e->error, 0, sizeof e->error);
-    e->whole = 0;
-    for (size_t i = 0; i < n_sampled && status == HONE_OK; i++) { /* in order: the same for every thread count */
+    for (size_t i = 0; i < n_sampled && status == HONE_OK; i++) /* in order: the same for every thread count */
         for (size_t j = 0; j < e->n; j++)
-            e->error[j] += job.sums[i * (e->n + 1) + j];
-        e->whole += job.sums[i * (e->n + 1) + e->n];
-    }
+            e->error[j] += job.sums[i * e->n + j];
     free_workspaces(&job);
     hone_release(job.sums);
     return status;

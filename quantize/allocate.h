@@ -38,9 +38,9 @@ typedef struct hone_allocation {
 } hone_allocation;
 
 /*
- * hone_allocate() finds the assignment of least cost whose bytes do not exceed nbytes; picked (n) gets the index of each
- * item's alternative. The same on every machine. ARG: the smallest assignment is larger than that, and err->offset its
- * size. NOMEM.
+ * hone_allocate() finds the assignment of least cost whose bytes do not exceed nbytes; picked (n) gets the index of
+ * each item's alternative. The same on every machine. ARG: the smallest assignment is larger than that, and err->offset
+ * its size. NOMEM.
  */
 hone_status hone_allocate(const hone_allocation_item *items, size_t n, uint64_t nbytes, size_t *picked,
                           hone_allocation *out, hone_error *err);

@@ -20,14 +20,10 @@ extern "C" {
 
 /* One of the first three is not zero. */
 typedef struct hone_budget_options {
-    uint64_t nbytes; /* the whole file, header and padding included, has at most so many bytes; */
-    double bpw;      /* or the tensors at most so many bits per weight, as hone_plan_totals counts them; */
-    double max_kld;  /* or the smallest file of at most so much predicted divergence; needs text */
-    /*
-     * UTF-8 text to measure on; not what the result is judged by later. NULL: nothing is measured, and errors count as
-     * parts of what the tensor's layer gives out, all layers alike; then predictions are no divergences, only an order.
-     */
-    const char *text;
+    uint64_t nbytes;  /* the whole file, header and padding included, has at most so many bytes; */
+    double bpw;       /* or the tensors at most so many bits per weight, as hone_plan_totals counts them; */
+    double max_kld;   /* or the smallest file of at most so much predicted divergence */
+    const char *text; /* UTF-8, to measure on; not what the result is judged by later */
     size_t text_nbytes;
     size_t n_ctx, n_chunks; /* as in hone_eval_options, but 0 chunks: 4 */
 } hone_budget_options;
@@ -37,9 +33,9 @@ typedef struct hone_budget_tensor {
     const char *name; /* in the output; borrowed */
     hone_dtype dtype;
     uint64_t nbytes;
-    double kld;         /* predicted, of this type alone */
-    hone_dtype probed;  /* the type that it was measured in; INVALID: it was not */
-    double probe_kld;   /* measured in that type */
+    double kld;        /* predicted, of this type alone */
+    hone_dtype probed; /* the type that it was measured in, */
+    double probe_kld;  /* and what was measured, to three digits */
 } hone_budget_tensor;
 
 /* One file that there could be. */
@@ -51,11 +47,11 @@ typedef struct hone_budget_point {
 } hone_budget_point;
 
 /*
- * hone_budget_new() measures a model and settles the types. opts as for hone_plan_new(), for GGUF; its type is not used,
- * its rules and types of the ends go before. Give the result to hone_plan_new() in opts.budget, with all else the same.
- * ARG: the budget is below the smallest file there is, or the divergence cannot be had; several budgets or none; else
- * as hone_plan_new(), hone_perplexity(). UNSUPPORTED, with text: an architecture that hone_model_load() does not know.
- * The measured model is in memory, beyond the memory budget of ctx.
+ * hone_budget_new() measures a model and settles the types. opts as for hone_plan_new(), for GGUF; its type is not
+ * used, its rules and types of the ends go before. Give the result to hone_plan_new() in opts.budget, with all else the
+ * same. ARG: the budget is below the smallest file there is, or the divergence cannot be had; several budgets or none;
+ * else as hone_plan_new(), hone_perplexity(). UNSUPPORTED: an architecture that hone_model_load() does not
+ * know. The measured model is in memory, beyond the memory budget of ctx.
  */
 HONE_API hone_status hone_budget_new(const hone_context *ctx, const hone_checkpoint *src,
                                      const hone_convert_options *opts, const hone_budget_options *budget,
@@ -70,8 +66,6 @@ HONE_API hone_budget_tensor hone_budget_at(const hone_budget *budget, size_t i);
 HONE_API hone_budget_point hone_budget_chosen(const hone_budget *budget);
 HONE_API size_t hone_budget_n_points(const hone_budget *budget);
 HONE_API hone_budget_point hone_budget_point_at(const hone_budget *budget, size_t i);
-/* Whether predictions are divergences: there was text. */
-HONE_API bool hone_budget_is_measured(const hone_budget *budget);
 
 #ifdef __cplusplus
 }

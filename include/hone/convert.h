@@ -66,7 +66,7 @@ typedef struct hone_convert_options {
     const char *imatrix;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
     hone_method method;
-    const char *calibration; /* file of hone_calibrate() with second moments; GPTQ needs it */
+    const char *calibration;   /* file of hone_calibrate() with second moments; GPTQ needs it */
     const hone_budget *budget; /* or NULL; it settles types in place of `type`. For "gguf". Outlives the plan */
 } hone_convert_options;
 
