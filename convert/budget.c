@@ -232,6 +232,21 @@ static hone_status fit_bytes(const struct knapsack *k, const hone_budget *b, uin
     return hone_allocate(k->items, b->n, nbytes - rest, k->picked, out, err);
 }
 
+static hone_status fit_kld(const struct knapsack *k, const hone_budget *b, hone_allocation *out, hone_error *err)
+{
+    double least = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        double best = b->items[i].costs[0];
+        for (size_t j = 1; j < b->items[i].n; j++)
+            best = b->items[i].costs[j] < best ? b->items[i].costs[j] : best;
+        least += best;
+    }
+    if (least > b->asked.max_kld)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                         "the least divergence there can be is %.3g, above %.3g", least, b->asked.max_kld);
+    return hone_allocate_smallest(k->items, b->n, b->asked.max_kld, k->picked, out, err);
+}
+
 /* Bytes of tensors at so many bits per weight. */
 static uint64_t bytes_at(const hone_budget *b, double bpw)
 {
@@ -249,7 +264,7 @@ static hone_status choose(const struct knapsack *k, hone_budget *b, hone_error *
     else if (b->asked.nbytes)
         HONE_TRY(fit_bytes(k, b, b->rest_file_nbytes, b->asked.nbytes, &a, err));
     else
-        HONE_TRY(hone_allocate_smallest(k->items, b->n, b->asked.max_kld, k->picked, &a, err));
+        HONE_TRY(fit_kld(k, b, &a, err));
     for (size_t i = 0; i < b->n; i++)
         b->items[i].picked = k->picked[i];
     b->chosen = describe(b, k->picked, a.exact);

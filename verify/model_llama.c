@@ -205,8 +205,7 @@ static hone_weight *matrix(hone_model *model, size_t i)
     if (i < 2)
         return i == 0 ? &body->embedding : &model->output;
     hone_llama_layer *layer = &body->layers[(i - 2) / 7];
-    hone_linear *const linears[] = {&layer->q,    &layer->k,  &layer->v,   &layer->o,
-                                    &layer->gate, &layer->up, &layer->down};
+    hone_linear *const linears[] = {&layer->q, &layer->k, &layer->v, &layer->o, &layer->gate, &layer->up, &layer->down};
     return (i - 2) / 7 < body->config.n_layers ? &linears[(i - 2) % 7]->weight : NULL;
 }
 
