@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-for budget in 4.25bits bpw -1bpw nan 0bpw infbpw 1e400bpw ""; do
+for budget in 4.25bits bpw -1bpw nan 0bpw infbpw 1e400bpw; do
     code=0
     "$HONE" quantize "$MODELS/tiny-llama" --budget "$budget" --text "$TEXT" -o out.gguf 2>stderr || code=$?
     [ $code -eq 2 ]
