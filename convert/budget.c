@@ -228,7 +228,8 @@ static hone_status fit_bytes(const struct knapsack *k, const hone_budget *b, uin
     }
     if (least > nbytes)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
-                         "the budget is %" PRIu64 " bytes, the least there can be is %" PRIu64, nbytes, least);
+                         "the budget is %" PRIu64 " bytes%s, the least there can be is %" PRIu64, nbytes,
+                         rest == b->rest_nbytes ? " of tensors" : "", least);
     return hone_allocate(k->items, b->n, nbytes - rest, k->picked, out, err);
 }
 
