@@ -43,14 +43,14 @@ static hone_status take_up(hone_journal *journal, uint64_t nbytes, uint64_t iden
 {
     uint8_t head[HEAD_NBYTES];
     HONE_TRY(hone_fd_read(journal->fd, journal->path, 0, head, sizeof head, err));
-    const uint64_t n_done = (nbytes - HEAD_NBYTES) / ENTRY_NBYTES; /* a record half written does not count */
+    const uint64_t n_entries = (nbytes - HEAD_NBYTES) / ENTRY_NBYTES; /* a record half written does not count */
     if (memcmp(head, MAGIC, MAGIC_NBYTES) != 0 || hone_load_u64(head + 8) != identity ||
-        hone_load_u64(head + 16) != n_chunks || n_done > n_chunks) {
+        hone_load_u64(head + 16) != n_chunks || n_entries > n_chunks) {
         (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
                         "a partial file of another command or a changed source is in the way (--restart discards it)");
         return hone_fail_in_file(err, HONE_ERROR_ARG, journal->path);
     }
-    journal->n_done = n_done;
+    journal->n_entries = n_entries;
     return HONE_OK;
 }
 
@@ -92,25 +92,26 @@ hone_status hone_journal_open(const char *path, bool resume, uint64_t identity, 
 
 hone_status hone_journal_chunk(const hone_journal *journal, uint64_t chunk, uint64_t *checksum, hone_error *err)
 {
+    *checksum = 0;
+    if (chunk >= journal->n_entries)
+        return HONE_OK;
     uint8_t bytes[ENTRY_NBYTES];
     HONE_TRY(hone_fd_read(journal->fd, journal->path, entry_offset(chunk), bytes, sizeof bytes, err));
     *checksum = hone_load_u64(bytes);
     return HONE_OK;
 }
 
-hone_status hone_journal_commit(hone_journal *journal, uint64_t checksum, hone_error *err)
+hone_status hone_journal_commit(const hone_journal *journal, uint64_t chunk, uint64_t checksum, hone_error *err)
 {
     uint8_t bytes[ENTRY_NBYTES];
     hone_store_u64(bytes, checksum);
-    HONE_TRY(hone_fd_write(journal->fd, journal->path, entry_offset(journal->n_done), bytes, sizeof bytes, err));
-    journal->n_done++;
-    return HONE_OK;
+    return hone_fd_write(journal->fd, journal->path, entry_offset(chunk), bytes, sizeof bytes, err);
 }
 
 void hone_journal_forget(hone_journal *journal)
 {
     if (journal->path && ftruncate(journal->fd, HEAD_NBYTES) == 0)
-        journal->n_done = 0;
+        journal->n_entries = 0;
 }
 
 void hone_journal_close(hone_journal *journal, bool remove)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Running a plan: chunks of rows are read, transformed, encoded and written in parallel; checksums and the journal
- * advance in file order; a file's header goes in last, with the checksums, and only when all files are whole do they
- * get their names.
+ * Running a plan: chunks of rows are read, transformed, encoded, written and recorded in the journal in parallel;
+ * checksums advance in file order; a file's header goes in last, with the checksums, and only when all files are whole
+ * do they get their names.
  */
 #include <string.h>
 
@@ -37,7 +37,7 @@ struct workspace {
     hone_measure measure;
     float *feedback;   /* scratch */
     size_t n_plain;    /* rows of the chunk that were coded without feedback after all */
-    uint64_t checksum; /* of what is written */
+    const void *bytes; /* what is written: raw or encoded */
 };
 
 struct job {
@@ -49,7 +49,9 @@ struct job {
     hone_output output;
     const hone_writer *writer; /* of the file being written */
     hone_journal journal;
-    size_t first_chunk;        /* chunks before it are done */
+    size_t first_chunk; /* chunks before it are done */
+    bool *resumed;      /* one per chunk: an earlier run wrote it, and it is still there */
+    size_t n_resumed;
     bool told;                 /* that the run is resumed */
     XXH3_state_t *hash;        /* of the tensor being committed */
     uint64_t *checksums;       /* one per tensor */
@@ -281,23 +283,51 @@ static hone_status encode_parts(const struct job *job, const struct chunk *chunk
     return HONE_OK;
 }
 
+/* The checksum that the journal keeps of a chunk; not 0, which stands for none. */
+static uint64_t checksum_of(const struct job *job, const struct chunk *chunk, const void *bytes)
+{
+    const uint64_t checksum = XXH3_64bits(bytes, chunk_nbytes(job, chunk));
+    return checksum ? checksum : 1;
+}
+
+/* A chunk of an earlier run: its bytes go into the checksums, and what is measured is measured again. */
+static hone_status take_over_chunk(const struct job *job, const struct chunk *chunk, struct workspace *w,
+                                   hone_error *err)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
+    w->n_plain = 0;
+    w->bytes = w->encoded;
+    HONE_TRY(read_chunk(job, chunk, w->encoded, err));
+    if (!is_measured(job, t))
+        return HONE_OK;
+    HONE_TRY(read_source(job, chunk, w, err));
+    uint64_t held = UINT64_MAX;
+    if (t->weight) /* what is decoded lies beside what is written */
+        HONE_TRY(encode_rows(job, chunk, w, &held, err));
+    measure(job, chunk, w);
+    return HONE_OK;
+}
+
 static hone_status encode_chunk(void *user, size_t i, int slot, hone_error *err)
 {
     const struct job *job = user;
-    const struct chunk *chunk = &job->chunks[job->first_chunk + i];
+    const size_t index = job->first_chunk + i;
+    const struct chunk *chunk = &job->chunks[index];
     struct workspace *w = &job->workspaces[slot];
-    const void *bytes = chunk_bytes(w, &job->plan->tensors[chunk->tensor]);
-    if (bytes == w->encoded)
+    if (job->resumed[index])
+        return take_over_chunk(job, chunk, w, err);
+    w->bytes = chunk_bytes(w, &job->plan->tensors[chunk->tensor]);
+    if (w->bytes == w->encoded)
         HONE_TRY(encode_parts(job, chunk, w, err));
     else
         HONE_TRY(read_source(job, chunk, w, err));
-    w->checksum = XXH3_64bits(bytes, chunk_nbytes(job, chunk));
-    return write_chunk(job, chunk, bytes, err);
+    HONE_TRY(write_chunk(job, chunk, w->bytes, err));
+    return hone_journal_commit(&job->journal, index, checksum_of(job, chunk, w->bytes), err);
 }
 
 /* A chunk is done: its tensor's checksum takes it in. The parts of a weight are not written from end to end; see
  * hash_parts(). */
-static void account_chunk(struct job *job, const struct chunk *chunk, const struct workspace *w, const void *bytes)
+static void account_chunk(struct job *job, const struct chunk *chunk, const struct workspace *w)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
     if (is_measured(job, t))
@@ -305,7 +335,7 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
     if (chunk->row == 0)
         (void)XXH3_64bits_reset(job->hash);
     if (!t->weight)
-        (void)XXH3_64bits_update(job->hash, bytes, chunk_nbytes(job, chunk));
+        (void)XXH3_64bits_update(job->hash, w->bytes, chunk_nbytes(job, chunk));
     if (chunk->row + chunk->nrows == t->n_rows)
         job->checksums[chunk->tensor] = XXH3_64bits_digest(job->hash);
     job->done_nbytes += chunk_nbytes(job, chunk);
@@ -325,37 +355,44 @@ static void count_plain(struct job *job, const struct chunk *chunk, size_t n)
 
 static hone_status commit_chunk(void *user, size_t i, int slot, hone_error *err)
 {
+    (void)err;
     struct job *job = user;
     const struct chunk *chunk = &job->chunks[job->first_chunk + i];
     const struct workspace *w = &job->workspaces[slot];
-    const void *bytes = chunk_bytes(w, &job->plan->tensors[chunk->tensor]);
-    HONE_TRY(hone_journal_commit(&job->journal, w->checksum, err));
     count_plain(job, chunk, w->n_plain);
-    account_chunk(job, chunk, w, bytes);
+    account_chunk(job, chunk, w);
     return HONE_OK;
 }
 
-/* Take over what an earlier run finished of the chunks before end, as far as its bytes are still what it wrote. */
-static hone_status resume(struct job *job, size_t end, uint64_t n_done, hone_error *err)
+static hone_status find_resumed(void *user, size_t i, int thread, hone_error *err)
 {
-    struct workspace *w = &job->workspaces[0];
-    for (; job->first_chunk < end && job->first_chunk < n_done; job->first_chunk++) {
-        const struct chunk *chunk = &job->chunks[job->first_chunk];
-        uint64_t checksum;
-        HONE_TRY(hone_journal_chunk(&job->journal, job->first_chunk, &checksum, err));
-        HONE_TRY(read_chunk(job, chunk, w->encoded, err));
-        if (XXH3_64bits(w->encoded, chunk_nbytes(job, chunk)) != checksum)
-            break;
-        const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-        if (is_measured(job, t)) {
-            HONE_TRY(read_source(job, chunk, w, err));
-            uint64_t held = UINT64_MAX;
-            if (t->weight) /* what is decoded lies beside what is written */
-                HONE_TRY(encode_rows(job, chunk, w, &held, err));
-            measure(job, chunk, w);
-        }
-        account_chunk(job, chunk, w, w->encoded);
-    }
+    const struct job *job = user;
+    const size_t index = job->first_chunk + i;
+    const struct chunk *chunk = &job->chunks[index];
+    void *bytes = job->workspaces[thread].encoded;
+    uint64_t checksum;
+    HONE_TRY(hone_journal_chunk(&job->journal, index, &checksum, err));
+    if (checksum == 0)
+        return HONE_OK;
+    HONE_TRY(read_chunk(job, chunk, bytes, err));
+    job->resumed[index] = checksum_of(job, chunk, bytes) == checksum;
+    return HONE_OK;
+}
+
+/* Finds which chunks before end an earlier run finished, as far as their bytes are still what it wrote. Says so once:
+ * in the last file that such a run came to. */
+static hone_status find_what_is_done(struct job *job, size_t end, hone_error *err)
+{
+    if (job->journal.n_entries <= job->first_chunk)
+        return HONE_OK;
+    HONE_TRY(hone_parallel_for(end - job->first_chunk, job->plan->n_threads, find_resumed, job, err));
+    for (size_t i = job->first_chunk; i < end; i++)
+        job->n_resumed += job->resumed[i];
+    if (job->told || (end < job->n_chunks && job->journal.n_entries > end))
+        return HONE_OK;
+    job->told = true;
+    if (job->n_resumed > 0)
+        hone_context_note(job->ctx, "resuming: %zu of %zu chunks were done", job->n_resumed, job->n_chunks);
     return HONE_OK;
 }
 
@@ -411,6 +448,7 @@ static void free_job(struct job *job)
     hone_release(job->workspaces);
     hone_release(job->chunks);
     hone_release(job->checksums);
+    hone_release(job->resumed);
 }
 
 static hone_status open_output(struct job *job, const char *path, hone_writer_options how, hone_error *err)
@@ -455,16 +493,6 @@ static hone_status hash_parts(struct job *job, const hone_output_file *file, hon
     return status;
 }
 
-/* Once, where what an earlier run left ends: in the file whose chunks end at `end`, or not yet. */
-static void tell_resumed(struct job *job, size_t end, uint64_t n_resumable)
-{
-    if (job->told || n_resumable == 0 || (job->first_chunk == end && end < n_resumable))
-        return;
-    job->told = true;
-    if (job->first_chunk > 0)
-        hone_context_note(job->ctx, "resuming: %zu of %zu chunks were done", job->first_chunk, job->n_chunks);
-}
-
 /* Runs the chunks before end, those that need the same feedback together. */
 static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
 {
@@ -472,9 +500,11 @@ static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
     while (job->first_chunk < end) {
         const hone_planned_tensor *t = &tensors[job->chunks[job->first_chunk].tensor];
         size_t stop = job->first_chunk;
-        while (stop < end && tensors[job->chunks[stop].tensor].moments == t->moments)
-            stop++;
-        HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
+        bool all_resumed = true;
+        for (; stop < end && tensors[job->chunks[stop].tensor].moments == t->moments; stop++)
+            all_resumed &= job->resumed[stop];
+        if (!all_resumed)
+            HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
         HONE_TRY(hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, job->plan->n_slots, encode_chunk,
                                        commit_chunk, job, err));
         job->first_chunk = stop;
@@ -483,13 +513,10 @@ static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
 }
 
 /* Chunks [job->first_chunk, end) are all those of the file. */
-static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_resumable, hone_error *err)
+static hone_status write_file(struct job *job, size_t i, size_t end, hone_error *err)
 {
     HONE_TRY(hone_output_begin(&job->output, i, &job->writer, err));
-    HONE_TRY(resume(job, end, n_resumable, err));
-    tell_resumed(job, end, n_resumable);
-    if (job->first_chunk < end)
-        job->journal.n_done = job->first_chunk;
+    HONE_TRY(find_what_is_done(job, end, err));
     HONE_TRY(encode_chunks(job, end, err));
     HONE_TRY(hash_parts(job, &job->plan->files[i], err));
     HONE_TRY(write_header(job, &job->plan->files[i], err));
@@ -501,15 +528,11 @@ static hone_status write_file(struct job *job, size_t i, size_t end, uint64_t n_
 static hone_status run(struct job *job, hone_error *err)
 {
     const hone_plan *plan = job->plan;
-    uint64_t n_resumable = job->journal.n_done;
     for (size_t i = 0, end = 0; i < plan->n_files; i++) {
         const size_t end_tensor = plan->files[i].first_tensor + plan->files[i].n_tensors;
         while (end < job->n_chunks && job->chunks[end].tensor < end_tensor)
             end++;
-        HONE_TRY(write_file(job, i, end, n_resumable, err));
-        /* What lies behind a chunk that had to be done again is done again as well. */
-        if (job->journal.n_done < n_resumable)
-            n_resumable = 0;
+        HONE_TRY(write_file(job, i, end, err));
     }
     HONE_TRY(hone_check_unchanged(plan, err));
     return hone_output_commit(&job->output, err);
@@ -522,7 +545,8 @@ static hone_status prepare(struct job *job, hone_error *err)
     HONE_TRY(alloc_workspaces(job, err));
     job->hash = XXH3_createState();
     job->checksums = hone_calloc(job->plan->n_tensors, sizeof *job->checksums);
-    if (!job->hash || !job->checksums)
+    job->resumed = hone_calloc(job->n_chunks, sizeof *job->resumed);
+    if (!job->hash || !job->checksums || !job->resumed)
         return hone_fail_nomem(err, job->plan->n_tensors * 8);
     if (job->errors)
         memset(job->errors, 0, job->plan->n_tensors * sizeof *job->errors);

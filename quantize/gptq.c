@@ -9,7 +9,8 @@ enum { RUNS_MAX = 16 };
 
 /*
  * How often a block's scales are chosen anew, for the targets that its codes turned out to be rounded from. On a model
- * of 6.8 M weights under q4_k_m: none 0.000413 KLD, three 0.000374, eight 0.000372 (standard error 0.000006).
+ * of 6.8 M weights under q4_k_m, its ends and attention outputs left in f16: none 0.000413 KLD, three 0.000374, eight
+ * 0.000372 (5,080 positions, standard error 0.000006); found on the text it was measured on.
  */
 enum { ROUNDS = 3, GROUP_ROUNDS = 1 }; /* the search of a group takes longer */
 

@@ -55,9 +55,10 @@ static void compare_encoders(hone_dtype dtype, hone_search search, hone_cpu_leve
     ref(x, n, importance, want);
     fast(x, n, importance, got);
     for (size_t i = 0; i < nbytes; i++)
-        ck_assert_msg(want[i] == got[i], "%s %s %s, %s, %zu elements%s: byte %zu is %02x, not %02x",
-                      hone_dtype_describe(dtype)->name, hone_search_name(search), hone_cpu_name(level), fill, n,
-                      importance ? ", weighted" : "", i, got[i], want[i]);
+        if (want[i] != got[i]) /* no assertion of every byte: Check records each */
+            ck_abort_msg("%s %s %s, %s, %zu elements%s: byte %zu is %02x, not %02x", hone_dtype_describe(dtype)->name,
+                         hone_search_name(search), hone_cpu_name(level), fill, n, importance ? ", weighted" : "", i,
+                         got[i], want[i]);
     free(blocks[0]);
     free(blocks[1]);
 }
@@ -107,8 +108,9 @@ static void compare_decoders(hone_dtype dtype, hone_cpu_level level, const uint8
     hone_decoder(dtype, HONE_CPU_REF)(src, want, n);
     hone_decoder(dtype, level)(src, got, n);
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(same_float(want[i], got[i]), "%s %s, %zu elements: element %zu is %a, not %a",
-                      hone_dtype_describe(dtype)->name, hone_cpu_name(level), n, i, (double)got[i], (double)want[i]);
+        if (!same_float(want[i], got[i]))
+            ck_abort_msg("%s %s, %zu elements: element %zu is %a, not %a", hone_dtype_describe(dtype)->name,
+                         hone_cpu_name(level), n, i, (double)got[i], (double)want[i]);
     free(want);
     free(got);
     free(block);

@@ -148,7 +148,7 @@ static void write_journal(void)
 {
     hone_journal journal = open_journal(false, 7, 10);
     for (uint64_t i = 0; i < 3; i++)
-        ck_assert_int_eq(hone_journal_commit(&journal, 100 + i, &err), HONE_OK);
+        ck_assert_int_eq(hone_journal_commit(&journal, i, 100 + i, &err), HONE_OK);
     hone_journal_close(&journal, false);
 }
 
@@ -156,7 +156,7 @@ START_TEST(a_journal_remembers_what_is_done)
 {
     write_journal();
     hone_journal journal = open_journal(true, 7, 10);
-    ck_assert_uint_eq(journal.n_done, 3);
+    ck_assert_uint_eq(journal.n_entries, 3);
     for (uint64_t i = 0; i < 3; i++) {
         uint64_t checksum;
         ck_assert_int_eq(hone_journal_chunk(&journal, i, &checksum, &err), HONE_OK);
@@ -165,9 +165,25 @@ START_TEST(a_journal_remembers_what_is_done)
     hone_journal_forget(&journal);
     hone_journal_close(&journal, false);
     journal = open_journal(true, 7, 10);
-    ck_assert_uint_eq(journal.n_done, 0);
+    ck_assert_uint_eq(journal.n_entries, 0);
     hone_journal_close(&journal, true);
     ck_assert(!hone_file_exists(journal_path));
+}
+END_TEST
+
+START_TEST(chunks_are_recorded_in_any_order)
+{
+    hone_journal journal = open_journal(false, 7, 10);
+    ck_assert_int_eq(hone_journal_commit(&journal, 5, 105, &err), HONE_OK);
+    ck_assert_int_eq(hone_journal_commit(&journal, 2, 102, &err), HONE_OK);
+    hone_journal_close(&journal, false);
+    journal = open_journal(true, 7, 10);
+    for (uint64_t i = 0; i < 10; i++) {
+        uint64_t checksum;
+        ck_assert_int_eq(hone_journal_chunk(&journal, i, &checksum, &err), HONE_OK);
+        ck_assert_uint_eq(checksum, i == 5 || i == 2 ? 100 + i : 0);
+    }
+    hone_journal_close(&journal, true);
 }
 END_TEST
 
@@ -179,7 +195,7 @@ START_TEST(a_journal_cut_short_is_taken_for_what_it_has)
         write_journal();
         ck_assert_int_eq(truncate(journal_path, nbytes), 0);
         hone_journal journal = open_journal(true, 7, 10);
-        ck_assert_uint_eq(journal.n_done, nbytes < HEAD ? 0 : (uint64_t)(nbytes - HEAD) / 8);
+        ck_assert_uint_eq(journal.n_entries, nbytes < HEAD ? 0 : (uint64_t)(nbytes - HEAD) / 8);
         hone_journal_close(&journal, false);
     }
 }
@@ -198,7 +214,7 @@ START_TEST(a_journal_of_other_work_is_refused)
     ck_assert_str_eq(err.file, journal_path);
     ck_assert_uint_eq(size_of(journal_path), 24 + 24);
     journal = open_journal(false, others[_i].identity, others[_i].n_chunks); /* --restart */
-    ck_assert_uint_eq(journal.n_done, 0);
+    ck_assert_uint_eq(journal.n_entries, 0);
     hone_journal_close(&journal, true);
 }
 END_TEST
@@ -255,6 +271,7 @@ Suite *hone_suite_writer(void)
     tcase_add_test(core, a_disk_too_small_is_noticed_before_the_start);
     tcase_add_test(core, a_partial_file_that_is_a_link_is_not_followed);
     tcase_add_test(core, a_journal_remembers_what_is_done);
+    tcase_add_test(core, chunks_are_recorded_in_any_order);
     tcase_add_test(core, a_journal_cut_short_is_taken_for_what_it_has);
     tcase_add_loop_test(core, a_journal_of_other_work_is_refused, 0, sizeof others / sizeof others[0]);
     tcase_add_test(core, a_file_cut_short_while_it_is_read_is_an_error);
