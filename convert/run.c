@@ -265,6 +265,7 @@ static hone_status encode_parts(const struct job *job, const struct chunk *chunk
     for (uint64_t r = 0; r < chunk->nrows; r += step) {
         const uint64_t left = chunk->nrows - r;
         const struct chunk part = {chunk->tensor, chunk->row + r, left < step ? left : step};
+        const size_t n_measured = r ? w->measure.n_rows : 0;
         struct workspace view = *w; /* of the part: rows behind those of the parts before */
         view.encoded = (char *)w->encoded + r * t->row_nbytes;
         view.measure.rows = w->measure.rows + r;
@@ -279,6 +280,7 @@ static hone_status encode_parts(const struct job *job, const struct chunk *chunk
             view.measure.rows = w->measure.rows;
             w->measure = view.measure;
         }
+        w->measure.n_rows = n_measured + view.measure.n_rows;
     }
     return HONE_OK;
 }
