@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/budget_out.h"
 #include "cli/commands.h"
 #include "cli/plan_out.h"
 #include "cli/report.h"
@@ -102,7 +103,9 @@ int hone_cmd_quantize(int argc, char **argv)
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
-    const char *method = "plain", *calibration = NULL;
+    const char *method = NULL, *calibration = NULL;
+    hone_cli_budget_words budget = {.budget = NULL};
+    hone_budget_options budget_options;
     const hone_cli_option options[] = {
         {'o', "output", "OUT", "the file to write, or the directory", HONE_CLI_TEXT, &out},
         {0, "to", "FORMAT",
@@ -112,6 +115,19 @@ int hone_cmd_quantize(int argc, char **argv)
          "q2_k_s, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s,\nq5_k_m, q6_k, q4_0, q4_1, q5_0, q5_1, q8_0, "
          "iq4_nl, iq4_xs,\ntq1_0, tq2_0, mxfp4_moe, nvfp4, q1_0, q2_0",
          HONE_CLI_TEXT, &type},
+        {0, "budget", "SIZE",
+         "instead of --type: the types that leave the least divergence in a file\nof at most so many bytes (3.2GiB), "
+         "or "
+         "tensors of so many bits per\nweight (4.25bpw)",
+         HONE_CLI_TEXT, &budget.budget},
+        {0, "max-kld", "X", "instead: the types that make the smallest file of at most so much\npredicted divergence",
+         HONE_CLI_TEXT, &budget.max_kld},
+        {0, "text", "FILE",
+         "with --budget: UTF-8 text to measure the tensors' divergences on, not\nwhat the file is judged by later; may "
+         "be repeated",
+         HONE_CLI_LIST, &budget.texts},
+        {0, "ctx", "N", "with --text: tokens per chunk (default 512)", HONE_CLI_COUNT, &budget.n_ctx},
+        {0, "chunks", "N", "with --text: so many chunks (default 4)", HONE_CLI_COUNT, &budget.n_chunks},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},
         {0, "tensor-type", "REGEX=TYPE",
          "store output tensors whose name matches as TYPE; may be\nrepeated, the first match wins", HONE_CLI_LIST,
@@ -146,7 +162,8 @@ int hone_cmd_quantize(int argc, char **argv)
     };
     const hone_cli_spec spec = {
         .command = "quantize",
-        .synopsis = "SRC -o OUT (--type TYPE [--pure] [--tensor-type REGEX=TYPE]... | --to FORMAT --bits N --group N)",
+        .synopsis = "SRC -o OUT (--type TYPE [--pure] | --budget SIZE | --max-kld X) [--tensor-type REGEX=TYPE]...\n"
+                    "       hone quantize SRC -o OUT --to FORMAT --bits N --group N",
         .about =
             "Writes any source as a quantized GGUF file in one pass. SRC is a Hugging Face directory, a\n"
             ".safetensors file with --config, or a .gguf file. Under a type that ends in _s, _m or _l some\n"
@@ -165,9 +182,13 @@ int hone_cmd_quantize(int argc, char **argv)
         return code;
     if (!out && !dry_run)
         return hone_cli_usage_error("quantize", "-o OUT is missing");
-    const bool gguf = strcasecmp(grid.to, "gguf") == 0;
-    if (gguf && !type)
+    const bool gguf = strcasecmp(grid.to, "gguf") == 0, budgeted = budget.budget || budget.max_kld;
+    if (gguf && !type && !budgeted)
         return hone_cli_usage_error("quantize", "--type TYPE is missing");
+    if (budgeted && (!gguf || type || pure))
+        return hone_cli_usage_error("quantize", "a budget is for gguf, and goes without --type and --pure");
+    if (!budgeted && (budget.texts.n || budget.n_ctx || budget.n_chunks))
+        return hone_cli_usage_error("quantize", "--text, --ctx and --chunks go with --budget or --max-kld");
     if (gguf && (grid.bits || grid.group || grid.symmetric || grid.scale || shard_nbytes))
         return hone_cli_usage_error("quantize",
                                     "--bits, --group, --symmetric, --scale-type and --shard-size go with --to");
@@ -177,6 +198,8 @@ int hone_cmd_quantize(int argc, char **argv)
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
         return hone_cli_usage_error("quantize", "unknown search \"%s\" (best, reference, fast)", search);
+    if (!method) /* a budget makes the best of what there is */
+        method = budgeted && calibration ? "gptq" : "plain";
     const bool gptq = strcasecmp(method, "gptq") == 0;
     if (!gptq && strcasecmp(method, "plain") != 0)
         return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
@@ -186,6 +209,14 @@ int hone_cmd_quantize(int argc, char **argv)
     job.dry_run = dry_run;
     job.restart = restart;
     job.quality = true;
+    if (budgeted) {
+        code = hone_cli_parse_budget(&budget, &budget_options);
+        if (code)
+            return code;
+        job.budget = &budget_options;
+        job.budget_texts = &budget.texts;
+        imatrix = imatrix ? imatrix : calibration; /* it is one, too */
+    }
     job.convert = (hone_convert_options){.type = type,
                                          .search = how,
                                          .pure = pure,

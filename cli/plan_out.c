@@ -7,11 +7,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/budget_out.h"
 #include "cli/json_out.h"
 #include "cli/quality_out.h"
 #include "cli/report.h"
 #include "cli/session.h"
 #include "cli/table.h"
+#include "cli/text_input.h"
 
 static void print_plan(const hone_plan *plan, const hone_plan_totals *totals)
 {
@@ -102,6 +104,8 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
         hone_cli_json_add(tensors, o);
     }
     hone_cli_json_put(root, "tensors", tensors);
+    if (job->convert.budget)
+        hone_cli_json_put(root, "budget", hone_cli_budget_json(job->convert.budget));
     if (job->quality)
         hone_cli_put_quality(root, plan, job->convert.imatrix, outcome->errors);
     return root;
@@ -125,40 +129,75 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
         (void)putchar('\n');
         hone_cli_print_importance(plan, job->convert.imatrix);
     }
+    if (hone_cli_wants_text(globals) && job->convert.budget) {
+        (void)putchar('\n');
+        hone_cli_print_budget(job->convert.budget);
+    }
     return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome), err) : HONE_OK;
 }
 
-int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *job)
+/* Settles the types where the job has a budget; *out is NULL where it has none. */
+static hone_status settle_budget(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
+                                 hone_budget **out, hone_error *err)
+{
+    *out = NULL;
+    if (!job->budget)
+        return HONE_OK;
+    hone_budget_options options = *job->budget;
+    char *text = NULL;
+    hone_status status = hone_cli_text_read(job->budget_texts, &text, &options.text_nbytes, err);
+    options.text = text;
+    if (status == HONE_OK)
+        status = hone_budget_new(s->ctx, src, &job->convert, &options, out, err);
+    free(text);
+    return status;
+}
+
+/* Plans, and runs the plan or not. */
+static hone_status carry_out(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
+                             hone_plan **plan, struct outcome *outcome, hone_error *err)
+{
+    const double started = hone_cli_seconds();
+    hone_status status = hone_plan_new(s->ctx, src, &job->convert, plan, err);
+    if (status != HONE_OK || job->dry_run)
+        return status;
+    if (job->quality)
+        outcome->errors = hone_cli_alloc(hone_plan_describe(*plan).n_tensors, sizeof *outcome->errors);
+    const hone_run_options run = {.overwrite = s->globals->force, .restart = job->restart, .errors = outcome->errors};
+    status = hone_plan_run(s->ctx, *plan, job->out, &run, err);
+    outcome->seconds = hone_cli_seconds() - started;
+    return status;
+}
+
+int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
 {
     hone_cli_session session;
     hone_checkpoint *src = NULL;
+    hone_budget *budget = NULL;
     hone_plan *plan = NULL;
+    hone_cli_job job = *asked;
     hone_error err = HONE_CLI_NO_ERROR;
     hone_status status = hone_cli_session_open(&session, globals, &err);
     if (status == HONE_OK)
         status = hone_cli_json_check_target(globals, &err);
     /* Planning a large model only to refuse then would waste minutes. */
-    const bool is_file = !job->convert.to || strcasecmp(job->convert.to, "gguf") == 0;
-    if (status == HONE_OK && is_file && !job->dry_run)
-        status = hone_output_check(job->out, globals->force, &err);
+    const bool is_file = !job.convert.to || strcasecmp(job.convert.to, "gguf") == 0;
+    if (status == HONE_OK && is_file && !job.dry_run)
+        status = hone_output_check(job.out, globals->force, &err);
     if (status == HONE_OK)
-        status = hone_cli_open(&session, job->src, &src, &err);
-    const double started = hone_cli_seconds();
+        status = hone_cli_open(&session, job.src, &src, &err);
     if (status == HONE_OK)
-        status = hone_plan_new(session.ctx, src, &job->convert, &plan, &err);
+        status = settle_budget(&session, &job, src, &budget, &err);
+    job.convert.budget = budget;
     struct outcome outcome = {0};
-    if (status == HONE_OK && !job->dry_run) {
-        if (job->quality)
-            outcome.errors = hone_cli_alloc(hone_plan_describe(plan).n_tensors, sizeof *outcome.errors);
-        const hone_run_options run = {.overwrite = globals->force, .restart = job->restart, .errors = outcome.errors};
-        status = hone_plan_run(session.ctx, plan, job->out, &run, &err);
-        outcome.seconds = hone_cli_seconds() - started;
-    }
+    if (status == HONE_OK)
+        status = carry_out(&session, &job, src, &plan, &outcome, &err);
     hone_cli_progress_erase(&session.progress);
     if (status == HONE_OK)
-        status = report(globals, job, plan, &outcome, &err);
+        status = report(globals, &job, plan, &outcome, &err);
     free(outcome.errors);
     hone_plan_free(plan);
+    hone_budget_free(budget);
     hone_checkpoint_close(src);
     hone_cli_session_close(&session);
     return hone_cli_fail(status, &err);

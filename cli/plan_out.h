@@ -4,6 +4,7 @@
 #define HONE_CLI_PLAN_OUT_H
 
 #include "cli/args.h"
+#include "hone/budget.h"
 #include "hone/convert.h"
 
 typedef struct hone_cli_job {
@@ -11,6 +12,8 @@ typedef struct hone_cli_job {
     bool dry_run, restart;
     bool quality; /* measure what encoding does to the weights, and tell */
     hone_convert_options convert;
+    const hone_budget_options *budget; /* settle the types for it; or NULL */
+    const hone_cli_list *budget_texts; /* files that it is measured on */
 } hone_cli_job;
 
 /*

@@ -9,6 +9,7 @@
 #include "base/arith.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "convert/budget_types.h"
 #include "convert/grid_parts.h"
 #include "convert/importance.h"
 #include "convert/moments.h"
@@ -181,7 +182,7 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
         (void)json_array_append_new(
             rules, json_pack("[s,s]", opts->rules[i].pattern, hone_dtype_describe(opts->rules[i].dtype)->name));
     const char *architecture = hone_checkpoint_architecture(plan->src);
-    const char *type = opts->type ? opts->type : "as stored";
+    const char *type = opts->budget ? "budget" : opts->type ? opts->type : "as stored";
     json_t *recipe =
         json_pack("{s:s, s:s, s:b, s:o, s:{s:s, s:s}}", "type", type, "search", hone_search_name(opts->search), "pure",
                   (int)opts->pure, "rules", rules, "source", "format", hone_checkpoint_format(plan->src),
@@ -191,6 +192,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
     if (recipe && opts->embedding_dtype != HONE_INVALID)
         (void)json_object_set_new(recipe, "embedding_type",
                                   json_string(hone_dtype_describe(opts->embedding_dtype)->name));
+    if (recipe && opts->budget)
+        (void)json_object_set_new(recipe, "budget", hone_budget_recipe(opts->budget));
     if (recipe && opts->method == HONE_METHOD_GPTQ)
         (void)json_object_set_new(recipe, "method", json_string("gptq"));
     if (recipe && plan->n_weights) {
@@ -310,7 +313,9 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
     const hone_target *target = hone_target_find(opts->to);
     if (!target)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "nothing writes \"%s\"", opts->to);
-    if (!opts->type && !target->is_directory)
+    if (opts->budget && target != &hone_target_gguf)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "a budget is for gguf");
+    if (!opts->type && !opts->budget && !target->is_directory)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no type is named");
     if (opts->imatrix && !target->weighs)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s has no use for an importance matrix",

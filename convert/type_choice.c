@@ -8,6 +8,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "convert/budget_types.h"
 
 struct hone_type_choice {
     const hone_mix *mix; /* NULL: a float type */
@@ -15,6 +16,7 @@ struct hone_type_choice {
     bool automatic;      /* f16 where it can, else bf16 */
     bool keep;           /* as stored */
     bool pure;
+    const hone_budget *budget;    /* or NULL: settles the types of all that has a choice */
     hone_dtype output, embedding; /* asked for by themselves, or HONE_INVALID */
     pcre2_code **patterns;
     hone_dtype *pattern_dtypes;
@@ -23,6 +25,11 @@ struct hone_type_choice {
 
 static hone_status resolve(const char *type, hone_type_choice *c, hone_error *err)
 {
+    if (c->budget) {
+        c->automatic = true;
+        c->plain = HONE_F16;
+        return HONE_OK;
+    }
     if (!type) {
         c->keep = true;
         return HONE_OK;
@@ -73,6 +80,7 @@ hone_status hone_type_choice_new(const hone_convert_options *opts, hone_type_cho
     if (!c)
         return hone_fail_nomem(err, sizeof *c);
     c->pure = opts->pure;
+    c->budget = opts->budget;
     c->output = opts->output_dtype;
     c->embedding = opts->embedding_dtype;
     hone_status status = resolve(opts->type, c, err);
@@ -99,8 +107,11 @@ void hone_type_choice_free(hone_type_choice *c)
 
 uint32_t hone_type_file_type(const hone_type_choice *c)
 {
-    if (c->mix)
-        return (uint32_t)c->mix->file_type;
+    const hone_mix *mix = c->mix;
+    if (c->budget) /* what most of the file is */
+        mix = hone_mix_find(hone_dtype_describe(hone_budget_main_type(c->budget))->name);
+    if (mix)
+        return (uint32_t)mix->file_type;
     return c->plain == HONE_F32 ? 0 : c->plain == HONE_F16 ? 1 : 32; /* llama.h: ALL_F32, MOSTLY_F16, MOSTLY_BF16 */
 }
 
@@ -181,7 +192,10 @@ hone_status hone_type_choose(const hone_context *ctx, const hone_plan *plan, con
         return HONE_OK;
     }
     if (!c->mix) {
-        t->dtype = c->plain;
+        const hone_dtype settled = c->budget ? hone_budget_type(c->budget, t->name) : HONE_INVALID;
+        t->dtype = settled != HONE_INVALID ? settled : c->plain;
+        if (c->budget)
+            t->why = settled != HONE_INVALID ? "budget" : "row length";
         return t->dtype == HONE_F16 ? avoid_overflow(ctx, plan, c, t, err) : HONE_OK;
     }
     const hone_dtype wanted = choose_block_type(plan, c, t);

@@ -228,3 +228,19 @@ void hone_feedback_deinit(hone_feedback *f)
     hone_release(f->diagonal);
     *f = (hone_feedback){0};
 }
+
+void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HONE_FEEDBACK_ROWS])
+{
+    enum { PANEL = HONE_FEEDBACK_PANEL };
+    float x[HONE_FEEDBACK_ROWS * PANEL];
+    memset(loss, 0, HONE_FEEDBACK_ROWS * sizeof *loss);
+    for (size_t p = 0; p * PANEL < f->ncols; p++) {
+        size_t width;
+        const float *panel = hone_feedback_panel(f, p, &width);
+        memset(x, 0, sizeof x);
+        f->kernels->add_product(e, f->ncols, panel, PANEL, p * PANEL + width, width, x, PANEL);
+        for (size_t r = 0; r < HONE_FEEDBACK_ROWS; r++)
+            for (size_t j = 0; j < width; j++)
+                loss[r] += f->diagonal[p * PANEL + j] * (x[r * PANEL + j] * x[r * PANEL + j]);
+    }
+}

@@ -48,4 +48,7 @@ void hone_feedback_deinit(hone_feedback *f);
 /* hone_feedback_panel() returns a panel: rows [0, end) of columns [p * HONE_FEEDBACK_PANEL, end), *width of them. */
 const float *hone_feedback_panel(const hone_feedback *f, size_t p, size_t *width);
 
+/* hone_feedback_losses() computes what errors e (HONE_FEEDBACK_ROWS, ncols) of rows cost in the layer's output. */
+void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HONE_FEEDBACK_ROWS]);
+
 #endif

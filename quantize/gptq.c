@@ -251,21 +251,6 @@ static void code_rows(struct group *g)
     }
 }
 
-/* What the errors g->e of whole rows cost. */
-static void measure(struct group *g, float loss[ROWS])
-{
-    memset(loss, 0, ROWS * sizeof *loss);
-    for (size_t p = 0; p * PANEL < g->ncols; p++) {
-        size_t width;
-        const float *panel = hone_feedback_panel(g->f, p, &width);
-        memset(g->x, 0, sizeof g->x);
-        g->f->kernels->add_product(g->e, g->ncols, panel, PANEL, p * PANEL + width, width, g->x, PANEL);
-        for (size_t r = 0; r < ROWS; r++)
-            for (size_t j = 0; j < width; j++)
-                loss[r] += g->f->diagonal[p * PANEL + j] * (g->x[r * PANEL + j] * g->x[r * PANEL + j]);
-    }
-}
-
 /* Rows for which the plain search does as well keep its codes. Returns how many. */
 static size_t keep_plain(struct group *g, float *decoded, uint8_t *row)
 {
@@ -279,7 +264,7 @@ static size_t keep_plain(struct group *g, float *decoded, uint8_t *row)
         for (size_t j = 0; j < g->ncols; j++)
             g->e[r * g->ncols + j] = g->w[r][j] - decoded[j];
     }
-    measure(g, loss);
+    hone_feedback_losses(g->f, g->e, loss);
     for (size_t r = 0; r < g->n; r++) {
         if (g->loss[r] < loss[r])
             continue;

@@ -198,7 +198,8 @@ static float largest_of(const hone_best_kernels *k, const float *x, size_t n)
 
 static struct search start_search(const hone_grid *g, const float *x, size_t n, const float *importance)
 {
-    struct search s = {.grid = g, .run = {.x = x, .w = importance, .n = n, .w_factor = 1.0f}, .gain = -(double)INFINITY};
+    struct search s = {
+        .grid = g, .run = {.x = x, .w = importance, .n = n, .w_factor = 1.0f}, .gain = -(double)INFINITY};
     const float most = importance ? largest_of(g->search, importance, n) : 1.0f;
     s.run.x_factor = hone_best_factor(largest_of(g->search, x, n));
     s.run.w_plus = most > 0.0f ? most * 0x1p-30f : 1.0f;

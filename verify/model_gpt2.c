@@ -415,6 +415,17 @@ static const hone_weight *embedding_readers(const hone_model *model,
     return &body->embedding;
 }
 
+static hone_weight *matrix(hone_model *model, size_t i)
+{
+    struct gpt2 *body = model->body;
+    hone_weight *const ends[] = {&body->embedding, &body->positions, &model->output};
+    if (i < 3)
+        return ends[i];
+    struct layer *layer = &body->layers[(i - 3) / 4];
+    hone_linear *const linears[] = {&layer->qkv, &layer->o, &layer->up, &layer->down};
+    return (i - 3) / 4 < body->config.n_layers ? &linears[(i - 3) % 4]->weight : NULL;
+}
+
 /* The causal mask that older exports carry. */
 static const char *const buffers[] = {"attn.bias", "attn.masked_bias", NULL};
 
@@ -436,4 +447,5 @@ const hone_family hone_gpt2_family = {
     .scratch_nfloats = scratch_nfloats,
     .forward = forward,
     .embedding_readers = embedding_readers,
+    .matrix = matrix,
 };

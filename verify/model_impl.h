@@ -86,6 +86,8 @@ struct hone_family {
     /* The first layer's weights that read the residual stream; returns the embedding. */
     const hone_weight *(*embedding_readers)(const hone_model *model,
                                             hone_embedding_reader readers[HONE_N_EMBEDDING_READERS]);
+    /* Matrix i of the model, the embedding and the output among them; NULL past the last. */
+    hone_weight *(*matrix)(hone_model *model, size_t i);
 };
 
 /* hone_model_embedding_readers() is the family's, and returns the embedding; NULL if the output is the same matrix. */

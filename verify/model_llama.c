@@ -199,6 +199,16 @@ static const hone_weight *embedding_readers(const hone_model *model,
     return &body->embedding;
 }
 
+static hone_weight *matrix(hone_model *model, size_t i)
+{
+    hone_llama *body = model->body;
+    if (i < 2)
+        return i == 0 ? &body->embedding : &model->output;
+    hone_llama_layer *layer = &body->layers[(i - 2) / 7];
+    hone_linear *const linears[] = {&layer->q, &layer->k, &layer->v, &layer->o, &layer->gate, &layer->up, &layer->down};
+    return (i - 2) / 7 < body->config.n_layers ? &linears[(i - 2) % 7]->weight : NULL;
+}
+
 static const char *const architectures[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "llama",
                                             NULL};
 
@@ -216,4 +226,5 @@ const hone_family hone_llama_family = {
     .scratch_nfloats = hone_llama_scratch_nfloats,
     .forward = hone_llama_forward,
     .embedding_readers = embedding_readers,
+    .matrix = matrix,
 };

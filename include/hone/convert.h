@@ -18,6 +18,9 @@ extern "C" {
 
 typedef struct hone_plan hone_plan;
 
+/* Types settled tensor by tensor for a size: hone/budget.h. */
+typedef struct hone_budget hone_budget;
+
 /* REGEX=TYPE: tensors whose output name matches pattern (PCRE2, unanchored) are stored as dtype. */
 typedef struct hone_type_rule {
     const char *pattern;
@@ -63,7 +66,8 @@ typedef struct hone_convert_options {
     const char *imatrix;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
     hone_method method;
-    const char *calibration; /* file of hone_calibrate() with second moments; GPTQ needs it */
+    const char *calibration;   /* file of hone_calibrate() with second moments; GPTQ needs it */
+    const hone_budget *budget; /* or NULL; it settles types in place of `type`. For "gguf". Outlives the plan */
 } hone_convert_options;
 
 /* Whether the columns of a tensor are weighed by an importance matrix. */

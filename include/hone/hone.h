@@ -3,6 +3,7 @@
 #ifndef HONE_HONE_H
 #define HONE_HONE_H
 
+#include "hone/budget.h"
 #include "hone/calibrate.h"
 #include "hone/checkpoint.h"
 #include "hone/context.h"

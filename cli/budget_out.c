@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/budget_out.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "cli/report.h"
+#include "cli/table.h"
+
+/* A number above 0, followed by nothing but unit. */
+static bool parse_number(const char *text, const char *unit, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && strcasecmp(end, unit) == 0 && *out > 0 && isfinite(*out);
+}
+
+int hone_cli_parse_budget(const hone_cli_budget_words *words, hone_budget_options *out)
+{
+    *out = (hone_budget_options){.n_ctx = words->n_ctx, .n_chunks = words->n_chunks};
+    if (words->budget && words->max_kld)
+        return hone_cli_usage_error("quantize", "--budget and --max-kld are two goals: give one");
+    if (words->budget && !parse_number(words->budget, "bpw", &out->bpw)) {
+        out->bpw = 0;
+        if (!hone_cli_parse_size(words->budget, &out->nbytes))
+            return hone_cli_usage_error("quantize", "--budget \"%s\" is neither a size nor 4.25bpw", words->budget);
+    }
+    if (words->max_kld && !parse_number(words->max_kld, "", &out->max_kld))
+        return hone_cli_usage_error("quantize", "--max-kld \"%s\" is no number above 0", words->max_kld);
+    if (!words->texts.n)
+        return hone_cli_usage_error("quantize", "a budget needs --text FILE to measure the tensors on");
+    return 0;
+}
+
+static void print_point(hone_cli_table *t, const hone_budget_point *p, const char *mark)
+{
+    hone_cli_table_cell(t, "%.3f", p->bpw);
+    hone_cli_table_cell(t, "%" PRIu64, p->nbytes);
+    hone_cli_table_cell(t, "%.6f", p->kld);
+    hone_cli_table_cell(t, "%s", mark);
+}
+
+void hone_cli_print_budget(const hone_budget *budget)
+{
+    const hone_budget_point chosen = hone_budget_chosen(budget);
+    hone_cli_table *t = hone_cli_table_new(">bits/weight|>bytes|>predicted KLD|<");
+    bool shown = false;
+    for (size_t i = 0; i < hone_budget_n_points(budget); i++) {
+        const hone_budget_point p = hone_budget_point_at(budget, i);
+        if (!shown && p.nbytes >= chosen.nbytes)
+            print_point(t, &chosen, "<- this file");
+        shown = shown || p.nbytes >= chosen.nbytes;
+        if (p.nbytes != chosen.nbytes)
+            print_point(t, &p, "");
+    }
+    if (!shown)
+        print_point(t, &chosen, "<- this file");
+    hone_cli_table_print(t);
+}
+
+static json_t *point_json(const hone_budget_point *p)
+{
+    json_t *o = hone_cli_json_object();
+    hone_cli_json_put(o, "bytes", hone_cli_json_uint(p->nbytes));
+    hone_cli_json_put(o, "bpw", hone_cli_json_real(p->bpw));
+    hone_cli_json_put(o, "kld", hone_cli_json_real(p->kld));
+    hone_cli_json_put(o, "exact", hone_cli_json_bool(p->is_exact));
+    return o;
+}
+
+json_t *hone_cli_budget_json(const hone_budget *budget)
+{
+    const hone_budget_point chosen = hone_budget_chosen(budget);
+    json_t *root = hone_cli_json_object(), *points = hone_cli_json_array(), *tensors = hone_cli_json_array();
+    hone_cli_json_put(root, "predicted", point_json(&chosen));
+    for (size_t i = 0; i < hone_budget_n_points(budget); i++) {
+        const hone_budget_point p = hone_budget_point_at(budget, i);
+        hone_cli_json_add(points, point_json(&p));
+    }
+    for (size_t i = 0; i < hone_budget_n(budget); i++) {
+        const hone_budget_tensor b = hone_budget_at(budget, i);
+        json_t *o = hone_cli_json_object();
+        hone_cli_json_put(o, "name", hone_cli_json_text(b.name));
+        hone_cli_json_put(o, "type", hone_cli_json_text(hone_dtype_describe(b.dtype)->name));
+        hone_cli_json_put(o, "bytes", hone_cli_json_uint(b.nbytes));
+        hone_cli_json_put(o, "kld", hone_cli_json_real(b.kld));
+        hone_cli_json_put(o, "probe", hone_cli_json_text(hone_dtype_describe(b.probed)->name));
+        hone_cli_json_put(o, "probe_kld", hone_cli_json_real(b.probe_kld));
+        hone_cli_json_add(tensors, o);
+    }
+    hone_cli_json_put(root, "points", points);
+    hone_cli_json_put(root, "tensors", tensors);
+    return root;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* What storing a tensor in one type or another would do to it, without storing it. */
+#ifndef HONE_TYPE_ERRORS_H
+#define HONE_TYPE_ERRORS_H
+
+#include "convert/plan_impl.h"
+#include "quantize/feedback.h"
+
+enum { HONE_MAX_TYPE_ERRORS = 16 };
+
+/*
+ * Errors are in the output of the tensor's layer, per token: tr(E H ET) if there is feedback; else squared errors,
+ * weighed by importance if the tensor has some. Of large tensors a part of the rows is looked at, the same for all
+ * types.
+ */
+typedef struct hone_type_errors {
+    const hone_dtype *types; /* n, each with an encoder, that the rows can be cut into */
+    size_t n;
+    size_t probe;                       /* whose rows are wanted; n: none */
+    unsigned char *probe_rows;          /* out: (n_rows) of types[probe], in the order of the source's rows */
+    double error[HONE_MAX_TYPE_ERRORS]; /* out: infinite or NaN where the type cannot hold the values */
+} hone_type_errors;
+
+/* hone_type_errors_measure() encodes rows of t as a run of the plan would. feedback: of its moments, or NULL. DATA,
+ * IO, NOMEM. */
+hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                     const hone_feedback *feedback, hone_type_errors *e, hone_error *err);
+
+#endif
