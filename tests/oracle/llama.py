@@ -17,6 +17,14 @@ MIXES = {
     "tq1_0": 36, "tq2_0": 37, "mxfp4_moe": 38, "q1_0": 40,
 }
 NEEDS_IMPORTANCE = {"q2_k_s"}
+# llama.cpp has no other type for a matrix whose rows are not whole blocks of these: it fails, where hone stores q4_0.
+NO_FALLBACK = {"q1_0": 128}
+
+
+def refuses(path, mix):
+    """Whether llama.cpp's quantizer fails for the file's shapes."""
+    block = NO_FALLBACK.get(mix)
+    return block is not None and any(len(t.shape) > 1 and t.shape[0] % block for t in gguf.GGUFReader(path).tensors)
 
 
 def start():
