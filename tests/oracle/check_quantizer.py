@@ -157,8 +157,8 @@ def compare_mixes(tally, args, what, source, shapes, rng, tmp):
     write_imatrix(new, sums)
     write_legacy(old, sums)
     for mix in args.mix or llama.MIXES:
-        if mix == "q1_0" and any(len(s) > 1 and s[-1] % 128 for s in shapes.values()):
-            continue  # llama.cpp has no type to fall back to
+        if llama.refuses(source, mix):
+            continue
         compare(tally, args, what, source, mix, tmp)
         compare(tally, args, what + ", imatrix", source, mix, tmp, means, new)
     legacy = {n: (m * np.float32(7)).astype(np.float32) / np.float32(7) for n, m in means.items()}
