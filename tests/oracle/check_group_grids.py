@@ -6,7 +6,6 @@ load packed ones otherwise), and the package decompresses it. MLX: mlx.core dequ
 of GPTQ and AWQ want a GPU; their directories are decoded here from the published layouts. Each time the weights must be those
 that hone reads from its own directory, bit for bit, and perplexity by transformers with these weights that of `hone verify`.
 """
-import argparse
 import json
 import math
 import os
@@ -20,7 +19,8 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from check_forward import Hone, Tally, load_library, reference_perplexity
+import common
+from check_forward import Hone, load_library, reference_perplexity
 
 PPL_LIMIT = 1e-3  # relative
 N_CTX, N_CHUNKS = 256, 4
@@ -158,19 +158,13 @@ def check(args, lib, tally, source, text, target, options):
 
 
 def main():
-    root = pathlib.Path(__file__).resolve().parents[2]
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lib", required=True, help="libhone.so")
-    parser.add_argument("--hone", required=True, help="the program")
-    parser.add_argument("--models", default=os.environ.get("HONE_MODELS", root / ".." / "shared" / "models"))
-    parser.add_argument("--texts", default=os.environ.get("HONE_TEXTS", root / ".." / "shared" / "texts"))
-    args = parser.parse_args()
+    args = common.arguments(__doc__).parse_args()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    lib, tally = load_library(args.lib), Tally()
-    embedded = root / "tests" / "models" / "tiny-llama"
+    lib, tally = load_library(args.lib), common.Tally()
+    embedded = common.EMBEDDED / "tiny-llama"
     sources = [(embedded, embedded / "heldout.txt"),
-               (pathlib.Path(args.models) / "lit-llama", pathlib.Path(args.texts) / "bronte.txt")]
+               (args.models / "lit-llama", args.texts / "bronte.txt")]
     for source, text in sources:
         if not source.exists() or not text.exists():
             print(f"SKIP  {source.name}: not there")
@@ -183,8 +177,7 @@ def main():
                     print(f"SKIP  {target}: {e}")
                 except ValueError as e:
                     tally.check(False, f"{source.name} {target} {options}: {e}")
-    print(f"{tally.passed} passed, {tally.failed} failed")
-    return 1 if tally.failed else 0
+    return tally.finish()
 
 
 if __name__ == "__main__":
