@@ -63,8 +63,7 @@ struct measuring {
 
 static bool has_choice(const hone_planned_tensor *t)
 {
-    const bool ruled = strncmp(t->why, "rule", 4) == 0;
-    return t->source && !t->bytes && !ruled && hone_dtype_describe(t->dtype)->is_quantized;
+    return t->source && !t->bytes && !t->ruled && hone_dtype_describe(t->dtype)->is_quantized;
 }
 
 static hone_status add_item(hone_budget *b, const hone_plan *plan, size_t tensor, hone_cpu_level cpu, hone_error *err)

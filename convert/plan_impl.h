@@ -49,6 +49,7 @@ typedef struct hone_planned_tensor {
     size_t file;             /* in plan->files */
     uint64_t offset, nbytes; /* in that file */
     const char *why;         /* static, "" if of the type asked for */
+    bool ruled;              /* a rule of the caller's (hone_type_rule) settled its type */
     hone_importance importance;
     const struct hone_imatrix_entry *entry; /* the importance of its columns, if USED; else NULL */
     const char *gguf_name;                  /* of codes on a grid, by hone_plan_name_codes(); else NULL; arena */

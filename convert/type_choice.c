@@ -183,6 +183,7 @@ hone_status hone_type_choose(const hone_context *ctx, const hone_plan *plan, con
         ruled = end_type(plan, c, t);
     if (ruled != HONE_INVALID && t->n_dims >= 2 && !t->keep_f32) {
         t->dtype = hone_mix_fallback(ruled, t->row_nelems);
+        t->ruled = true;
         t->why = t->dtype == ruled ? "rule" : "rule; row length";
         return HONE_OK;
     }
