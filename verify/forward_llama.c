@@ -20,7 +20,6 @@
 struct pass {
     const hone_context *ctx;
     const hone_llama *body;
-    const int32_t *tokens;
     const hone_observer *observer;
     size_t n;
     float *x;               /* (n, n_embd) the residual stream */
@@ -56,14 +55,20 @@ bool hone_llama_scratch_nfloats(const hone_model *model, size_t n, int n_threads
 
 /* ---- the rows of one token ---- */
 
+/* arg: the tokens */
 static void embed_row(const void *pass, const void *arg, size_t t)
 {
     const struct pass *p = pass;
+    const int32_t *tokens = arg;
+    hone_weight_decode(&p->body->embedding, (size_t)tokens[t], 1, p->x + t * p->body->config.n_embd);
+}
+
+static void angles_row(const void *pass, const void *arg, size_t t)
+{
+    const struct pass *p = pass;
     (void)arg;
-    const hone_llama_config *c = &p->body->config;
-    const size_t half = c->head_dim / 2;
-    hone_weight_decode(&p->body->embedding, (size_t)p->tokens[t], 1, p->x + t * c->n_embd);
-    hone_rope_angles(t, p->body->inv_freq, c->head_dim, p->cosines + t * half, p->sines + t * half);
+    const size_t d = p->body->config.head_dim;
+    hone_rope_angles(t, p->body->inv_freq, d, p->cosines + t * (d / 2), p->sines + t * (d / 2));
 }
 
 /* arg: the norm's weight (n_embd) */
@@ -160,20 +165,40 @@ static void mlp(struct pass *p, const hone_llama_layer *layer)
     hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
 }
 
-void hone_llama_forward(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n,
-                        float *hidden, float *scratch, const hone_observer *observer)
+/* ---- the steps of a pass ---- */
+
+static struct pass open_pass(const hone_pass *pass)
 {
-    const hone_llama *body = model->body;
-    struct pass p = {.ctx = ctx, .body = body, .tokens = tokens, .n = n, .x = hidden, .observer = observer};
+    const hone_llama *body = pass->model->body;
+    struct pass p = {.ctx = pass->ctx, .body = body, .n = pass->n, .x = pass->hidden, .observer = pass->observer};
     size_t nfloats;
-    if (!lay_out(&p, &body->config, n, ctx->n_threads, scratch, &nfloats))
-        return; /* unreachable: the same layout was measured for at least n */
-    for_rows(&p, n, body->config.n_embd, embed_row, NULL);
-    for (size_t i = 0; i < body->config.n_layers; i++) {
-        attention(&p, &body->layers[i]);
-        mlp(&p, &body->layers[i]);
-    }
-    for (size_t t = 0; t < n; t++)
-        hone_rmsnorm(hidden + t * model->n_embd, body->output_norm, model->n_embd, body->config.rms_eps,
-                     hidden + t * model->n_embd);
+    (void)lay_out(&p, &body->config, p.n, p.ctx->n_threads, pass->scratch, &nfloats); /* measured for at least n */
+    return p;
+}
+
+void hone_llama_prepare(const hone_pass *pass)
+{
+    const struct pass p = open_pass(pass);
+    for_rows(&p, p.n, p.body->config.head_dim, angles_row, NULL);
+}
+
+void hone_llama_embed(const hone_pass *pass, const int32_t *tokens)
+{
+    const struct pass p = open_pass(pass);
+    for_rows(&p, p.n, p.body->config.n_embd, embed_row, tokens);
+}
+
+void hone_llama_layer_pass(const hone_pass *pass, size_t i)
+{
+    struct pass p = open_pass(pass);
+    attention(&p, &p.body->layers[i]);
+    mlp(&p, &p.body->layers[i]);
+}
+
+void hone_llama_finish(const hone_pass *pass)
+{
+    const hone_llama *body = pass->model->body;
+    const size_t d = body->config.n_embd;
+    for (size_t t = 0; t < pass->n; t++)
+        hone_rmsnorm(pass->hidden + t * d, body->output_norm, d, body->config.rms_eps, pass->hidden + t * d);
 }

@@ -140,6 +140,7 @@ static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, ho
     hone_llama_config *c = &body->config;
     HONE_TRY(hone_llama_config_read(ckpt, c, err));
     model->n_vocab = c->n_vocab;
+    model->n_layers = c->n_layers;
     model->n_embd = c->n_embd;
     model->n_ctx = c->n_ctx;
     body->layers = hone_calloc(c->n_layers, sizeof *body->layers);
@@ -199,14 +200,16 @@ static const hone_weight *embedding_readers(const hone_model *model,
     return &body->embedding;
 }
 
-static hone_weight *matrix(hone_model *model, size_t i)
+static hone_weight *matrix(hone_model *model, size_t stage, size_t i)
 {
+    enum { N_IN_LAYER = 7 };
     hone_llama *body = model->body;
-    if (i < 2)
-        return i == 0 ? &body->embedding : &model->output;
-    hone_llama_layer *layer = &body->layers[(i - 2) / 7];
-    hone_linear *const linears[] = {&layer->q, &layer->k, &layer->v, &layer->o, &layer->gate, &layer->up, &layer->down};
-    return (i - 2) / 7 < body->config.n_layers ? &linears[(i - 2) % 7]->weight : NULL;
+    if (stage == 0 || stage > model->n_layers)
+        return i > 0 ? NULL : stage == 0 ? &body->embedding : &model->output;
+    hone_llama_layer *layer = &body->layers[stage - 1];
+    hone_linear *const linears[N_IN_LAYER] = {&layer->q,    &layer->k,  &layer->v,   &layer->o,
+                                              &layer->gate, &layer->up, &layer->down};
+    return i < N_IN_LAYER ? &linears[i]->weight : NULL;
 }
 
 static const char *const architectures[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "llama",
@@ -224,7 +227,10 @@ const hone_family hone_llama_family = {
     .load = load,
     .unload = unload,
     .scratch_nfloats = hone_llama_scratch_nfloats,
-    .forward = hone_llama_forward,
+    .prepare = hone_llama_prepare,
+    .embed = hone_llama_embed,
+    .layer = hone_llama_layer_pass,
+    .finish = hone_llama_finish,
     .embedding_readers = embedding_readers,
     .matrix = matrix,
 };

@@ -45,7 +45,9 @@ hone_status hone_llama_config_read(const hone_checkpoint *ckpt, hone_llama_confi
 
 /* The forward pass; see hone_family. */
 bool hone_llama_scratch_nfloats(const hone_model *model, size_t n, int n_threads, size_t *nfloats);
-void hone_llama_forward(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n,
-                        float *hidden, float *scratch, const hone_observer *observer);
+void hone_llama_prepare(const hone_pass *pass);
+void hone_llama_embed(const hone_pass *pass, const int32_t *tokens);
+void hone_llama_layer_pass(const hone_pass *pass, size_t i);
+void hone_llama_finish(const hone_pass *pass);
 
 #endif
