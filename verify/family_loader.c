@@ -18,8 +18,8 @@ hone_status hone_family_matrix(const hone_family_loader *l, size_t role, size_t 
     char name[HONE_ROLE_NAME_CAP];
     hone_role_name(l->family, role, layer, l->naming, name);
     const bool transposed = l->family->roles[role].order == HONE_ROWS_TRANSPOSED && l->naming != HONE_NAMES_GGUF;
-    return transposed ? hone_weight_load_transposed(l->ctx, l->ckpt, name, nrows, ncols, out, err)
-                      : hone_weight_load(l->ctx, l->ckpt, name, nrows, ncols, out, err);
+    HONE_TRY(hone_weight_describe(l->ctx, l->ckpt, name, nrows, ncols, transposed, out, err));
+    return l->deferred ? HONE_OK : hone_weight_hold(out, err);
 }
 
 hone_status hone_family_vector(const hone_family_loader *l, size_t role, size_t layer, size_t nelems, float **out,
@@ -28,6 +28,20 @@ hone_status hone_family_vector(const hone_family_loader *l, size_t role, size_t 
     char name[HONE_ROLE_NAME_CAP];
     hone_role_name(l->family, role, layer, l->naming, name);
     return hone_vector_load(l->ctx, l->ckpt, name, nelems, out, err);
+}
+
+/* Compares two matrices, and leaves them as it found them. */
+static hone_status compare(hone_weight *a, hone_weight *b, bool deferred, bool *same, hone_error *err)
+{
+    hone_status status = hone_weight_hold(a, err);
+    if (status == HONE_OK)
+        status = hone_weight_hold(b, err);
+    *same = status == HONE_OK && hone_weight_same(a, b);
+    if (deferred) {
+        hone_weight_drop(a);
+        hone_weight_drop(b);
+    }
+    return status;
 }
 
 hone_status hone_family_ends(const hone_family_loader *l, bool tied, hone_model *model, hone_weight *embedding,
@@ -46,7 +60,9 @@ hone_status hone_family_ends(const hone_family_loader *l, bool tied, hone_model 
         *embedding = hone_weight_borrow(&model->output);
     if (!tied || l->naming == HONE_NAMES_GGUF || !first || !last)
         return HONE_OK;
-    if (hone_weight_same(embedding, &model->output)) {
+    bool same;
+    HONE_TRY(compare(embedding, &model->output, l->deferred, &same, err));
+    if (same) {
         hone_weight_deinit(&model->output);
         model->output = hone_weight_borrow(embedding);
     } else {

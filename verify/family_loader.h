@@ -21,6 +21,7 @@ typedef struct hone_family_loader {
     const hone_checkpoint *ckpt;
     const hone_family *family;
     hone_naming naming;
+    bool deferred; /* matrices are described, not held */
 } hone_family_loader;
 
 /* layer counts for roles within one. Failures are those of hone_weight_load() and hone_vector_load(). */

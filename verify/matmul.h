@@ -18,7 +18,8 @@ void hone_matmul_init(void);
 /* hone_matmul_scratch_nfloats() returns the scratch that one thread needs for a weight of any shape. */
 size_t hone_matmul_scratch_nfloats(void);
 
-/* hone_matmul() computes Y. bias may be NULL. scratch holds hone_matmul_scratch_nfloats() floats per thread of ctx. */
+/* hone_matmul() computes Y; all zeros if w is not held. bias may be NULL. scratch holds hone_matmul_scratch_nfloats()
+ * floats per thread of ctx. */
 void hone_matmul(const hone_context *ctx, const hone_weight *w, const float *bias, const float *x, size_t n, float *y,
                  float *scratch);
 

@@ -106,7 +106,8 @@ bool hone_family_is_buffer(const hone_family *family, const char *name)
     return false;
 }
 
-hone_status hone_model_load(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model **out, hone_error *err)
+static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, bool deferred, hone_model **out,
+                        hone_error *err)
 {
     *out = NULL;
     const char *path = hone_checkpoint_path(ckpt);
@@ -119,6 +120,7 @@ hone_status hone_model_load(const hone_context *ctx, const hone_checkpoint *ckpt
         return hone_fail_nomem(err, sizeof *model);
     hone_matmul_init();
     model->family = family;
+    model->deferred = deferred;
     status = family->load(ctx, ckpt, model, err);
     if (status != HONE_OK) {
         hone_model_free(model);
@@ -126,6 +128,31 @@ hone_status hone_model_load(const hone_context *ctx, const hone_checkpoint *ckpt
     }
     *out = model;
     return HONE_OK;
+}
+
+hone_status hone_model_load(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model **out, hone_error *err)
+{
+    return load(ctx, ckpt, false, out, err);
+}
+
+hone_status hone_model_open(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model **out, hone_error *err)
+{
+    return load(ctx, ckpt, true, out, err);
+}
+
+hone_status hone_model_hold(hone_model *model, size_t stage, hone_error *err)
+{
+    hone_weight *w;
+    for (size_t i = 0; (w = model->family->matrix(model, stage, i)); i++)
+        HONE_TRY(hone_weight_hold(w, err));
+    return HONE_OK;
+}
+
+void hone_model_drop(hone_model *model, size_t stage)
+{
+    hone_weight *w;
+    for (size_t i = 0; (w = model->family->matrix(model, stage, i)); i++)
+        hone_weight_drop(w);
 }
 
 void hone_model_free(hone_model *model)
@@ -140,7 +167,7 @@ const hone_weight *hone_model_embedding_readers(const hone_model *model,
                                                 hone_embedding_reader readers[HONE_N_EMBEDDING_READERS])
 {
     const hone_weight *embedding = model->family->embedding_readers(model, readers);
-    return embedding->data == model->output.data ? NULL : embedding;
+    return hone_weight_is(embedding, &model->output) ? NULL : embedding;
 }
 
 hone_weight *hone_model_matrix(hone_model *model, size_t i, size_t *stage)

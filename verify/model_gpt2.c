@@ -229,7 +229,7 @@ static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, ho
     if (!body->layers)
         return hone_fail_nomem(err, c->n_layers * sizeof *body->layers);
     const hone_family *family = model->family;
-    const hone_family_loader l = {ctx, ckpt, family, hone_family_naming(family, ckpt)};
+    const hone_family_loader l = {ctx, ckpt, family, hone_family_naming(family, ckpt), model->deferred};
     HONE_TRY(hone_family_ends(&l, c->tied, model, &body->embedding, err));
     HONE_TRY(hone_family_matrix(&l, POSITIONS, 0, c->n_ctx, c->n_embd, &body->positions, err));
     for (size_t i = 0; i < c->n_layers; i++)

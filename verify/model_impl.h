@@ -20,6 +20,7 @@ struct hone_model {
     size_t n_positions;       /* the longest it can run, where each position has a weight; 0: no limit */
     hone_weight output;       /* (n_vocab, n_embd) */
     const float *output_bias; /* (n_vocab), or NULL */
+    bool deferred;            /* matrices are held by hone_model_hold(), not when it is loaded */
     void *body;               /* the rest, of the family's own type */
 };
 
@@ -108,6 +109,15 @@ struct hone_family {
  * *stage, if given: the stage of the pass that reads it: 0 embeds, i + 1 is layer i, n_layers + 1 the output.
  */
 hone_weight *hone_model_matrix(hone_model *model, size_t i, size_t *stage);
+
+/*
+ * hone_model_open() is hone_model_load() but for the matrices, which are read a stage at a time: hone_model_hold() reads
+ * those that a stage (see hone_model_matrix()) lacks, hone_model_drop() releases them. One that is not held is zeros to
+ * a pass. ckpt must outlive *out. A matrix that is both embedding and output is held for each.
+ */
+hone_status hone_model_open(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model **out, hone_error *err);
+hone_status hone_model_hold(hone_model *model, size_t stage, hone_error *err);
+void hone_model_drop(hone_model *model, size_t stage);
 
 /* hone_model_embedding_readers() is the family's, and returns the embedding; NULL if the output is the same matrix. */
 const hone_weight *hone_model_embedding_readers(const hone_model *model,

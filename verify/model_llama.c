@@ -147,7 +147,7 @@ static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, ho
     if (!body->layers)
         return hone_fail_nomem(err, c->n_layers * sizeof *body->layers);
     const hone_family *family = model->family;
-    const hone_family_loader l = {ctx, ckpt, family, hone_family_naming(family, ckpt)};
+    const hone_family_loader l = {ctx, ckpt, family, hone_family_naming(family, ckpt), model->deferred};
     HONE_TRY(make_frequencies(&l, body, err));
     HONE_TRY(hone_family_ends(&l, c->tied, model, &body->embedding, err));
     HONE_TRY(hone_family_vector(&l, OUTPUT_NORM, 0, c->n_embd, &body->output_norm, err));

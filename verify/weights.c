@@ -74,36 +74,48 @@ static hone_status find_scale(const hone_context *ctx, const hone_checkpoint *ck
 /* Turns w->data, which is (ncols, nrows), round. */
 static hone_status transpose(hone_weight *w, hone_error *err)
 {
-    const hone_dtype_info *info = hone_dtype_describe(w->dtype);
-    if (info->block_nelems != 1)
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, w->name, "cannot transpose blocks of type %s",
-                         info->name);
     unsigned char *turned = hone_alloc(w->nrows, w->row_nbytes);
     if (!turned)
         return hone_fail_nomem(err, (uint64_t)w->nrows * w->row_nbytes);
-    hone_transpose(w->data, w->ncols, w->nrows, info->block_nbytes, turned);
+    hone_transpose(w->data, w->ncols, w->nrows, hone_dtype_describe(w->dtype)->block_nbytes, turned);
     hone_release(w->data);
     w->data = turned;
     return HONE_OK;
 }
 
-static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
-                        size_t ncols, bool transposed, hone_weight *out, hone_error *err)
+static hone_status check_shape(const hone_tensor *t, const hone_weight *w, hone_error *err)
+{
+    const size_t wanted[2] = {w->transposed ? w->ncols : w->nrows, w->transposed ? w->nrows : w->ncols};
+    if (t->n_dims != 2 || t->shape[0] != wanted[0] || t->shape[1] != wanted[1]) {
+        char shape[192];
+        print_shape(t, shape, sizeof shape);
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
+                         "shape is [%s]; the configuration asks for [%zu, %zu]", shape, wanted[0], wanted[1]);
+    }
+    if (w->ncols > HONE_MAX_ROW_NELEMS)
+        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "rows of %zu elements; at most %d", w->ncols,
+                         HONE_MAX_ROW_NELEMS);
+    const hone_dtype_info *info = hone_dtype_describe(t->dtype);
+    if (w->transposed && info->block_nelems != 1)
+        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name, "cannot transpose blocks of type %s",
+                         info->name);
+    return HONE_OK;
+}
+
+hone_status hone_weight_describe(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
+                                 size_t ncols, bool transposed, hone_weight *out, hone_error *err)
 {
     memset(out, 0, sizeof *out);
     const hone_tensor *t;
     HONE_TRY(find(ckpt, name, &t, err));
-    const size_t wanted[2] = {transposed ? ncols : nrows, transposed ? nrows : ncols};
-    if (t->n_dims != 2 || t->shape[0] != wanted[0] || t->shape[1] != wanted[1]) {
-        char shape[192];
-        print_shape(t, shape, sizeof shape);
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name,
-                         "shape is [%s]; the configuration asks for [%zu, %zu]", shape, wanted[0], wanted[1]);
-    }
-    if (ncols > HONE_MAX_ROW_NELEMS)
-        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "rows of %zu elements; at most %d", ncols,
-                         HONE_MAX_ROW_NELEMS);
-    hone_weight w = {.name = t->name, .dtype = t->dtype, .nrows = nrows, .ncols = ncols};
+    hone_weight w = {.name = t->name,
+                     .dtype = t->dtype,
+                     .nrows = nrows,
+                     .ncols = ncols,
+                     .ckpt = ckpt,
+                     .tensor = t,
+                     .transposed = transposed};
+    HONE_TRY(check_shape(t, &w, err));
     HONE_TRY(find_decoder(ctx, t, &w.decode, err));
     uint64_t row_nbytes;
     size_t nbytes;
@@ -112,15 +124,39 @@ static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, co
                          ncols);
     w.row_nbytes = row_nbytes;
     HONE_TRY(find_scale(ctx, ckpt, name, &w, err));
-    hone_status status = read_all(ckpt, t, nbytes, &w.data, err);
-    if (status == HONE_OK && transposed)
-        status = transpose(&w, err);
-    if (status != HONE_OK) {
-        hone_weight_deinit(&w);
-        return hone_fail_for(err, status, name);
-    }
     *out = w;
     return HONE_OK;
+}
+
+hone_status hone_weight_hold(hone_weight *w, hone_error *err)
+{
+    if (w->data)
+        return HONE_OK;
+    w->borrowed = false;
+    hone_status status = read_all(w->ckpt, w->tensor, w->nrows * w->row_nbytes, &w->data, err);
+    if (status == HONE_OK && w->transposed)
+        status = transpose(w, err);
+    if (status == HONE_OK)
+        return HONE_OK;
+    hone_weight_drop(w);
+    return hone_fail_for(err, status, w->name);
+}
+
+void hone_weight_drop(hone_weight *w)
+{
+    if (!w->borrowed)
+        hone_release(w->data);
+    w->data = NULL;
+}
+
+static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
+                        size_t ncols, bool transposed, hone_weight *out, hone_error *err)
+{
+    HONE_TRY(hone_weight_describe(ctx, ckpt, name, nrows, ncols, transposed, out, err));
+    const hone_status status = hone_weight_hold(out, err);
+    if (status != HONE_OK)
+        hone_weight_deinit(out);
+    return status;
 }
 
 hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
@@ -144,8 +180,7 @@ hone_weight hone_weight_borrow(const hone_weight *owner)
 
 void hone_weight_deinit(hone_weight *w)
 {
-    if (!w->borrowed)
-        hone_release(w->data);
+    hone_weight_drop(w);
     memset(w, 0, sizeof *w);
 }
 
@@ -155,8 +190,17 @@ bool hone_weight_same(const hone_weight *a, const hone_weight *b)
            a->ncols == b->ncols && memcmp(a->data, b->data, a->nrows * a->row_nbytes) == 0;
 }
 
+bool hone_weight_is(const hone_weight *a, const hone_weight *b)
+{
+    return a->tensor && a->tensor == b->tensor && a->ckpt == b->ckpt;
+}
+
 void hone_weight_decode(const hone_weight *w, size_t first, size_t n, float *dst)
 {
+    if (!w->data) {
+        memset(dst, 0, n * w->ncols * sizeof *dst);
+        return;
+    }
     /* Rows are stored without gaps and hold whole blocks, so n of them decode as one run. */
     w->decode(w->data + first * w->row_nbytes, dst, n * w->ncols);
     if (w->scaled)

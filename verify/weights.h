@@ -18,28 +18,41 @@ typedef struct hone_weight {
     hone_dtype dtype;
     size_t nrows, ncols;
     size_t row_nbytes;
-    unsigned char *data; /* nrows * row_nbytes */
+    unsigned char *data; /* nrows * row_nbytes; NULL: not held, and all zeros to whoever reads it */
     bool borrowed;       /* data belongs to another weight (tied embeddings) */
     hone_decode_fn decode;
     bool scaled; /* decoded elements are multiplied by scale */
     float scale;
+    const hone_checkpoint *ckpt; /* where its data comes from, with tensor; NULL: from elsewhere */
+    const hone_tensor *tensor;
+    bool transposed; /* it is stored as (ncols, nrows) */
 } hone_weight;
 
 /*
- * hone_weight_load() reads the matrix called name, which must have the shape (nrows, ncols).
+ * hone_weight_describe() finds the matrix called name, which must have the shape (nrows, ncols), or (ncols, nrows) in
+ * the file if transposed, and leaves its data where it is. ckpt must outlive *out.
  * In a GGUF file a tensor NAME.scale of one element beside NAME.weight becomes its scale, as nvfp4 has it.
- * DATA: missing or misshapen. UNSUPPORTED: its dtype has no decoder. LIMIT: ncols above HONE_MAX_ROW_NELEMS. IO, NOMEM.
- * On failure *out is empty, which hone_weight_deinit() accepts.
+ * DATA: missing or misshapen. UNSUPPORTED: its dtype has no decoder, or is of blocks and transposed. LIMIT: ncols above
+ * HONE_MAX_ROW_NELEMS. On failure *out is empty, which hone_weight_deinit() accepts.
  */
+hone_status hone_weight_describe(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
+                                 size_t ncols, bool transposed, hone_weight *out, hone_error *err);
+
+/* hone_weight_hold() reads the data of a described weight, unless it has data; hone_weight_drop() releases it. IO,
+ * NOMEM. */
+hone_status hone_weight_hold(hone_weight *w, hone_error *err);
+void hone_weight_drop(hone_weight *w);
+
+/* hone_weight_load() describes a matrix and holds it. */
 hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
                              size_t ncols, hone_weight *out, hone_error *err);
 
-/* hone_weight_load_transposed() is hone_weight_load() of a matrix that is stored with the shape (ncols, nrows).
- * UNSUPPORTED, too: a type of blocks, whose elements cannot be moved. */
+/* hone_weight_load_transposed() is hone_weight_load() of a matrix that is stored with the shape (ncols, nrows). */
 hone_status hone_weight_load_transposed(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name,
                                         size_t nrows, size_t ncols, hone_weight *out, hone_error *err);
 
-/* hone_weight_borrow() makes a weight that shares the data of another, which must outlive it. */
+/* hone_weight_borrow() makes a weight that shares the data of another, which must outlive it; what the other holds
+ * later is not shared. */
 hone_weight hone_weight_borrow(const hone_weight *owner);
 
 /* hone_weight_deinit() releases what the weight owns and leaves it empty. */
@@ -47,6 +60,9 @@ void hone_weight_deinit(hone_weight *w);
 
 /* hone_weight_same() tells whether two weights hold the same bytes in the same type and shape. */
 bool hone_weight_same(const hone_weight *a, const hone_weight *b);
+
+/* hone_weight_is() tells whether two weights are one matrix of a checkpoint. */
+bool hone_weight_is(const hone_weight *a, const hone_weight *b);
 
 /* hone_weight_decode() decodes rows first .. first + n - 1 to dst (n, ncols). */
 void hone_weight_decode(const hone_weight *w, size_t first, size_t n, float *dst);
