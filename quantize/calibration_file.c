@@ -156,40 +156,45 @@ void hone_calibration_output_deinit(hone_calibration_output *out)
     *out = (hone_calibration_output){.writer.fd = -1};
 }
 
-hone_status hone_calibration_put_sums(const hone_calibration_output *out, const hone_input_set *set, hone_error *err)
+static hone_status put_sums(const hone_calibration_output *out, const hone_input_stats *in, size_t nth,
+                            const float *sums, hone_error *err)
 {
-    size_t nth = 0;
-    for (size_t i = 0; i < set->n; i++) {
-        const hone_input_stats *in = &set->inputs[i];
-        float *sums = hone_alloc(in->ncols, sizeof *sums);
-        if (!sums)
-            return hone_fail_nomem(err, in->ncols * sizeof *sums);
-        for (size_t c = 0; c < in->ncols; c++)
-            sums[c] = (float)in->squares[c];
-        const float count = (float)in->n_tokens;
-        hone_status status = HONE_OK;
-        for (size_t w = 0; w < in->n_weights && status == HONE_OK; w++, nth++) {
-            status = hone_writer_write(&out->writer, out->sums[nth], sums, in->ncols * sizeof *sums, err);
-            if (status == HONE_OK)
-                status = hone_writer_write(&out->writer, out->counts[nth], &count, sizeof count, err);
-        }
-        hone_release(sums);
-        HONE_TRY(status);
+    const float count = (float)in->n_tokens;
+    for (size_t w = nth; w < nth + in->n_weights; w++) {
+        HONE_TRY(hone_writer_write(&out->writer, out->sums[w], sums, in->ncols * sizeof *sums, err));
+        HONE_TRY(hone_writer_write(&out->writer, out->counts[w], &count, sizeof count, err));
     }
     return HONE_OK;
 }
 
-hone_status hone_calibration_put_gram(const hone_calibration_output *out, const hone_input_set *set, size_t input,
-                                      hone_error *err)
+static hone_status put_gram(const hone_calibration_output *out, const hone_input_stats *in, uint64_t at,
+                            hone_error *err)
 {
-    const hone_input_stats *in = &set->inputs[input];
-    uint64_t at = out->grams[input];
     for (size_t i = 0; i < in->ncols; i++) {
         const size_t nbytes = (in->ncols - i) * sizeof(float);
         HONE_TRY(hone_writer_write(&out->writer, at, hone_gram_row(in->gram, in->ncols, i), nbytes, err));
         at += nbytes;
     }
     return HONE_OK;
+}
+
+hone_status hone_calibration_put(const hone_calibration_output *out, const hone_input_set *set, size_t input,
+                                 hone_error *err)
+{
+    const hone_input_stats *in = &set->inputs[input];
+    size_t nth = 0;
+    for (size_t i = 0; i < input; i++)
+        nth += set->inputs[i].n_weights;
+    float *sums = hone_alloc(in->ncols, sizeof *sums);
+    if (!sums)
+        return hone_fail_nomem(err, in->ncols * sizeof *sums);
+    for (size_t c = 0; c < in->ncols; c++)
+        sums[c] = (float)in->squares[c];
+    hone_status status = put_sums(out, in, nth, sums, err);
+    hone_release(sums);
+    if (status == HONE_OK && in->gram)
+        status = put_gram(out, in, out->grams[input], err);
+    return status;
 }
 
 hone_status hone_calibration_add(hone_calibration *calibration, hone_calibration_weight weight, hone_error *err)

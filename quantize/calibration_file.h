@@ -35,11 +35,9 @@ hone_status hone_calibration_create(const char *path, const hone_input_set *set,
                                     bool grams, bool overwrite, hone_calibration_output *out, hone_error *err);
 void hone_calibration_output_deinit(hone_calibration_output *out);
 
-/* hone_calibration_put_sums() writes squares and counts of every input, hone_calibration_put_gram() the products of
- * one. NOMEM, IO. */
-hone_status hone_calibration_put_sums(const hone_calibration_output *out, const hone_input_set *set, hone_error *err);
-hone_status hone_calibration_put_gram(const hone_calibration_output *out, const hone_input_set *set, size_t input,
-                                      hone_error *err);
+/* hone_calibration_put() writes squares and count of one input, and its products if there are. NOMEM, IO. */
+hone_status hone_calibration_put(const hone_calibration_output *out, const hone_input_set *set, size_t input,
+                                 hone_error *err);
 
 /* What hone_calibration is. */
 struct hone_calibration {

@@ -63,7 +63,7 @@ static void add_squares(double *squares, const float *x, size_t n, size_t ncols)
 static hone_status add_input(hone_input_set *set, const hone_weight *const *weights, size_t n_weights)
 {
     hone_error *err = &set->error;
-    hone_input_stats in = {.n_weights = n_weights, .ncols = weights[0]->ncols};
+    hone_input_stats in = {.n_weights = n_weights, .ncols = weights[0]->ncols, .stage = set->stage};
     for (size_t i = 0; i < n_weights; i++) {
         in.weights[i] = weights[i];
         if (!hone_role_gguf_name(set->family, set->naming, weights[i]->name, in.names[i]))
@@ -100,20 +100,37 @@ void hone_input_see(void *user, const hone_weight *const *weights, size_t n_weig
     if (set->status != HONE_OK)
         return;
     hone_input_stats *in = find_input(set, weights[0]);
-    if (!in && !set->collecting)
+    if (!in && !set->complete)
         set->status = add_input(set, weights, n_weights);
-    if (!in || !set->collecting)
+    if (!in || !in->collecting)
         return;
-    if (!set->again) {
-        add_squares(in->squares, x, n, in->ncols);
-        in->n_tokens += n;
-    }
+    add_squares(in->squares, x, n, in->ncols);
+    in->n_tokens += n;
     if (in->gram) {
         struct products job = {.x = x, .gram = in->gram, .n = n, .ncols = in->ncols};
         const size_t n_panels = (in->ncols + HONE_GRAM_PANEL - 1) / HONE_GRAM_PANEL;
         const double cost = 0.015 * (double)n * (double)in->ncols * (double)in->ncols;
         (void)hone_parallel_for(n_panels, hone_team(set->ctx, n_panels, cost), add_panel, &job, NULL);
     }
+}
+
+hone_status hone_input_collect(hone_input_stats *in, bool grams, hone_error *err)
+{
+    const size_t nfloats = hone_gram_nfloats(in->ncols);
+    hone_input_release(in);
+    if (grams && !(in->gram = hone_calloc(nfloats, sizeof *in->gram)))
+        return hone_fail_nomem(err, nfloats * sizeof *in->gram);
+    memset(in->squares, 0, in->ncols * sizeof *in->squares);
+    in->n_tokens = 0;
+    in->collecting = true;
+    return HONE_OK;
+}
+
+void hone_input_release(hone_input_stats *in)
+{
+    in->collecting = false;
+    hone_release(in->gram);
+    in->gram = NULL;
 }
 
 void hone_input_set_deinit(hone_input_set *set)

@@ -21,6 +21,8 @@ typedef struct hone_input_stats {
     const hone_weight *weights[HONE_MAX_SHARING];
     char names[HONE_MAX_SHARING][HONE_ROLE_NAME_CAP]; /* GGUF's */
     size_t n_weights, ncols;
+    size_t stage; /* of the model: see hone_model_matrix() */
+    bool collecting; /* what is seen is summed */
     uint64_t n_tokens;
     double *squares; /* (ncols) */
     float *gram;     /* panels, or NULL: not summed */
@@ -34,14 +36,19 @@ typedef struct hone_input_set {
     hone_input_stats *inputs;
     size_t n, cap;
     size_t next;     /* the input expected to be seen next */
-    bool collecting; /* else unknown inputs are added, and nothing is summed */
-    bool again;      /* squares and tokens were summed before: products only */
+    size_t stage;    /* that unknown inputs are of */
+    bool complete;   /* else unknown inputs are added, and nothing is summed */
     hone_status status;
     hone_error error; /* why, if it is not HONE_OK */
 } hone_input_set;
 
 /* hone_input_see() is the see() of an observer whose user is a hone_input_set. Failures go to set->status. */
 void hone_input_see(void *set, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n);
+
+/* hone_input_collect() starts an input's sums anew, of products, too, if grams. NOMEM. hone_input_release() ends them:
+ * the products are gone. */
+hone_status hone_input_collect(hone_input_stats *in, bool grams, hone_error *err);
+void hone_input_release(hone_input_stats *in);
 
 void hone_input_set_deinit(hone_input_set *set);
 
