@@ -104,6 +104,8 @@ int hone_cmd_quantize(int argc, char **argv)
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
     const char *method = NULL, *calibration = NULL;
+    bool sequential = false;
+    hone_calibration_text sequential_text;
     hone_cli_budget_words budget = {.budget = NULL};
     hone_budget_options budget_options;
     const hone_cli_option options[] = {
@@ -123,11 +125,12 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "max-kld", "X", "instead: the types that make the smallest file of at most so much\npredicted divergence",
          HONE_CLI_TEXT, &budget.max_kld},
         {0, "text", "FILE",
-         "with --budget: UTF-8 text to measure the tensors' divergences on, not\nwhat the file is judged by later; may "
-         "be repeated",
+         "with --budget: UTF-8 text to measure the tensors' divergences on; with\n--sequential: to calibrate on; not "
+         "what the file is judged by later;\nmay be repeated",
          HONE_CLI_LIST, &budget.texts},
         {0, "ctx", "N", "with --text: tokens per chunk (default 512)", HONE_CLI_COUNT, &budget.n_ctx},
-        {0, "chunks", "N", "with --text: so many chunks (default 4)", HONE_CLI_COUNT, &budget.n_chunks},
+        {0, "chunks", "N", "with --text: so many chunks (default 4; with --sequential all)", HONE_CLI_COUNT,
+         &budget.n_chunks},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},
         {0, "tensor-type", "REGEX=TYPE",
          "store output tensors whose name matches as TYPE; may be\nrepeated, the first match wins", HONE_CLI_LIST,
@@ -146,6 +149,10 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "method", "HOW",
          "plain (default); gptq: each column makes up for what those before it left\n(--calibration)", HONE_CLI_TEXT,
          &method},
+        {0, "sequential", NULL,
+         "with --method gptq: tensors are coded in the order of the model's layers,\neach calibrated on what comes out "
+         "of those before it as they were coded\n(--text in place of --calibration)",
+         HONE_CLI_FLAG, &sequential},
         {0, "bits", "N", "bits of a code: 2, 3, 4 (default), 5, 6, 8; gptq 2, 3, 4, 8; awq 4", HONE_CLI_COUNT,
          &grid.bits},
         {0, "group", "N", "columns that share a scale: 16, 32, 64, 128 (default; mlx 64), 256,\nor row", HONE_CLI_TEXT,
@@ -187,8 +194,11 @@ int hone_cmd_quantize(int argc, char **argv)
         return hone_cli_usage_error("quantize", "--type TYPE is missing");
     if (budgeted && (!gguf || type || pure))
         return hone_cli_usage_error("quantize", "a budget is for gguf, and goes without --type and --pure");
-    if (!budgeted && (budget.texts.n || budget.n_ctx || budget.n_chunks))
-        return hone_cli_usage_error("quantize", "--text, --ctx and --chunks go with --budget or --max-kld");
+    if (!budgeted && !sequential && (budget.texts.n || budget.n_ctx || budget.n_chunks))
+        return hone_cli_usage_error("quantize",
+                                    "--text, --ctx and --chunks go with --budget, --max-kld or --sequential");
+    if (sequential && !budget.texts.n)
+        return hone_cli_usage_error("quantize", "--sequential needs --text FILE");
     if (gguf && (grid.bits || grid.group || grid.symmetric || grid.scale || shard_nbytes))
         return hone_cli_usage_error("quantize",
                                     "--bits, --group, --symmetric, --scale-type and --shard-size go with --to");
@@ -199,16 +209,25 @@ int hone_cmd_quantize(int argc, char **argv)
     if (how == HONE_N_SEARCHES)
         return hone_cli_usage_error("quantize", "unknown search \"%s\" (best, reference, fast)", search);
     if (!method) /* a budget makes the best of what there is */
-        method = budgeted && calibration ? "gptq" : "plain";
+        method = (budgeted && calibration) || sequential ? "gptq" : "plain";
     const bool gptq = strcasecmp(method, "gptq") == 0;
     if (!gptq && strcasecmp(method, "plain") != 0)
         return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
-    if (gptq != (calibration != NULL))
+    if (sequential && !gptq)
+        return hone_cli_usage_error("quantize", "--sequential goes with --method gptq");
+    if (!sequential && gptq != (calibration != NULL))
         return hone_cli_usage_error("quantize", "--method gptq and --calibration STATS go together");
+    if (sequential && calibration && !budgeted)
+        return hone_cli_usage_error("quantize", "--sequential computes what --calibration would tell");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
     job.quality = true;
+    if (sequential) {
+        sequential_text = (hone_calibration_text){.n_ctx = budget.n_ctx, .n_chunks = budget.n_chunks};
+        job.sequential = &sequential_text;
+        job.sequential_texts = &budget.texts;
+    }
     if (budgeted) {
         code = hone_cli_parse_budget(&budget, &budget_options);
         if (code)

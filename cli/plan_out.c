@@ -144,11 +144,32 @@ static hone_status settle_budget(const hone_cli_session *s, const hone_cli_job *
     if (!job->budget)
         return HONE_OK;
     hone_budget_options options = *job->budget;
+    hone_convert_options convert = job->convert;
+    if (!convert.calibration) /* before there are moments, tensors are measured without */
+        convert.method = HONE_METHOD_PLAIN;
     char *text = NULL;
     hone_status status = hone_cli_text_read(job->budget_texts, &text, &options.text_nbytes, err);
     options.text = text;
     if (status == HONE_OK)
-        status = hone_budget_new(s->ctx, src, &job->convert, &options, out, err);
+        status = hone_budget_new(s->ctx, src, &convert, &options, out, err);
+    free(text);
+    return status;
+}
+
+/* Makes the plan, for which the text of a sequential calibration is read. */
+static hone_status make_plan(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
+                             hone_plan **plan, hone_error *err)
+{
+    if (!job->sequential)
+        return hone_plan_new(s->ctx, src, &job->convert, plan, err);
+    hone_calibration_text sequential = *job->sequential;
+    char *text = NULL;
+    hone_status status = hone_cli_text_read(job->sequential_texts, &text, &sequential.nbytes, err);
+    sequential.text = text;
+    hone_convert_options convert = job->convert;
+    convert.sequential = &sequential;
+    if (status == HONE_OK)
+        status = hone_plan_new(s->ctx, src, &convert, plan, err);
     free(text);
     return status;
 }
@@ -158,7 +179,7 @@ static hone_status carry_out(const hone_cli_session *s, const hone_cli_job *job,
                              hone_plan **plan, struct outcome *outcome, hone_error *err)
 {
     const double started = hone_cli_seconds();
-    hone_status status = hone_plan_new(s->ctx, src, &job->convert, plan, err);
+    hone_status status = make_plan(s, job, src, plan, err);
     if (status != HONE_OK || job->dry_run)
         return status;
     if (job->quality)

@@ -14,6 +14,8 @@ typedef struct hone_cli_job {
     hone_convert_options convert;
     const hone_budget_options *budget; /* settle the types for it; or NULL */
     const hone_cli_list *budget_texts; /* files that it is measured on */
+    const hone_calibration_text *sequential; /* calibrate while quantizing; or NULL. Its text is that of... */
+    const hone_cli_list *sequential_texts;   /* ...these files */
 } hone_cli_job;
 
 /*

@@ -5,7 +5,7 @@
 
 #include "base/cursor.h"
 #include "base/fail.h"
-#include "base/half.h"
+#include "convert/grid_packing.h"
 
 static uint64_t n_groups(const hone_grid_weight *w)
 {
@@ -24,7 +24,7 @@ static size_t scale_nbytes(const hone_grid_weight *w)
 
 static bool by_column(const hone_grid_weight *w)
 {
-    return w->grid.rule == HONE_GRID_GPTQ || w->grid.rule == HONE_GRID_AWQ;
+    return hone_grid_by_column(&w->grid);
 }
 
 bool hone_grid_fits(const hone_grid *grid, uint64_t out, uint64_t in, uint64_t group, const char **why)
@@ -211,132 +211,6 @@ size_t hone_grid_chunk_nbytes(const hone_grid_weight *w, uint64_t nrows)
     return (pieces_nbytes(w, nrows) + 7) / 8 * 8 + scratch_nbytes(w, nrows);
 }
 
-/* Adds a code of so many bits to a stream of zeros. Words are little-endian, so a stream of words is one of bytes. */
-static void put_bits(uint8_t *stream, size_t at, unsigned bits, unsigned code)
-{
-    stream[at / 8] |= (uint8_t)(code << at % 8);
-    if (at % 8 + bits > 8)
-        stream[at / 8 + 1] |= (uint8_t)(code >> (8 - at % 8));
-}
-
-static void store_float(hone_dtype dtype, float v, uint8_t *dst)
-{
-    if (dtype == HONE_F32)
-        hone_store_u32(dst, hone_f32_bits(v));
-    else
-        hone_store_u16(dst, dtype == HONE_F16 ? hone_f32_to_f16(v) : hone_f32_to_bf16(v));
-}
-
-/* What is to be packed: rows of codes, scales and zeros of one chunk. */
-struct chunk {
-    const hone_grid_weight *w;
-    uint64_t nrows, groups;
-    const uint8_t *codes;
-    const float *scales, *zeros;
-};
-
-/* nrows streams of `in` codes, each in words of its own. */
-static void pack_rows(const struct chunk *c, uint8_t *dst)
-{
-    const size_t in = (size_t)c->w->in, row_nbytes = (size_t)n_words(in, c->w->grid.bits) * 4;
-    const unsigned bits = c->w->grid.bits;
-    for (size_t r = 0; r < c->nrows; r++)
-        for (size_t i = 0; i < in; i++)
-            put_bits(dst + r * row_nbytes, i * bits, bits, c->codes[r * in + i]);
-}
-
-/* Word k of a row's stream goes to dst[k][row]. */
-static void pack_columns(const struct chunk *c, uint8_t *dst)
-{
-    const size_t in = (size_t)c->w->in, nrows = (size_t)c->nrows;
-    const unsigned bits = c->w->grid.bits, unit_codes = bits == 3 ? 32 : 32 / bits, unit_words = unit_codes * bits / 32;
-    for (size_t r = 0; r < nrows; r++)
-        for (size_t i = 0; i < in; i += unit_codes) {
-            uint8_t words[12] = {0};
-            for (unsigned j = 0; j < unit_codes; j++)
-                put_bits(words, j * bits, bits, c->codes[r * in + i + j]);
-            for (unsigned k = 0; k < unit_words; k++)
-                memcpy(dst + ((i / unit_codes * unit_words + k) * nrows + r) * 4, words + 4 * k, 4);
-        }
-}
-
-/* Eight neighbouring outputs share a word; output 8k + j sits in nibble place[j]. */
-static const unsigned awq_place[8] = {0, 4, 1, 5, 2, 6, 3, 7};
-
-static void pack_awq(const struct chunk *c, uint8_t *dst)
-{
-    const size_t in = (size_t)c->w->in, n = (size_t)c->nrows / 8;
-    for (size_t i = 0; i < in; i++)
-        for (size_t k = 0; k < n; k++) {
-            uint32_t word = 0;
-            for (unsigned j = 0; j < 8; j++)
-                word |= (uint32_t)c->codes[(8 * k + j) * in + i] << 4 * awq_place[j];
-            hone_store_u32(dst + (i * n + k) * 4, word);
-        }
-}
-
-static void pack_scales(const struct chunk *c, const float *values, bool columns_of, uint8_t *dst)
-{
-    const size_t size = scale_nbytes(c->w), nrows = (size_t)c->nrows, groups = (size_t)c->groups;
-    for (size_t r = 0; r < nrows; r++)
-        for (size_t g = 0; g < groups; g++)
-            store_float(c->w->grid.stored, values[r * groups + g],
-                        dst + (columns_of ? g * nrows + r : r * groups + g) * size);
-}
-
-/* Zeros of a group along the rows: a stream of words, words strided by word_stride words, groups by group_stride. */
-static void pack_zeros(const struct chunk *c, unsigned subtract, size_t word_stride, size_t group_stride, uint8_t *dst)
-{
-    const unsigned bits = c->w->grid.bits, mask = (1u << bits) - 1;
-    for (size_t g = 0; g < c->groups; g++)
-        for (size_t r = 0; r < c->nrows; r++) {
-            const unsigned zero = ((unsigned)c->zeros[r * c->groups + g] - subtract) & mask;
-            for (unsigned b = 0; b < bits; b++) {
-                const size_t at = r * bits + b;
-                const size_t word = at / 32 * word_stride + g * group_stride;
-                dst[word * 4 + at % 32 / 8] |= (uint8_t)((zero >> b & 1u) << at % 8);
-            }
-        }
-}
-
-static void pack_awq_zeros(const struct chunk *c, uint8_t *dst)
-{
-    const size_t n = (size_t)c->nrows / 8, groups = (size_t)c->groups;
-    for (size_t g = 0; g < groups; g++)
-        for (size_t k = 0; k < n; k++) {
-            uint32_t word = 0;
-            for (unsigned j = 0; j < 8; j++)
-                word |= (uint32_t)c->zeros[(8 * k + j) * groups + g] << 4 * awq_place[j];
-            hone_store_u32(dst + (g * n + k) * 4, word);
-        }
-}
-
-static void pack(const struct chunk *c, const hone_piece pieces[HONE_N_PARTS], unsigned n_pieces, uint8_t *dst)
-{
-    uint8_t *scales = dst + pieces[HONE_PART_SCALES].at, *zeros = dst + pieces[n_pieces - 1].at;
-    const size_t nrows = (size_t)c->nrows, groups = (size_t)c->groups;
-    pack_scales(c, c->scales, by_column(c->w), scales);
-    switch (c->w->grid.rule) {
-    case HONE_GRID_COMPRESSED:
-        pack_rows(c, dst);
-        if (n_pieces > HONE_PART_ZEROS)
-            pack_zeros(c, 0, groups, 1, zeros);
-        break;
-    case HONE_GRID_GPTQ: /* version 1: zero - 1 modulo 2^bits */
-        pack_columns(c, dst);
-        pack_zeros(c, 1, 1, (size_t)n_words(nrows, c->w->grid.bits), zeros);
-        break;
-    case HONE_GRID_AWQ:
-        pack_awq(c, dst);
-        pack_awq_zeros(c, zeros);
-        break;
-    case HONE_GRID_MLX:
-        pack_rows(c, dst);
-        pack_scales(c, c->zeros, false, zeros);
-        break;
-    }
-}
-
 /* Of a chunk of nrows rows, behind its pieces. */
 struct scratch {
     float *scales, *zeros; /* (nrows, groups) */
@@ -369,8 +243,17 @@ void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uin
                              s.codes + r * in + first, &s.scales[r * groups + g], &s.zeros[r * groups + g]);
         }
     memset(dst, 0, pieces_nbytes(w, nrows));
-    const struct chunk c = {w, nrows, groups, s.codes, s.scales, s.zeros};
-    pack(&c, pieces, n_pieces, dst);
+    const hone_grid_codes c = {w, (size_t)nrows, groups, s.codes, s.scales, s.zeros};
+    hone_grid_pack(&c, pieces, n_pieces, dst);
+}
+
+void hone_grid_unpack_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows, void *chunk)
+{
+    hone_piece pieces[HONE_N_PARTS];
+    const unsigned n_pieces = hone_grid_pieces(plan, w, row, nrows, pieces);
+    const struct scratch s = scratch_of(w, nrows, chunk);
+    const hone_grid_codes c = {w, (size_t)nrows, (size_t)n_groups(w), s.codes, s.scales, s.zeros};
+    hone_grid_unpack(&c, pieces, n_pieces, chunk);
 }
 
 void hone_grid_decode_piece(const hone_grid_weight *w, uint64_t nrows, const void *chunk, uint64_t r, size_t first,

@@ -14,6 +14,7 @@
 #ifndef HONE_GRID_PARTS_H
 #define HONE_GRID_PARTS_H
 
+#include "convert/pieces.h"
 #include "convert/plan_impl.h"
 #include "quantize/gptq.h"
 #include "quantize/group_grid.h"
@@ -28,13 +29,6 @@ typedef struct hone_grid_weight {
     uint64_t out, in, group;    /* group: columns that share a scale */
     size_t parts[HONE_N_PARTS]; /* in plan->tensors; SIZE_MAX: not stored. Set once the tensors have their order. */
 } hone_grid_weight;
-
-/* n_runs runs of run_nbytes, the first at offset in the file, each stride behind the one before; packed in memory from
- * at on. */
-typedef struct hone_piece {
-    uint64_t offset, stride;
-    size_t n_runs, run_nbytes, at;
-} hone_piece;
 
 /* hone_grid_fits() tells whether rows and columns fill whole words and groups; *why (static) if not. */
 bool hone_grid_fits(const hone_grid *grid, uint64_t out, uint64_t in, uint64_t group, const char **why);
@@ -61,6 +55,9 @@ typedef struct hone_grid_feedback {
  */
 void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
                            const float *values, const float *importance, const hone_grid_feedback *feedback, void *dst);
+
+/* hone_grid_unpack_rows() takes up a chunk whose pieces were read back: it becomes what hone_grid_encode_rows() left. */
+void hone_grid_unpack_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows, void *chunk);
 
 /* hone_grid_decode_piece() decodes columns [first, first + n) of row r of the nrows that were encoded to chunk. */
 void hone_grid_decode_piece(const hone_grid_weight *w, uint64_t nrows, const void *chunk, uint64_t r, size_t first,

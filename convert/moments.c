@@ -6,8 +6,10 @@
 
 #include "base/fail.h"
 #include "convert/grid_parts.h"
+#include "convert/sequential_run.h"
 #include "quantize/calibration_keys.h"
 #include "quantize/gptq.h"
+#include "quantize/sequential.h"
 
 static const hone_metadata *list(const hone_checkpoint *file, const char *key)
 {
@@ -23,7 +25,7 @@ static hone_status refuse(const hone_plan *plan, hone_status status, const char 
     return hone_fail_in_file(err, status, hone_checkpoint_path(plan->calibration));
 }
 
-hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err)
+static hone_status open_file(hone_plan *plan, const char *path, hone_error *err)
 {
     HONE_TRY(hone_checkpoint_open(path, NULL, &plan->calibration, err));
     const hone_metadata *weights = list(plan->calibration, HONE_CALIBRATION_WEIGHTS);
@@ -35,9 +37,21 @@ hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err
     return HONE_OK;
 }
 
+hone_status hone_moments_open(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts,
+                              hone_error *err)
+{
+    if (opts->sequential)
+        return hone_plan_open_sequential(ctx, plan, opts->sequential, err);
+    if (opts->calibration)
+        return open_file(plan, opts->calibration, err);
+    return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "GPTQ needs a calibration file");
+}
+
 /* The tensor of second moments for a weight, or NULL. */
 static const hone_tensor *find(const hone_plan *plan, const char *weight)
 {
+    if (plan->sequential)
+        return hone_sequential_input_of(plan, weight);
     const hone_metadata *weights = list(plan->calibration, HONE_CALIBRATION_WEIGHTS);
     const hone_metadata *grams = list(plan->calibration, HONE_CALIBRATION_GRAMS);
     for (uint64_t i = 0; i < weights->v.array.count; i++)
@@ -90,16 +104,18 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
         const uint64_t d = n_columns(plan, t);
         if (moments->dtype != HONE_F32 || d > UINT32_MAX || moments->nelems != d * (d + 1) / 2)
             return refuse(plan, HONE_ERROR_DATA, moments->name, "is of another number of columns than the weight", err);
-        HONE_TRY(read_count(plan, name, &t->n_tokens, err));
+        if (plan->calibration)
+            HONE_TRY(read_count(plan, name, &t->n_tokens, err));
         t->moments = moments;
         n_assigned++;
     }
-    if (n_assigned == 0)
+    if (n_assigned == 0 && plan->calibration)
         return refuse(plan, HONE_ERROR_DATA, NULL, "has second moments for none of the tensors to be quantized", err);
     return HONE_OK;
 }
 
-uint64_t hone_moments_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes)
+/* What error feedback takes beside the chunks: at its peak, and for each thread. */
+static uint64_t feedback_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes)
 {
     uint64_t most = 0;
     *per_thread_nbytes = 0;
@@ -113,6 +129,22 @@ uint64_t hone_moments_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes)
         *per_thread_nbytes = scratch > *per_thread_nbytes ? scratch : *per_thread_nbytes;
     }
     return most;
+}
+
+static void count_sequential(hone_plan *plan)
+{
+    const hone_sequential_memory m = hone_sequential_memory_needed(plan->sequential);
+    /* What is coded on a grid goes back as f32, twice what weights mostly take. */
+    plan->weights_nbytes = (plan->n_weights ? 3 : 1) * m.weights_nbytes + m.pass_nbytes;
+    plan->streams_nbytes = m.streams_nbytes;
+    plan->moments_nbytes += m.moments_nbytes;
+}
+
+void hone_moments_count(hone_plan *plan)
+{
+    plan->moments_nbytes = feedback_nbytes(plan, &plan->thread_moments_nbytes);
+    if (plan->sequential)
+        count_sequential(plan);
 }
 
 struct triangle {
@@ -140,6 +172,11 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
         return HONE_OK;
     hone_feedback_deinit(f);
     *current = NULL;
+    if (plan->sequential) {
+        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->moments - plan->inputs), f, err));
+        *current = t->moments;
+        return HONE_OK;
+    }
     struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
     const hone_status status = hone_feedback_init(ctx, (size_t)triangle.ncols, read_row, &triangle, f, err);
     if (status != HONE_OK)

@@ -9,9 +9,11 @@
 #include "convert/plan_impl.h"
 #include "quantize/feedback.h"
 
-/* hone_moments_open() opens the plan's calibration file. FORMAT, DATA: it has no second moments, or no consistent ones.
- */
-hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err);
+/* hone_moments_open() opens the plan's calibration file, or what computes moments while the plan runs. ARG: neither is
+ * asked for. FORMAT, DATA: the file has no second moments, or no consistent ones. Else as
+ * hone_plan_open_sequential(). */
+hone_status hone_moments_open(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts,
+                              hone_error *err);
 
 /*
  * hone_moments_assign() gives each tensor of the plan that can be coded with error feedback its moments, and notes
@@ -19,9 +21,9 @@ hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err
  */
 hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_error *err);
 
-/* hone_moments_nbytes() returns the memory that error feedback takes beside the chunks: at its peak, and for each
- * thread. */
-uint64_t hone_moments_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes);
+/* hone_moments_count() sets the memory that moments and error feedback take beside the chunks: plan->moments_nbytes at
+ * its peak, thread_moments_nbytes for each thread, and what sequential calibration takes besides. */
+void hone_moments_count(hone_plan *plan);
 
 /* hone_moments_prepare() makes the feedback for a tensor; *f is kept if it is that already. t->moments NULL: nothing is
  * done. DATA, IO, NOMEM. */

@@ -15,11 +15,13 @@
 #include "convert/moments.h"
 #include "convert/plan_impl.h"
 #include "convert/row_reader.h"
+#include "convert/sequential_run.h"
 #include "convert/target.h"
 #include "formats/decode.h"
 #include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
+#include "quantize/sequential.h"
 
 enum { TARGET_CHUNK_NELEMS = 1 << 18, TARGET_GRID_CHUNK_NELEMS = 1 << 20, TARGET_TURNED_CHUNK_NELEMS = 1 << 21 };
 
@@ -196,6 +198,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
         (void)json_object_set_new(recipe, "budget", hone_budget_recipe(opts->budget));
     if (recipe && opts->method == HONE_METHOD_GPTQ)
         (void)json_object_set_new(recipe, "method", json_string("gptq"));
+    if (recipe && plan->sequential)
+        (void)json_object_set_new(recipe, "sequential", hone_sequential_recipe(plan));
     if (recipe && plan->n_weights) {
         json_t *grid = json_pack("{s:s, s:i, s:i, s:b}", "to", plan->target->name, "bits", (int)plan->grid.bits,
                                  "group", (int)plan->grid_group, "symmetric", (int)plan->grid.symmetric);
@@ -214,11 +218,9 @@ static hone_status settle_moments(const hone_context *ctx, hone_plan *plan, cons
 {
     if (opts->method != HONE_METHOD_GPTQ)
         return HONE_OK;
-    if (!opts->calibration)
-        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "GPTQ needs a calibration file");
-    HONE_TRY(hone_moments_open(plan, opts->calibration, err));
+    HONE_TRY(hone_moments_open(ctx, plan, opts, err));
     HONE_TRY(hone_moments_assign(ctx, plan, err));
-    plan->moments_nbytes = hone_moments_nbytes(plan, &plan->thread_moments_nbytes);
+    hone_moments_count(plan);
     const uint64_t nbytes = plan->moments_nbytes + plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
     if (nbytes < ctx->memory_nbytes / 8 * 7)
         return HONE_OK;
@@ -233,6 +235,16 @@ static bool any_turned(const hone_plan *plan)
         if (hone_rows_are_turned(&plan->tensors[i]))
             return true;
     return false;
+}
+
+/* Streams take what the budget leaves. The model's weights come on top of it, as they do for every forward pass. */
+static void settle_sequential_memory(const hone_context *ctx, hone_plan *plan)
+{
+    if (plan->memory_nbytes < ctx->memory_nbytes)
+        plan->streams_max_nbytes = ctx->memory_nbytes - plan->memory_nbytes;
+    if (plan->streams_nbytes <= plan->streams_max_nbytes)
+        plan->memory_nbytes += plan->streams_nbytes;
+    plan->memory_nbytes += plan->weights_nbytes;
 }
 
 /* Working memory: for each thread, and some more so that threads need not wait for each other, one chunk as stored, as
@@ -278,6 +290,7 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     }
     plan->memory_nbytes =
         plan->moments_nbytes + (nelems * elem_nbytes + plan->thread_moments_nbytes) * (unsigned)plan->n_slots;
+    settle_sequential_memory(ctx, plan);
     return HONE_OK;
 }
 
@@ -349,6 +362,7 @@ void hone_plan_free(hone_plan *plan)
     hone_release(plan->weights);
     hone_release(plan->tensors);
     hone_checkpoint_close(plan->calibration);
+    hone_sequential_close(plan->sequential);
     hone_arena_deinit(&plan->arena);
     hone_release(plan);
 }
@@ -367,6 +381,10 @@ hone_plan_totals hone_plan_describe(const hone_plan *plan)
         .input_nbytes = plan->input_nbytes,
         .output_nbytes = output_nbytes,
         .memory_nbytes = plan->memory_nbytes,
+        .moments_nbytes = plan->moments_nbytes,
+        .weights_nbytes = plan->weights_nbytes,
+        .streams_nbytes = plan->streams_nbytes,
+        .streams_spilled = plan->streams_nbytes > plan->streams_max_nbytes,
         .bpw = nelems ? 8.0 * (double)nbytes / (double)nelems : 0,
         .n_imatrix_entries = plan->imatrix ? hone_imatrix_n_entries(plan->imatrix) : 0,
         .n_imatrix_unknown = plan->imatrix ? hone_imatrix_n_entries(plan->imatrix) - plan->n_known_entries : 0,

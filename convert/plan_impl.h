@@ -53,7 +53,8 @@ typedef struct hone_planned_tensor {
     hone_importance importance;
     const struct hone_imatrix_entry *entry; /* the importance of its columns, if USED; else NULL */
     const char *gguf_name;                  /* of codes on a grid, by hone_plan_name_codes(); else NULL; arena */
-    const hone_tensor *moments;             /* in plan->calibration: of its input, and it is coded by them; or NULL */
+    const hone_tensor *moments;             /* in plan->calibration, or plan->inputs: of its input, and it is coded by
+                                             * them; or NULL */
     float n_tokens;                         /* that they were summed over */
 } hone_planned_tensor;
 
@@ -97,7 +98,10 @@ struct hone_plan {
     uint64_t memory_nbytes;
     bool saturate;
     hone_checkpoint *calibration; /* or NULL */
+    struct hone_sequential *sequential; /* or NULL: moments are computed while the plan runs, */
+    hone_tensor *inputs;                /* and stand for those of its inputs; arena */
     uint64_t moments_nbytes, thread_moments_nbytes;
+    uint64_t weights_nbytes, streams_nbytes, streams_max_nbytes; /* of sequential; how much of streams in memory */
 };
 
 /* hone_plan_add() adds a tensor named by the printf-style name. t->name is ignored. */

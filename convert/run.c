@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Running a plan: chunks of rows are read, transformed, encoded, written and recorded in the journal in parallel;
- * checksums advance in file order; a file's header goes in last, with the checksums, and only when all files are whole
- * do they get their names.
+ * checksums advance in the order of chunks; a file's header goes in last, with the checksums, and only when all files
+ * are whole do they get their names.
  */
 #include <string.h>
 
@@ -19,11 +19,13 @@
 #include "convert/output.h"
 #include "convert/output_guard.h"
 #include "convert/row_reader.h"
+#include "convert/sequential_run.h"
 #include "convert/target.h"
 #include "formats/imatrix.h"
 #include "formats/sources.h"
 #include "quantize/encode.h"
 #include "quantize/gptq.h"
+#include "quantize/sequential.h"
 
 struct chunk {
     size_t tensor;
@@ -79,9 +81,14 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
         job->total_nbytes += plan->tensors[i].nbytes; /* parts of weights included: chunks hold all of them */
     }
     job->chunks = hone_alloc(n, sizeof *job->chunks);
-    if (!job->chunks)
-        return hone_fail_nomem(err, n * sizeof *job->chunks);
-    for (size_t i = 0; i < plan->n_tensors; i++) {
+    size_t *order = hone_alloc(plan->n_tensors, sizeof *order);
+    if (!job->chunks || !order) {
+        hone_release(order);
+        return hone_fail_nomem(err, n * sizeof *job->chunks + plan->n_tensors * sizeof *order);
+    }
+    hone_sequential_order(plan, order);
+    for (size_t k = 0; k < plan->n_tensors; k++) {
+        const size_t i = order[k];
         const hone_planned_tensor *t = &plan->tensors[i];
         const uint64_t rows = chunk_rows(plan, t);
         for (uint64_t row = 0; row < t->n_rows; row += rows) {
@@ -89,6 +96,7 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
             job->chunks[job->n_chunks++] = (struct chunk){i, row, left < rows ? left : rows};
         }
     }
+    hone_release(order);
     return HONE_OK;
 }
 
@@ -153,31 +161,21 @@ static size_t chunk_nbytes(const struct job *job, const struct chunk *chunk)
 {
     hone_piece pieces[HONE_N_PARTS];
     const unsigned n = chunk_pieces(job, chunk, pieces);
-    return pieces[n - 1].at + pieces[n - 1].n_runs * pieces[n - 1].run_nbytes;
+    return hone_pieces_nbytes(pieces, n);
 }
 
 static hone_status write_chunk(const struct job *job, const struct chunk *chunk, const void *bytes, hone_error *err)
 {
     hone_piece pieces[HONE_N_PARTS];
     const unsigned n = chunk_pieces(job, chunk, pieces);
-    for (unsigned p = 0; p < n; p++)
-        for (size_t i = 0; i < pieces[p].n_runs; i++)
-            HONE_TRY(hone_writer_write(job->writer, pieces[p].offset + i * pieces[p].stride,
-                                       (const char *)bytes + pieces[p].at + i * pieces[p].run_nbytes,
-                                       pieces[p].run_nbytes, err));
-    return HONE_OK;
+    return hone_pieces_write(job->writer, pieces, n, bytes, err);
 }
 
 static hone_status read_chunk(const struct job *job, const struct chunk *chunk, void *bytes, hone_error *err)
 {
     hone_piece pieces[HONE_N_PARTS];
     const unsigned n = chunk_pieces(job, chunk, pieces);
-    for (unsigned p = 0; p < n; p++)
-        for (size_t i = 0; i < pieces[p].n_runs; i++)
-            HONE_TRY(hone_writer_read(job->writer, pieces[p].offset + i * pieces[p].stride,
-                                      (char *)bytes + pieces[p].at + i * pieces[p].run_nbytes, pieces[p].run_nbytes,
-                                      err));
-    return HONE_OK;
+    return hone_pieces_read(job->writer, pieces, n, bytes, err);
 }
 
 /* Nothing is encoded when rows keep their type: copying keeps every bit as it is. */
@@ -298,9 +296,8 @@ static hone_status take_over_chunk(const struct job *job, const struct chunk *ch
     if (!is_measured(job, t))
         return HONE_OK;
     HONE_TRY(read_source(job, chunk, w, err));
-    uint64_t held = UINT64_MAX;
     if (t->weight) /* what is decoded lies beside what is written */
-        HONE_TRY(encode_rows(job, chunk, w, &held, err));
+        hone_grid_unpack_rows(job->plan, &job->plan->weights[t->weight - 1], chunk->row, chunk->nrows, w->encoded);
     w->measure.n_rows = 0;
     measure(job, chunk, w);
     return HONE_OK;
@@ -491,6 +488,15 @@ static hone_status hash_parts(struct job *job, const hone_output_file *file, hon
     return status;
 }
 
+/* The tensors whose chunks are those before end go on, as they were coded, to where their outputs are calibrated on. */
+static hone_status take_coded(const struct job *job, size_t end, hone_error *err)
+{
+    for (size_t i = job->first_chunk; i < end && job->plan->sequential; i++)
+        if (job->chunks[i].row == 0)
+            HONE_TRY(hone_sequential_take(job->plan, &job->plan->tensors[job->chunks[i].tensor], job->writer, err));
+    return HONE_OK;
+}
+
 /* Runs the chunks before end, those that need the same feedback together. */
 static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
 {
@@ -505,17 +511,31 @@ static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
             HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
         HONE_TRY(hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, job->plan->n_slots, encode_chunk,
                                        commit_chunk, job, err));
+        HONE_TRY(take_coded(job, stop, err));
         job->first_chunk = stop;
     }
     return HONE_OK;
 }
 
-/* Chunks [job->first_chunk, end) are all those of the file. */
-static hone_status write_file(struct job *job, size_t i, size_t end, hone_error *err)
+static hone_status open_file(struct job *job, size_t i, hone_error *err)
 {
-    HONE_TRY(hone_output_begin(&job->output, i, &job->writer, err));
+    return hone_output_begin(&job->output, i, &job->writer, err);
+}
+
+/* Chunks [job->first_chunk, end) are neighbours in one file. */
+static hone_status write_chunks(struct job *job, size_t end, hone_error *err)
+{
+    HONE_TRY(open_file(job, job->plan->tensors[job->chunks[job->first_chunk].tensor].file, err));
     HONE_TRY(find_what_is_done(job, end, err));
     HONE_TRY(encode_chunks(job, end, err));
+    hone_output_end(&job->output);
+    return HONE_OK;
+}
+
+/* All chunks of the file are written. */
+static hone_status seal_file(struct job *job, size_t i, hone_error *err)
+{
+    HONE_TRY(open_file(job, i, err));
     HONE_TRY(hash_parts(job, &job->plan->files[i], err));
     HONE_TRY(write_header(job, &job->plan->files[i], err));
     HONE_TRY(sync_file(job, err));
@@ -523,15 +543,21 @@ static hone_status write_file(struct job *job, size_t i, size_t end, hone_error 
     return HONE_OK;
 }
 
-static hone_status run(struct job *job, hone_error *err)
+static hone_status run(struct job *job, const char *path, hone_error *err)
 {
     const hone_plan *plan = job->plan;
-    for (size_t i = 0, end = 0; i < plan->n_files; i++) {
-        const size_t end_tensor = plan->files[i].first_tensor + plan->files[i].n_tensors;
-        while (end < job->n_chunks && job->chunks[end].tensor < end_tensor)
+    const struct chunk *chunks = job->chunks;
+    if (plan->sequential)
+        HONE_TRY(hone_sequential_begin(plan->sequential, plan->streams_max_nbytes, path, err));
+    while (job->first_chunk < job->n_chunks) {
+        const size_t file = plan->tensors[chunks[job->first_chunk].tensor].file;
+        size_t end = job->first_chunk;
+        while (end < job->n_chunks && plan->tensors[chunks[end].tensor].file == file)
             end++;
-        HONE_TRY(write_file(job, i, end, err));
+        HONE_TRY(write_chunks(job, end, err));
     }
+    for (size_t i = 0; i < plan->n_files; i++)
+        HONE_TRY(seal_file(job, i, err));
     HONE_TRY(hone_check_unchanged(plan, err));
     return hone_output_commit(&job->output, err);
 }
@@ -566,7 +592,7 @@ hone_status hone_plan_run(const hone_context *ctx, const hone_plan *plan, const 
     if (status == HONE_OK)
         status = open_output(&job, path, how, err);
     if (status == HONE_OK)
-        status = run(&job, err);
+        status = run(&job, path, err);
     /* Work is kept when the machine failed us or a file is in the way, not when the input did: that will fail again. */
     const bool keep = status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM || status == HONE_ERROR_ARG;
     hone_journal_close(&job.journal, !keep); /* first, while the lock is held */

@@ -142,13 +142,11 @@ static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *c
                              const char *path, hone_calibration *report, hone_error *err)
 {
     const hone_calibrate_options *opts = r->opts;
-    const hone_layer_text what = {.text = text,
-                                  .nbytes = nbytes,
-                                  .n_ctx = opts->n_ctx,
-                                  .n_chunks = opts->n_chunks,
-                                  .output = opts->output || opts->hessian,
-                                  .embedding = opts->hessian};
-    HONE_TRY(hone_layer_pass_open(r->ctx, ckpt, &what, &r->pass, err));
+    const hone_calibration_text read = {text, nbytes, opts->n_ctx, opts->n_chunks};
+    const hone_layer_ends ends = opts->hessian  ? HONE_ENDS_OUTPUT_AND_EMBEDDING
+                                 : opts->output ? HONE_ENDS_OUTPUT
+                                                : HONE_ENDS_NONE;
+    HONE_TRY(hone_layer_pass_open(r->ctx, ckpt, &read, ends, &r->pass, err));
     const hone_calibration_origin origin = {.datasets = opts->datasets,
                                             .n_datasets = opts->n_datasets,
                                             .n_chunks = r->pass.chunks.n_chunks,

@@ -72,7 +72,7 @@ hone_status hone_layer_pass_see_embedding(hone_layer_pass *p, hone_error *err)
 }
 
 /* Which inputs there are: one token shows, and weights that are not held do as well. */
-static hone_status discover(hone_layer_pass *p, const hone_layer_text *text, hone_error *err)
+static hone_status discover(hone_layer_pass *p, hone_layer_ends ends, hone_error *err)
 {
     HONE_TRY(hone_run_begin(&p->run, hone_chunks_tokens(&p->chunks, 0), 1, err));
     for (size_t i = 0; i < p->model->n_layers; i++) {
@@ -80,23 +80,38 @@ static hone_status discover(hone_layer_pass *p, const hone_layer_text *text, hon
         hone_run_layer(&p->run, i);
     }
     p->set.stage = output_stage(p);
-    if (text->output)
+    if (ends != HONE_ENDS_NONE)
         see_output(p, 1);
     p->set.stage = 0;
-    if (text->embedding)
+    if (ends == HONE_ENDS_OUTPUT_AND_EMBEDDING)
         HONE_TRY(hone_layer_pass_see_embedding(p, err));
     p->set.complete = true;
     return failure(p, err);
 }
 
-hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_layer_text *text,
-                                 hone_layer_pass *out, hone_error *err)
+static hone_status describe_matrices(hone_layer_pass *p, hone_error *err)
+{
+    size_t n = 0;
+    while (hone_model_matrix(p->model, n, NULL))
+        n++;
+    p->described = hone_alloc(n, sizeof *p->described);
+    if (!p->described)
+        return hone_fail_nomem(err, n * sizeof *p->described);
+    for (size_t i = 0; i < n; i++)
+        p->described[i] = *hone_model_matrix(p->model, i, NULL);
+    return HONE_OK;
+}
+
+hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
+                                 hone_layer_ends ends, hone_layer_pass *out, hone_error *err)
 {
     *out = (hone_layer_pass){.ctx = ctx, .streams = HONE_NO_SPILL};
     const hone_eval_options eval = {.n_ctx = text->n_ctx, .n_chunks = text->n_chunks};
     hone_tokenizer *tok;
     HONE_TRY(hone_tokenizer_load(ckpt, &tok, err));
     hone_status status = hone_model_open(ctx, ckpt, &out->model, err);
+    if (status == HONE_OK)
+        status = describe_matrices(out, err);
     if (status == HONE_OK)
         status = hone_chunks_init(tok, text->text, text->nbytes, &eval, out->model->n_positions, &out->chunks, err);
     if (status == HONE_OK)
@@ -107,7 +122,7 @@ hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint 
         out->set.naming = hone_family_naming(out->model->family, ckpt);
         out->observer = (hone_observer){hone_input_see, &out->set};
         out->run.observer = &out->observer;
-        status = discover(out, text, err);
+        status = discover(out, ends, err);
     }
     hone_tokenizer_free(tok);
     if (status != HONE_OK)
@@ -122,17 +137,26 @@ void hone_layer_pass_close(hone_layer_pass *p)
     hone_run_deinit(&p->run);
     hone_chunks_deinit(&p->chunks);
     hone_model_free(p->model);
+    hone_release(p->described);
     *p = (hone_layer_pass){.streams = HONE_NO_SPILL};
+}
+
+/* hone_run_init() allocated as much. */
+static size_t stream_nbytes(const hone_layer_pass *p)
+{
+    return p->chunks.n_ctx * p->model->n_embd * sizeof(float);
 }
 
 hone_status hone_layer_pass_begin(hone_layer_pass *p, uint64_t max_nbytes, const char *beside, hone_error *err)
 {
     hone_spill_deinit(&p->streams);
-    for (size_t stage = 0; stage <= output_stage(p); stage++)
-        hone_model_drop(p->model, stage);
+    hone_weight *w;
+    for (size_t i = 0; (w = hone_model_matrix(p->model, i, NULL)); i++) {
+        hone_weight_drop(w);
+        *w = p->described[i];
+    }
     p->stage = 0;
-    const size_t nbytes = p->chunks.n_ctx * p->model->n_embd * sizeof(float); /* hone_run_init() allocated as much */
-    return hone_spill_init(p->chunks.n_chunks, nbytes, max_nbytes, beside, &p->streams, err);
+    return hone_spill_init(p->chunks.n_chunks, stream_nbytes(p), max_nbytes, beside, &p->streams, err);
 }
 
 /* One chunk from where its stream was left through the next stage. */
@@ -178,4 +202,17 @@ uint64_t hone_layer_pass_stage_nbytes(const hone_layer_pass *p)
         most = nbytes > most ? nbytes : most;
     }
     return most;
+}
+
+uint64_t hone_layer_pass_run_nbytes(const hone_layer_pass *p)
+{
+    size_t nfloats;
+    if (!p->model->family->scratch_nfloats(p->model, p->chunks.n_ctx, p->ctx->n_threads, &nfloats))
+        return UINT64_MAX; /* unreachable: hone_run_init() allocated it */
+    return (uint64_t)nfloats * sizeof(float) + stream_nbytes(p);
+}
+
+uint64_t hone_layer_pass_streams_nbytes(const hone_layer_pass *p)
+{
+    return (uint64_t)p->chunks.n_chunks * stream_nbytes(p);
 }

@@ -10,12 +10,14 @@
 #define HONE_LAYER_PASS_H
 
 #include "base/spill.h"
+#include "hone/calibrate.h"
 #include "quantize/input_stats.h"
 #include "verify/chunks.h"
 
 typedef struct hone_layer_pass {
     const hone_context *ctx;
     hone_model *model;
+    hone_weight *described; /* every matrix of it as it was opened */
     hone_chunks chunks;
     hone_run run;
     hone_input_set set; /* every input, each with its stage */
@@ -26,12 +28,8 @@ typedef struct hone_layer_pass {
     uint64_t n_done, n_to_do; /* ... in chunks through a stage */
 } hone_layer_pass;
 
-/* What text is read, and how. */
-typedef struct hone_layer_text {
-    const char *text;
-    size_t nbytes, n_ctx, n_chunks; /* as in hone_eval_options */
-    bool output, embedding;         /* their inputs, too */
-} hone_layer_text;
+/* Which inputs besides those of the layers. */
+typedef enum hone_layer_ends { HONE_ENDS_NONE = 0, HONE_ENDS_OUTPUT, HONE_ENDS_OUTPUT_AND_EMBEDDING } hone_layer_ends;
 
 /*
  * hone_layer_pass_open() tokenizes the text and finds what inputs the model has: those of its layers in the order of a
@@ -39,8 +37,8 @@ typedef struct hone_layer_text {
  * ckpt must outlive *out. Fails as hone_model_load(), hone_perplexity(). On failure *out is empty, which
  * hone_layer_pass_close() accepts. *out must not move.
  */
-hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_layer_text *text,
-                                 hone_layer_pass *out, hone_error *err);
+hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
+                                 hone_layer_ends ends, hone_layer_pass *out, hone_error *err);
 void hone_layer_pass_close(hone_layer_pass *pass);
 
 /* hone_layer_pass_begin() makes room for the streams, in memory up to max_nbytes, else beside a path, and forgets those
@@ -58,7 +56,10 @@ hone_status hone_layer_pass_see(hone_layer_pass *pass, bool keep, hone_error *er
  * layer's weights are held afterwards. IO, NOMEM. */
 hone_status hone_layer_pass_see_embedding(hone_layer_pass *pass, hone_error *err);
 
-/* hone_layer_pass_stage_nbytes() returns the most that the matrices of one stage take. */
+/* What a pass takes of memory: hone_layer_pass_stage_nbytes() for the matrices of the largest stage,
+ * hone_layer_pass_run_nbytes() to work in, hone_layer_pass_streams_nbytes() for the streams, spilled or not. */
 uint64_t hone_layer_pass_stage_nbytes(const hone_layer_pass *pass);
+uint64_t hone_layer_pass_run_nbytes(const hone_layer_pass *pass);
+uint64_t hone_layer_pass_streams_nbytes(const hone_layer_pass *pass);
 
 #endif

@@ -19,6 +19,14 @@
 extern "C" {
 #endif
 
+/* UTF-8 text that a model reads in chunks as hone_perplexity() cuts them. */
+typedef struct hone_calibration_text {
+    const char *text; /* borrowed during the call that it is given to */
+    size_t nbytes;
+    size_t n_ctx;    /* tokens per chunk; 0: 512, or fewer where the model has fewer positions */
+    size_t n_chunks; /* at most; 0: all */
+} hone_calibration_text;
+
 /* All zero is a good default, but for datasets. */
 typedef struct hone_calibrate_options {
     size_t n_ctx;                /* tokens per chunk; 0: 512, or fewer where the model has fewer positions */

@@ -8,6 +8,7 @@
 #ifndef HONE_CONVERT_H
 #define HONE_CONVERT_H
 
+#include "hone/calibrate.h"
 #include "hone/checkpoint.h"
 #include "hone/context.h"
 #include "hone/quantize.h"
@@ -66,7 +67,10 @@ typedef struct hone_convert_options {
     const char *imatrix;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
     hone_method method;
-    const char *calibration;   /* file of hone_calibrate() with second moments; GPTQ needs it */
+    const char *calibration;   /* file of hone_calibrate() with second moments; GPTQ needs it, or... */
+    /* ...text for sequential calibration: tensors are coded in the order of a forward pass, each by the moments of its
+     * input behind the quantized matrices before it. Goes before `calibration`. */
+    const hone_calibration_text *sequential;
     const hone_budget *budget; /* or NULL; it settles types in place of `type`. For "gguf". Outlives the plan */
 } hone_convert_options;
 
@@ -101,7 +105,11 @@ typedef struct hone_plan_totals {
     size_t n_tensors;
     uint64_t input_nbytes;    /* tensor data read */
     uint64_t output_nbytes;   /* the whole output, sidecar files excepted */
-    uint64_t memory_nbytes;   /* working memory while running */
+    uint64_t memory_nbytes;   /* working memory while running; of sequential calibration, all that it takes */
+    uint64_t moments_nbytes;  /* of it: second moments and error feedback */
+    uint64_t weights_nbytes;  /* of it: weights of the model as sequential calibration holds them */
+    uint64_t streams_nbytes;  /* of it, or spilled to a temporary file beside the output: residual streams */
+    bool streams_spilled;
     double bpw;               /* bits per weight over all tensors */
     size_t n_imatrix_entries; /* of the importance matrix */
     size_t n_imatrix_unknown; /* of them: for weights that are not in the output, or not quantized in a directory */

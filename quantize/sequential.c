@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include "quantize/sequential.h"
+
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "base/run_context.h"
+#include "quantize/layer_pass.h"
+
+struct hone_sequential {
+    hone_layer_pass pass;
+    size_t *order; /* (n inputs) where in pass.set input i is */
+};
+
+/* The set has the embedding's input last; a pass comes to it first. */
+static hone_status order_inputs(hone_sequential *s, hone_error *err)
+{
+    const hone_input_set *set = &s->pass.set;
+    s->order = hone_alloc(set->n, sizeof *s->order);
+    if (!s->order)
+        return hone_fail_nomem(err, set->n * sizeof *s->order);
+    size_t n = 0;
+    for (size_t stage = 0; n < set->n; stage++)
+        for (size_t i = 0; i < set->n; i++)
+            if (set->inputs[i].stage == stage)
+                s->order[n++] = i;
+    return HONE_OK;
+}
+
+hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
+                                 hone_sequential **out, hone_error *err)
+{
+    *out = NULL;
+    hone_sequential *s = hone_calloc(1, sizeof *s);
+    if (!s)
+        return hone_fail_nomem(err, sizeof *s);
+    hone_status status = hone_layer_pass_open(ctx, ckpt, text, HONE_ENDS_OUTPUT_AND_EMBEDDING, &s->pass, err);
+    if (status == HONE_OK)
+        status = order_inputs(s, err);
+    if (status != HONE_OK) {
+        hone_sequential_close(s);
+        return status;
+    }
+    *out = s;
+    return HONE_OK;
+}
+
+void hone_sequential_close(hone_sequential *s)
+{
+    if (!s)
+        return;
+    hone_layer_pass_close(&s->pass);
+    hone_release(s->order);
+    hone_release(s);
+}
+
+size_t hone_sequential_n_inputs(const hone_sequential *s)
+{
+    return s->pass.set.n;
+}
+
+size_t hone_sequential_find(const hone_sequential *s, const char *gguf_name)
+{
+    for (size_t i = 0; i < s->pass.set.n; i++) {
+        const hone_input_stats *in = &s->pass.set.inputs[s->order[i]];
+        for (size_t w = 0; w < in->n_weights; w++)
+            if (strcmp(in->names[w], gguf_name) == 0)
+                return i;
+    }
+    return s->pass.set.n;
+}
+
+size_t hone_sequential_ncols(const hone_sequential *s, size_t input)
+{
+    return s->pass.set.inputs[s->order[input]].ncols;
+}
+
+hone_sequential_text hone_sequential_describe(const hone_sequential *s)
+{
+    const hone_chunks *c = &s->pass.chunks;
+    return (hone_sequential_text){c->n_chunks, c->n_ctx,
+                                  XXH3_64bits(c->ids, c->n_chunks * c->n_ctx * sizeof *c->ids)};
+}
+
+hone_sequential_memory hone_sequential_memory_needed(const hone_sequential *s)
+{
+    const hone_layer_pass *p = &s->pass;
+    hone_sequential_memory m = {.weights_nbytes = hone_layer_pass_stage_nbytes(p),
+                                .pass_nbytes = hone_layer_pass_run_nbytes(p),
+                                .streams_nbytes = hone_layer_pass_streams_nbytes(p)};
+    for (size_t i = 0; i < p->set.n; i++) {
+        const uint64_t nbytes = (uint64_t)hone_gram_nfloats(p->set.inputs[i].ncols) * sizeof(float);
+        m.moments_nbytes = nbytes > m.moments_nbytes ? nbytes : m.moments_nbytes;
+    }
+    return m;
+}
+
+hone_status hone_sequential_begin(hone_sequential *s, uint64_t max_nbytes, const char *beside, hone_error *err)
+{
+    /* Each input takes a pass of its stage, and each stage one more to leave it. */
+    s->pass.phase = "calibrate";
+    s->pass.n_done = 0;
+    s->pass.n_to_do = (s->pass.set.n + s->pass.model->n_layers + 1) * (uint64_t)s->pass.chunks.n_chunks;
+    return hone_layer_pass_begin(&s->pass, max_nbytes, beside, err);
+}
+
+/* On to a stage: everything before it as it is now. */
+static hone_status advance(hone_sequential *s, size_t stage, hone_error *err)
+{
+    s->pass.run.observer = NULL;
+    hone_status status = HONE_OK;
+    while (s->pass.stage < stage && status == HONE_OK)
+        status = hone_layer_pass_see(&s->pass, true, err);
+    s->pass.run.observer = &s->pass.observer;
+    return status;
+}
+
+static hone_status sum_up(hone_sequential *s, hone_input_stats *in, hone_error *err)
+{
+    HONE_TRY(advance(s, in->stage, err));
+    HONE_TRY(hone_input_collect(in, true, err));
+    return in->stage == 0 ? hone_layer_pass_see_embedding(&s->pass, err) : hone_layer_pass_see(&s->pass, false, err);
+}
+
+static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
+{
+    (void)err;
+    const hone_input_stats *in = user;
+    const float *row = hone_gram_row(in->gram, in->ncols, i);
+    const float n_tokens = (float)in->n_tokens;
+    for (size_t j = 0; j < in->ncols - i; j++)
+        dst[j] = row[j] / n_tokens;
+    return HONE_OK;
+}
+
+hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feedback *out, hone_error *err)
+{
+    hone_input_stats *in = &s->pass.set.inputs[s->order[input]];
+    *out = (hone_feedback){0};
+    hone_status status = sum_up(s, in, err);
+    if (status == HONE_OK)
+        status = hone_feedback_init(s->pass.ctx, in->ncols, read_row, in, out, err);
+    hone_input_release(in);
+    return hone_fail_for(err, status, in->names[0]);
+}
+
+/* Where the model uses a matrix next: a tied one may be in two places, the earlier behind. */
+static hone_weight *find(const hone_sequential *s, const char *name, size_t *stage)
+{
+    hone_weight *w;
+    for (size_t i = 0; (w = hone_model_matrix(s->pass.model, i, stage)); i++)
+        if (strcmp(w->name, name) == 0)
+            return w;
+    return NULL;
+}
+
+bool hone_sequential_holds(const hone_sequential *s, const char *name)
+{
+    return find(s, name, NULL) != NULL;
+}
+
+hone_status hone_sequential_put(hone_sequential *s, const char *name, const hone_coded_matrix *m, hone_error *err)
+{
+    size_t stage = 0;
+    hone_weight *w = find(s, name, &stage);
+    const hone_decode_fn decode = hone_decoder(m->dtype, s->pass.ctx->cpu);
+    uint64_t row_nbytes;
+    if (!w || w->nrows != m->nrows || w->ncols != m->ncols || !decode ||
+        hone_dtype_row_nbytes(m->dtype, m->ncols, &row_nbytes)) {
+        hone_release(m->data);
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, name, "no such matrix can be replaced");
+    }
+    if (stage < s->pass.stage) { /* it has done its part */
+        hone_release(m->data);
+        return HONE_OK;
+    }
+    hone_weight_drop(w);
+    const hone_weight coded = {.name = w->name,
+                               .dtype = m->dtype,
+                               .nrows = m->nrows,
+                               .ncols = m->ncols,
+                               .row_nbytes = (size_t)row_nbytes,
+                               .data = m->data,
+                               .decode = decode,
+                               .ckpt = w->ckpt,
+                               .tensor = w->tensor};
+    *w = coded;
+    return HONE_OK;
+}

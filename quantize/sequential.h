@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calibration while a model is quantized: the second moments of an input as it is behind the matrices that are coded
+ * already.
+ *
+ * Inputs are numbered in the order in which they are to be asked for: that of the embedding, if it has one (see
+ * calibrate.h), those of the layers in the order of a pass, that of the output matrix. Between two of them every matrix
+ * that reads the earlier is coded and put in the place of the original.
+ */
+#ifndef HONE_SEQUENTIAL_H
+#define HONE_SEQUENTIAL_H
+
+#include "hone/calibrate.h"
+#include "quantize/feedback.h"
+
+typedef struct hone_sequential hone_sequential;
+
+/* hone_sequential_open() prepares; reads no matrix. *out is NULL on failure. Fails as hone_calibrate(). */
+hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
+                                 hone_sequential **out, hone_error *err);
+void hone_sequential_close(hone_sequential *s);
+
+size_t hone_sequential_n_inputs(const hone_sequential *s);
+
+/* hone_sequential_find() returns the input of the weight that GGUF calls so; the number of inputs if it has none. */
+size_t hone_sequential_find(const hone_sequential *s, const char *gguf_name);
+
+/* hone_sequential_ncols() returns the columns of an input. */
+size_t hone_sequential_ncols(const hone_sequential *s, size_t input);
+
+/* What is read: chunks of n_ctx tokens, and a checksum of all these tokens. */
+typedef struct hone_sequential_text {
+    size_t n_chunks, n_ctx;
+    uint64_t checksum;
+} hone_sequential_text;
+hone_sequential_text hone_sequential_describe(const hone_sequential *s);
+
+/* Memory that is taken beside the streams: the weights of a stage, the moments of an input, what a layer works in. */
+typedef struct hone_sequential_memory {
+    uint64_t weights_nbytes, moments_nbytes, pass_nbytes;
+    uint64_t streams_nbytes; /* in memory or spilled */
+} hone_sequential_memory;
+hone_sequential_memory hone_sequential_memory_needed(const hone_sequential *s);
+
+/* hone_sequential_begin() starts from the original model; streams beyond max_nbytes are spilled beside a path. IO,
+ * NOMEM. */
+hone_status hone_sequential_begin(hone_sequential *s, uint64_t max_nbytes, const char *beside, hone_error *err);
+
+/* hone_sequential_feedback() sums up the moments of an input, none before the last one asked for, and makes the error
+ * feedback of them. IO, NOMEM, DATA as hone_feedback_init(). */
+hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feedback *out, hone_error *err);
+
+/* A matrix as coded, its rows in the model's order; s takes data over (hone_release()), on failure, too. */
+typedef struct hone_coded_matrix {
+    hone_dtype dtype;
+    size_t nrows, ncols;
+    unsigned char *data;
+} hone_coded_matrix;
+
+/* hone_sequential_holds() tells whether the model multiplies by, or looks up in, the matrix that its checkpoint calls
+ * so. */
+bool hone_sequential_holds(const hone_sequential *s, const char *name);
+
+/* hone_sequential_put() puts a coded matrix in the place of the one that the checkpoint calls name, where the pass has
+ * not left that behind. ARG: another shape, or dtype has no decoder. */
+hone_status hone_sequential_put(hone_sequential *s, const char *name, const hone_coded_matrix *m, hone_error *err);
+
+#endif
