@@ -122,7 +122,11 @@ static hone_status sum_up(hone_sequential *s, hone_input_stats *in, hone_error *
 {
     HONE_TRY(advance(s, in->stage, err));
     HONE_TRY(hone_input_collect(in, true, err));
-    return in->stage == 0 ? hone_layer_pass_see_embedding(&s->pass, err) : hone_layer_pass_see(&s->pass, false, err);
+    s->pass.observer.last = in->weights[0];
+    const hone_status status =
+        in->stage == 0 ? hone_layer_pass_see_embedding(&s->pass, err) : hone_layer_pass_see(&s->pass, false, err);
+    s->pass.observer.last = NULL;
+    return status;
 }
 
 static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)

@@ -112,7 +112,8 @@ static void multiply(const struct pass *p, const hone_linear *linear, const floa
     hone_matmul(p->ctx, &linear->weight, linear->bias, x, n, y, p->threads);
 }
 
-static void attention(struct pass *p, const hone_llama_layer *layer)
+/* Returns false where an observer wants no more of the layer. */
+static bool attention(struct pass *p, const hone_llama_layer *layer)
 {
     const hone_llama_config *c = &p->body->config;
     const hone_heads heads = {
@@ -135,15 +136,18 @@ static void attention(struct pass *p, const hone_llama_layer *layer)
     const hone_weight *const qkv[] = {&layer->q.weight, &layer->k.weight, &layer->v.weight};
     const hone_weight *const o[] = {&layer->o.weight};
     for_rows(p, p->n, c->n_embd, norm_row, layer->attn_norm);
-    hone_observe(p->observer, qkv, 3, p->normed, p->n);
+    if (hone_observe(p->observer, qkv, 3, p->normed, p->n))
+        return false;
     multiply(p, &layer->q, p->normed, p->n, p->q);
     multiply(p, &layer->k, p->normed, p->n, p->k);
     multiply(p, &layer->v, p->normed, p->n, p->v);
     for_rows(p, p->n, (c->n_heads + c->n_kv_heads) * c->head_dim, rotate_row, NULL);
     hone_attend_all(p->ctx, &heads);
-    hone_observe(p->observer, o, 1, p->attended, p->n);
+    if (hone_observe(p->observer, o, 1, p->attended, p->n))
+        return false;
     multiply(p, &layer->o, p->attended, p->n, p->normed);
     hone_add_rows(p->ctx, p->x, p->normed, p->n, c->n_embd);
+    return true;
 }
 
 static void mlp(struct pass *p, const hone_llama_layer *layer)
@@ -155,11 +159,13 @@ static void mlp(struct pass *p, const hone_llama_layer *layer)
     for (size_t first = 0; first < p->n; first += HONE_MLP_TILE) {
         const size_t left = p->n - first, tile = left < HONE_MLP_TILE ? left : HONE_MLP_TILE;
         float *normed = p->normed + first * d;
-        hone_observe(p->observer, gate_up, 2, normed, tile);
+        if (hone_observe(p->observer, gate_up, 2, normed, tile))
+            continue;
         multiply(p, &layer->gate, normed, tile, p->gate);
         multiply(p, &layer->up, normed, tile, p->up);
         for_rows(p, tile, p->body->config.n_ff, gate_row, NULL);
-        hone_observe(p->observer, down, 1, p->gate, tile);
+        if (hone_observe(p->observer, down, 1, p->gate, tile))
+            continue;
         multiply(p, &layer->down, p->gate, tile, normed); /* the tile's norms are not needed any more */
     }
     hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
@@ -191,8 +197,8 @@ void hone_llama_embed(const hone_pass *pass, const int32_t *tokens)
 void hone_llama_layer_pass(const hone_pass *pass, size_t i)
 {
     struct pass p = open_pass(pass);
-    attention(&p, &p.body->layers[i]);
-    mlp(&p, &p.body->layers[i]);
+    if (attention(&p, &p.body->layers[i]))
+        mlp(&p, &p.body->layers[i]);
 }
 
 void hone_llama_finish(const hone_pass *pass)

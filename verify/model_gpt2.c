@@ -338,14 +338,18 @@ static void for_rows(const struct pass *p, size_t n, size_t width, hone_row_fn f
     hone_for_rows(p->ctx, n, width, fn, p, arg);
 }
 
-static void multiply(const struct pass *p, const hone_linear *linear, const float *x, size_t n, float *y)
+/* Returns false where an observer wants no more of the layer. */
+static bool multiply(const struct pass *p, const hone_linear *linear, const float *x, size_t n, float *y)
 {
     const hone_weight *const seen[] = {&linear->weight};
-    hone_observe(p->observer, seen, 1, x, n);
+    if (hone_observe(p->observer, seen, 1, x, n))
+        return false;
     hone_matmul(p->ctx, &linear->weight, linear->bias, x, n, y, p->threads);
+    return true;
 }
 
-static void attention(const struct pass *p, const struct layer *layer, size_t i)
+/* Returns false like multiply(). */
+static bool attention(const struct pass *p, const struct layer *layer, size_t i)
 {
     const struct config *c = &p->body->config;
     const size_t d = c->n_embd, head_dim = d / c->n_heads;
@@ -367,10 +371,13 @@ static void attention(const struct pass *p, const struct layer *layer, size_t i)
         .thread_nfloats = p->thread_nfloats,
     };
     for_rows(p, p->n, d, norm_row, &layer->attn_norm);
-    multiply(p, &layer->qkv, p->normed, p->n, p->qkv);
+    if (!multiply(p, &layer->qkv, p->normed, p->n, p->qkv))
+        return false;
     hone_attend_all(p->ctx, &heads);
-    multiply(p, &layer->o, p->attended, p->n, p->normed);
+    if (!multiply(p, &layer->o, p->attended, p->n, p->normed))
+        return false;
     hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
+    return true;
 }
 
 static void mlp(const struct pass *p, const struct layer *layer)
@@ -380,9 +387,10 @@ static void mlp(const struct pass *p, const struct layer *layer)
     for (size_t first = 0; first < p->n; first += HONE_MLP_TILE) {
         const size_t left = p->n - first, tile = left < HONE_MLP_TILE ? left : HONE_MLP_TILE;
         float *normed = p->normed + first * d;
-        multiply(p, &layer->up, normed, tile, p->up);
+        if (!multiply(p, &layer->up, normed, tile, p->up))
+            continue;
         for_rows(p, tile, 3 * p->body->config.n_ff, gelu_row, NULL);
-        multiply(p, &layer->down, p->up, tile, normed); /* the tile's norms are not needed any more */
+        (void)multiply(p, &layer->down, p->up, tile, normed); /* the tile's norms are not needed any more */
     }
     hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
 }
@@ -411,8 +419,8 @@ static void embed(const hone_pass *pass, const int32_t *tokens)
 static void run_layer(const hone_pass *pass, size_t i)
 {
     const struct pass p = open_pass(pass);
-    attention(&p, &p.body->layers[i], i);
-    mlp(&p, &p.body->layers[i]);
+    if (attention(&p, &p.body->layers[i], i))
+        mlp(&p, &p.body->layers[i]);
 }
 
 static void finish(const hone_pass *pass)

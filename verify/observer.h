@@ -12,14 +12,17 @@
 typedef struct hone_observer {
     void (*see)(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n);
     void *user;
+    const hone_weight *last; /* what follows the weights of which this is the first need not be computed; NULL: all is */
 } hone_observer;
 
-/* hone_observe() tells an observer; NULL is nobody. */
-static inline void hone_observe(const hone_observer *observer, const hone_weight *const *weights, size_t n_weights,
+/* hone_observe() tells an observer; NULL is nobody. Returns whether the rest of the layer is not wanted. */
+static inline bool hone_observe(const hone_observer *observer, const hone_weight *const *weights, size_t n_weights,
                                 const float *x, size_t n)
 {
-    if (observer)
-        observer->see(observer->user, weights, n_weights, x, n);
+    if (!observer)
+        return false;
+    observer->see(observer->user, weights, n_weights, x, n);
+    return observer->last == weights[0];
 }
 
 #endif
