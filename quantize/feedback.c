@@ -226,6 +226,7 @@ void hone_feedback_deinit(hone_feedback *f)
 {
     hone_release(f->panels);
     hone_release(f->diagonal);
+    hone_release(f->shift);
     *f = (hone_feedback){0};
 }
 

@@ -27,6 +27,7 @@ typedef struct hone_feedback {
     float *panels;
     float *diagonal; /* (ncols) D */
     double damping;  /* what was added to the diagonal of H, in units of its mean */
+    float *shift;    /* (ncols, ncols), or NULL: a row w is coded as w + w shift; see asymmetric.h */
 } hone_feedback;
 
 /* hone_feedback_nbytes() returns the memory that hone_feedback_init() needs at its peak; UINT64_MAX if that overflows.

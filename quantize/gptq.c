@@ -73,8 +73,8 @@ hone_gptq_coder hone_gptq_groups(const hone_grid *grid, size_t group)
 
 size_t hone_gptq_scratch_nfloats(size_t ncols)
 {
-    /* Errors, a decoded row, an encoded row, and the groups of all rows. */
-    return (ROWS + 4) * ncols + ROWS * ncols / 2 + 64;
+    /* Errors, what is coded in place of the rows, a decoded row, an encoded row, and the groups of all rows. */
+    return (2 * ROWS + 4) * ncols + ROWS * ncols / 2 + 64;
 }
 
 static void encode(const hone_gptq_coder *c, const float *src, size_t n, const float *importance, uint8_t *dst)
@@ -251,6 +251,22 @@ static void code_rows(struct group *g)
     }
 }
 
+/* Rows in the place of those that are to be coded. */
+static void shift_rows(struct group *g, float *shifted)
+{
+    const size_t d = g->ncols;
+    float *w = g->e; /* nothing is left yet */
+    for (size_t r = 0; r < ROWS; r++) {
+        memcpy(w + r * d, g->w[r], d * sizeof *w);
+        memcpy(shifted + r * d, g->w[r], d * sizeof *w);
+        g->w[r] = shifted + r * d;
+    }
+    for (size_t first = 0; first < d; first += PANEL) {
+        const size_t n = d - first < PANEL ? d - first : PANEL;
+        g->f->kernels->add_product(w, d, g->f->shift + first, d, d, n, shifted + first, d);
+    }
+}
+
 /* Rows for which the plain search does as well keep its codes. Returns how many. */
 static size_t keep_plain(struct group *g, float *decoded, uint8_t *row)
 {
@@ -284,7 +300,7 @@ void hone_gptq_encode(const hone_feedback *f, const hone_gptq_coder *coder, cons
         .row_nbytes = f->ncols / coder->block_nelems * coder->block_nbytes,
         .e = scratch,
     };
-    float *decoded = scratch + ROWS * f->ncols;
+    float *shifted = scratch + ROWS * f->ncols, *decoded = shifted + ROWS * f->ncols;
     uint8_t *row = (uint8_t *)(decoded + f->ncols);
     *n_plain = 0;
     for (size_t first = 0; first < nrows; first += ROWS) {
@@ -293,6 +309,8 @@ void hone_gptq_encode(const hone_feedback *f, const hone_gptq_coder *coder, cons
         memset(g.loss, 0, sizeof g.loss);
         for (size_t r = 0; r < ROWS; r++)
             g.w[r] = src + (first + (r < g.n ? r : g.n - 1)) * f->ncols;
+        if (f->shift)
+            shift_rows(&g, shifted);
         code_rows(&g);
         *n_plain += keep_plain(&g, decoded, row);
     }
@@ -302,7 +320,7 @@ void hone_gptq_encode_groups(const hone_feedback *f, const hone_gptq_coder *code
                              uint8_t *codes, float *scales, float *zeros, float *scratch, size_t *n_plain)
 {
     const size_t group = coder->block_nelems, groups = f->ncols / group;
-    uint8_t *blocks = (uint8_t *)(scratch + (ROWS + 4) * f->ncols);
+    uint8_t *blocks = (uint8_t *)(scratch + (2 * ROWS + 4) * f->ncols);
     *n_plain = 0;
     for (size_t first = 0; first < nrows; first += ROWS) {
         const size_t n = nrows - first < ROWS ? nrows - first : ROWS;

@@ -17,10 +17,10 @@ static size_t output_stage(const hone_layer_pass *p)
     return p->model->n_layers + 1;
 }
 
-static void see_output(hone_layer_pass *p, size_t n)
+static void see_output(const hone_layer_pass *p, size_t n)
 {
     const hone_weight *const output[] = {&p->model->output};
-    hone_input_see(&p->set, output, 1, p->run.hidden, n);
+    (void)hone_observe(p->run.observer, output, 1, p->run.hidden, n);
 }
 
 /* Rows of a reader's weight times its norm, as they act on an embedding. */
@@ -159,8 +159,7 @@ hone_status hone_layer_pass_begin(hone_layer_pass *p, uint64_t max_nbytes, const
     return hone_spill_init(p->chunks.n_chunks, stream_nbytes(p), max_nbytes, beside, &p->streams, err);
 }
 
-/* One chunk from where its stream was left through the next stage. */
-static hone_status step(hone_layer_pass *p, size_t chunk, hone_error *err)
+hone_status hone_layer_pass_step(hone_layer_pass *p, size_t chunk, hone_error *err)
 {
     const size_t n = p->chunks.n_ctx;
     if (p->stage == 0)
@@ -176,11 +175,17 @@ static hone_status step(hone_layer_pass *p, size_t chunk, hone_error *err)
     return failure(p, err);
 }
 
+/* The output matrix takes no part in a pass. */
+hone_status hone_layer_pass_hold(hone_layer_pass *p, hone_error *err)
+{
+    return p->stage == output_stage(p) ? HONE_OK : hone_model_hold(p->model, p->stage, err);
+}
+
 hone_status hone_layer_pass_see(hone_layer_pass *p, bool keep, hone_error *err)
 {
-    HONE_TRY(p->stage == output_stage(p) ? HONE_OK : hone_model_hold(p->model, p->stage, err));
+    HONE_TRY(hone_layer_pass_hold(p, err));
     for (size_t i = 0; i < p->chunks.n_chunks; i++) {
-        HONE_TRY(step(p, i, err));
+        HONE_TRY(hone_layer_pass_step(p, i, err));
         if (keep)
             HONE_TRY(hone_spill_put(&p->streams, i, p->run.hidden, err));
         if (p->phase)

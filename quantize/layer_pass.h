@@ -52,6 +52,13 @@ hone_status hone_layer_pass_begin(hone_layer_pass *pass, uint64_t max_nbytes, co
  */
 hone_status hone_layer_pass_see(hone_layer_pass *pass, bool keep, hone_error *err);
 
+/* hone_layer_pass_hold() reads the weights of the stage that is next. IO, NOMEM. */
+hone_status hone_layer_pass_hold(hone_layer_pass *pass, hone_error *err);
+
+/* hone_layer_pass_step() takes one chunk through the stage that is next, whose weights are held, and leaves its stream
+ * as it was. IO. */
+hone_status hone_layer_pass_step(hone_layer_pass *pass, size_t chunk, hone_error *err);
+
 /* hone_layer_pass_see_embedding() adds up what stands for the inputs of the embedding; see calibrate.h. The first
  * layer's weights are held afterwards. IO, NOMEM. */
 hone_status hone_layer_pass_see_embedding(hone_layer_pass *pass, hone_error *err);

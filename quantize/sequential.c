@@ -1,18 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include "quantize/sequential.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include <cblas.h>
 #include <xxhash.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/parallel.h"
 #include "base/run_context.h"
+#include "quantize/asymmetric.h"
 #include "quantize/layer_pass.h"
+#include "verify/team.h"
 
 struct hone_sequential {
-    hone_layer_pass pass;
-    size_t *order; /* (n inputs) where in pass.set input i is */
+    hone_layer_pass pass, original; /* behind what is coded, and behind the model as it was */
+    size_t *order;                  /* (n inputs) where in pass.set input i is */
+    /* The input that is being summed up, ... */
+    size_t seen;       /* ... where in the sets it is, */
+    float *x;          /* (n_ctx, ncols) a chunk of it in the original */
+    size_t n_original; /* rows of x that are there, ... */
+    size_t n_coded;    /* ... and that have met theirs */
+    float *difference; /* (ncols, ncols) sum of (x - x') x'T */
 };
 
 /* The set has the embedding's input last; a pass comes to it first. */
@@ -39,6 +50,8 @@ hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint 
         return hone_fail_nomem(err, sizeof *s);
     hone_status status = hone_layer_pass_open(ctx, ckpt, text, HONE_ENDS_OUTPUT_AND_EMBEDDING, &s->pass, err);
     if (status == HONE_OK)
+        status = hone_layer_pass_open(ctx, ckpt, text, HONE_ENDS_OUTPUT_AND_EMBEDDING, &s->original, err);
+    if (status == HONE_OK)
         status = order_inputs(s, err);
     if (status != HONE_OK) {
         hone_sequential_close(s);
@@ -53,6 +66,7 @@ void hone_sequential_close(hone_sequential *s)
     if (!s)
         return;
     hone_layer_pass_close(&s->pass);
+    hone_layer_pass_close(&s->original);
     hone_release(s->order);
     hone_release(s);
 }
@@ -104,29 +118,101 @@ hone_status hone_sequential_begin(hone_sequential *s, uint64_t max_nbytes, const
     s->pass.phase = "calibrate";
     s->pass.n_done = 0;
     s->pass.n_to_do = (s->pass.set.n + s->pass.model->n_layers + 1) * (uint64_t)s->pass.chunks.n_chunks;
-    return hone_layer_pass_begin(&s->pass, max_nbytes, beside, err);
+    HONE_TRY(hone_layer_pass_begin(&s->pass, max_nbytes / 2, beside, err));
+    return hone_layer_pass_begin(&s->original, max_nbytes / 2, beside, err);
 }
 
 /* On to a stage: everything before it as it is now. */
-static hone_status advance(hone_sequential *s, size_t stage, hone_error *err)
+static hone_status advance(hone_layer_pass *p, size_t stage, hone_error *err)
 {
-    s->pass.run.observer = NULL;
-    hone_status status = HONE_OK;
-    while (s->pass.stage < stage && status == HONE_OK)
-        status = hone_layer_pass_see(&s->pass, true, err);
-    s->pass.run.observer = &s->pass.observer;
+    p->run.observer = NULL;
+    while (p->stage < stage)
+        HONE_TRY(hone_layer_pass_see(p, true, err));
+    return HONE_OK;
+}
+
+static void keep_original(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n)
+{
+    (void)n_weights;
+    hone_sequential *s = user;
+    const hone_input_stats *in = &s->original.set.inputs[s->seen];
+    if (weights[0] != in->weights[0])
+        return;
+    memcpy(s->x + s->n_original * in->ncols, x, n * in->ncols * sizeof *x);
+    s->n_original += n;
+}
+
+/* A tile of both inputs: x becomes x - x'. */
+struct tile {
+    float *x;
+    const float *coded;
+    float *difference;
+    size_t n, ncols;
+};
+
+static hone_status add_panel(void *user, size_t p, int thread, hone_error *err)
+{
+    (void)thread;
+    (void)err;
+    const struct tile *t = user;
+    const size_t first = p * HONE_GRAM_PANEL, left = t->ncols - first;
+    const size_t nrows = left < HONE_GRAM_PANEL ? left : HONE_GRAM_PANEL;
+    const int d = (int)t->ncols;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)nrows, d, (int)t->n, 1.0f, t->x + first, d, t->coded, d,
+                1.0f, t->difference + first * t->ncols, d);
+    return HONE_OK;
+}
+
+static void see_coded(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n)
+{
+    hone_sequential *s = user;
+    const hone_input_stats *in = &s->pass.set.inputs[s->seen];
+    if (weights[0] != in->weights[0])
+        return;
+    hone_input_see(&s->pass.set, weights, n_weights, x, n);
+    struct tile t = {s->x + s->n_coded * in->ncols, x, s->difference, n, in->ncols};
+    for (size_t i = 0; i < n * in->ncols; i++)
+        t.x[i] -= x[i];
+    s->n_coded += n;
+    const size_t n_panels = (in->ncols + HONE_GRAM_PANEL - 1) / HONE_GRAM_PANEL;
+    const double cost = 0.03 * (double)n * (double)in->ncols * (double)in->ncols;
+    (void)hone_parallel_for(n_panels, hone_team(s->pass.ctx, n_panels, cost), add_panel, &t, NULL);
+}
+
+/* Each chunk through the original and then through what is coded. */
+static hone_status see_both(hone_sequential *s, hone_error *err)
+{
+    const hone_observer original = {keep_original, s, s->original.set.inputs[s->seen].weights[0]};
+    const hone_observer coded = {see_coded, s, s->pass.set.inputs[s->seen].weights[0]};
+    s->original.run.observer = &original;
+    s->pass.run.observer = &coded;
+    hone_status status = hone_layer_pass_hold(&s->original, err);
+    if (status == HONE_OK)
+        status = hone_layer_pass_hold(&s->pass, err);
+    for (size_t i = 0; i < s->pass.chunks.n_chunks && status == HONE_OK; i++) {
+        s->n_original = s->n_coded = 0;
+        status = hone_layer_pass_step(&s->original, i, err);
+        if (status == HONE_OK)
+            status = hone_layer_pass_step(&s->pass, i, err);
+        hone_context_progress(s->pass.ctx, s->pass.phase, ++s->pass.n_done, s->pass.n_to_do);
+    }
+    s->original.run.observer = s->pass.run.observer = NULL;
     return status;
 }
 
-static hone_status sum_up(hone_sequential *s, hone_input_stats *in, hone_error *err)
+static hone_status sum_up(hone_sequential *s, hone_error *err)
 {
-    HONE_TRY(advance(s, in->stage, err));
+    hone_input_stats *in = &s->pass.set.inputs[s->seen];
+    HONE_TRY(advance(&s->original, in->stage, err));
+    HONE_TRY(advance(&s->pass, in->stage, err));
     HONE_TRY(hone_input_collect(in, true, err));
-    s->pass.observer.last = in->weights[0];
-    const hone_status status =
-        in->stage == 0 ? hone_layer_pass_see_embedding(&s->pass, err) : hone_layer_pass_see(&s->pass, false, err);
-    s->pass.observer.last = NULL;
-    return status;
+    if (in->stage == 0)
+        return hone_layer_pass_see_embedding(&s->pass, err);
+    s->x = hone_alloc(s->pass.chunks.n_ctx, in->ncols * sizeof *s->x);
+    s->difference = hone_calloc(in->ncols, in->ncols * sizeof *s->difference);
+    if (!s->x || !s->difference)
+        return hone_fail_nomem(err, (s->pass.chunks.n_ctx + in->ncols) * in->ncols * sizeof *s->x);
+    return see_both(s, err);
 }
 
 static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
@@ -140,15 +226,36 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
     return HONE_OK;
 }
 
+static hone_status make_feedback(hone_sequential *s, hone_feedback *out, hone_error *err)
+{
+    hone_input_stats *in = &s->pass.set.inputs[s->seen];
+    HONE_TRY(hone_feedback_init(s->pass.ctx, in->ncols, read_row, in, out, err));
+    hone_input_release(in);
+    float *difference = s->difference;
+    s->difference = NULL;
+    const float alpha = getenv("HONE_ALPHA") ? (float)atof(getenv("HONE_ALPHA")) : 0.0f;
+    if (!difference || alpha == 0.0f) {
+        hone_release(difference);
+        return HONE_OK;
+    }
+    for (size_t i = 0; i < in->ncols * in->ncols; i++)
+        difference[i] /= (float)in->n_tokens;
+    return hone_feedback_aim(s->pass.ctx, out, difference, alpha, err);
+}
+
 hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feedback *out, hone_error *err)
 {
-    hone_input_stats *in = &s->pass.set.inputs[s->order[input]];
     *out = (hone_feedback){0};
-    hone_status status = sum_up(s, in, err);
+    s->seen = s->order[input];
+    hone_status status = sum_up(s, err);
+    hone_release(s->x);
+    s->x = NULL;
     if (status == HONE_OK)
-        status = hone_feedback_init(s->pass.ctx, in->ncols, read_row, in, out, err);
-    hone_input_release(in);
-    return hone_fail_for(err, status, in->names[0]);
+        status = make_feedback(s, out, err);
+    hone_release(s->difference);
+    s->difference = NULL;
+    hone_input_release(&s->pass.set.inputs[s->seen]);
+    return hone_fail_for(err, status, s->pass.set.inputs[s->seen].names[0]);
 }
 
 /* Where the model uses a matrix next: a tied one may be in two places, the earlier behind. */
