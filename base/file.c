@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "base/fail.h"
 #include "base/mem.h"
 
@@ -201,4 +203,11 @@ char *hone_path_dir(const char *path)
     if (!slash)
         return hone_strdup(".");
     return hone_memdup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+uint64_t hone_file_identity(const hone_file *file, uint64_t id)
+{
+    /* No device number: mounted again after a crash, a file system may have another. */
+    const uint64_t facts[] = {file->nbytes, file->inode, (uint64_t)file->mtime_ns};
+    return XXH3_64bits_withSeed(facts, sizeof facts, id);
 }

@@ -34,6 +34,9 @@ hone_status hone_file_read(const hone_file *file, uint64_t offset, void *dst, si
  */
 hone_status hone_file_check_unchanged(const hone_file *file, hone_error *err);
 
+/* hone_file_identity() folds what tells a file's contents from others, as it was when opened, into id. */
+uint64_t hone_file_identity(const hone_file *file, uint64_t id);
+
 /* hone_fd_read() reads back exactly nbytes at offset of an output that is open as fd, hone_fd_write() writes them; path
  * is for the error. IO. Thread-safe. */
 hone_status hone_fd_read(int fd, const char *path, uint64_t offset, void *dst, size_t nbytes, hone_error *err);

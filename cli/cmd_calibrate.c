@@ -118,6 +118,8 @@ int hone_cmd_calibrate(int argc, char **argv)
          "as well",
          HONE_CLI_FLAG, &w.options.hessian},
         {0, "process-output", NULL, "the output matrix without --hessian, too", HONE_CLI_FLAG, &w.options.output},
+        {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG,
+         &w.options.restart},
         {0, "merge", "STATS", "add up such files instead of running a model; repeat for each", HONE_CLI_LIST, &w.merge},
     };
     const hone_cli_spec spec = {

@@ -9,11 +9,11 @@
 #include <xxhash.h>
 
 #include "base/fail.h"
+#include "base/journal.h"
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "convert/grid_parts.h"
 #include "convert/importance.h"
-#include "convert/journal.h"
 #include "convert/measure.h"
 #include "convert/moments.h"
 #include "convert/output.h"
@@ -334,7 +334,8 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
     if (chunk->row + chunk->nrows == t->n_rows)
         job->checksums[chunk->tensor] = XXH3_64bits_digest(job->hash);
     job->done_nbytes += chunk_nbytes(job, chunk);
-    hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
+    if (!job->plan->sequential) /* there, what writing waits for tells how far it is */
+        hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
 }
 
 static void count_plain(struct job *job, const struct chunk *chunk, size_t n)
@@ -391,13 +392,6 @@ static hone_status find_what_is_done(struct job *job, size_t end, hone_error *er
     return HONE_OK;
 }
 
-static uint64_t identify_file(const hone_file *f, uint64_t id)
-{
-    /* No device number: mounted again after a crash, a file system may have another. */
-    const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns};
-    return XXH3_64bits_withSeed(facts, sizeof facts, id);
-}
-
 /* What must be equal for two runs to be the same work: the headers, how they are cut into chunks, and the sources as
  * they are now. */
 static uint64_t identity(const struct job *job)
@@ -407,10 +401,10 @@ static uint64_t identity(const struct job *job)
     for (size_t i = 0; i < plan->n_files; i++)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
     for (size_t i = 0; i < plan->src->n_files; i++)
-        id = identify_file(&plan->src->files[i], id);
+        id = hone_file_identity(&plan->src->files[i], id);
     for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
-        id = identify_file(&plan->calibration->files[i], id);
-    return plan->imatrix ? identify_file(hone_imatrix_file(plan->imatrix), id) : id;
+        id = hone_file_identity(&plan->calibration->files[i], id);
+    return plan->imatrix ? hone_file_identity(hone_imatrix_file(plan->imatrix), id) : id;
 }
 
 /* The file's header with the checksums filled in; the plan itself stays as it was made. */

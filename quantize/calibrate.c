@@ -5,9 +5,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/run_context.h"
+#include "formats/sources.h"
 #include "quantize/calibration_file.h"
 #include "quantize/layer_pass.h"
 
@@ -16,36 +19,41 @@ struct calibration_run {
     const hone_calibrate_options *opts;
     hone_layer_pass pass;
     hone_calibration_output output;
+    bool *done; /* (inputs) an earlier run wrote them */
 };
 
-/* The inputs [first, end) of one stage whose products fit the budget together; at least one. */
-static hone_status round_end(const struct calibration_run *r, size_t first, size_t *end, hone_error *err)
+static uint64_t gram_nbytes(const struct calibration_run *r, size_t i)
 {
-    const hone_input_set *set = &r->pass.set;
-    uint64_t nbytes = 0;
-    for (*end = first; *end < set->n && set->inputs[*end].stage == set->inputs[first].stage; ++*end) {
-        const hone_input_stats *in = &set->inputs[*end];
-        const size_t nfloats = r->opts->hessian ? hone_gram_nfloats(in->ncols) : 1;
-        const uint64_t more = nfloats ? (uint64_t)nfloats * sizeof(float) : UINT64_MAX;
-        if (more > r->ctx->memory_nbytes)
-            return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, in->names[0],
-                             "the second moments of %zu columns take %" PRIu64 " bytes, the budget is %" PRIu64
-                             " (--memory)",
-                             in->ncols, more, r->ctx->memory_nbytes);
-        if (more > r->ctx->memory_nbytes - nbytes)
-            return HONE_OK;
-        nbytes += more;
-    }
-    return HONE_OK;
+    const size_t nfloats = r->opts->hessian ? hone_gram_nfloats(r->pass.set.inputs[i].ncols) : 0;
+    return r->opts->hessian && nfloats == 0 ? UINT64_MAX : (uint64_t)nfloats * sizeof(float);
 }
 
-/* The first input of a stage, or where it would be. */
-static size_t first_input(const hone_input_set *set, size_t stage)
+/* Moves [*first, *end), the inputs of the last round, to those of the next one of the stage: neighbours that are not
+ * done, and whose products fit the budget together. Empty when there is none. */
+static void next_round(const struct calibration_run *r, size_t stage, size_t *first, size_t *end)
 {
-    size_t i = 0;
-    while (i < set->n && set->inputs[i].stage != stage)
-        i++;
-    return i;
+    const hone_input_set *set = &r->pass.set;
+    for (*first = *end; *first < set->n; ++*first)
+        if (set->inputs[*first].stage == stage && !r->done[*first])
+            break;
+    uint64_t nbytes = 0;
+    for (*end = *first; *end < set->n && set->inputs[*end].stage == stage && !r->done[*end]; ++*end) {
+        const uint64_t more = gram_nbytes(r, *end);
+        if (*end > *first && more > r->ctx->memory_nbytes - nbytes)
+            break;
+        nbytes += more;
+    }
+}
+
+static hone_status check_budget(const struct calibration_run *r, hone_error *err)
+{
+    for (size_t i = 0; i < r->pass.set.n; i++)
+        if (gram_nbytes(r, i) > r->ctx->memory_nbytes)
+            return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, r->pass.set.inputs[i].names[0],
+                             "the second moments of %zu columns take %" PRIu64 " bytes, the budget is %" PRIu64
+                             " (--memory)",
+                             r->pass.set.inputs[i].ncols, gram_nbytes(r, i), r->ctx->memory_nbytes);
+    return HONE_OK;
 }
 
 /* Sums of the inputs [first, end): those of the stage that is next, or of the embedding. */
@@ -66,44 +74,81 @@ static hone_status run_round(struct calibration_run *r, size_t first, size_t end
     return status;
 }
 
-/* All chunks through a stage, several times where not all of its products fit the budget; and on to the next. */
+/* All chunks through a stage, several times where not all of its products fit the budget, and on to the next. */
 static hone_status run_stage(struct calibration_run *r, size_t stage, hone_error *err)
 {
-    const hone_input_set *set = &r->pass.set;
-    size_t first = first_input(set, stage), end = first;
-    do {
-        if (first < set->n)
-            HONE_TRY(round_end(r, first, &end, err));
-        const bool last = end == set->n || set->inputs[end].stage != stage;
+    size_t first, end = 0;
+    next_round(r, stage, &first, &end);
+    for (bool last = false; !last;) {
+        size_t then_first, then_end = end;
+        next_round(r, stage, &then_first, &then_end);
+        last = then_first == then_end;
         HONE_TRY(run_round(r, first, end, last, err));
-        first = end;
-    } while (end < set->n && set->inputs[end].stage == stage);
+        first = then_first;
+        end = then_end;
+    }
     return HONE_OK;
 }
 
-static hone_status count_rounds(const struct calibration_run *r, size_t *n_rounds, hone_error *err)
+static size_t count_rounds(const struct calibration_run *r, size_t stage)
 {
-    *n_rounds = 1; /* that of the embedding, which sums nothing of the text */
-    for (size_t first = 0; first < r->pass.set.n; ++*n_rounds)
-        HONE_TRY(round_end(r, first, &first, err));
+    size_t n = 0;
+    for (size_t first, end = 0; next_round(r, stage, &first, &end), first < end;)
+        n++;
+    return n;
+}
+
+/* What an earlier run left. */
+static hone_status find_done(struct calibration_run *r, hone_error *err)
+{
+    size_t n_done = 0;
+    r->done = hone_calloc(r->pass.set.n, sizeof *r->done);
+    if (!r->done)
+        return hone_fail_nomem(err, r->pass.set.n);
+    for (size_t i = 0; i < r->pass.set.n; i++) {
+        HONE_TRY(hone_calibration_find(&r->output, &r->pass.set, i, &r->done[i], err));
+        n_done += r->done[i];
+    }
+    if (n_done > 0)
+        hone_context_note(r->ctx, "resuming: %zu of %zu inputs were done", n_done, r->pass.set.n);
     return HONE_OK;
+}
+
+/* How often the chunks go through a stage: at least once, but for the output's if that has nothing to show. */
+static size_t count_passes(const struct calibration_run *r, size_t stage)
+{
+    const size_t n = count_rounds(r, stage);
+    return n == 0 && stage <= r->pass.model->n_layers ? 1 : n;
 }
 
 static hone_status collect(struct calibration_run *r, const char *path, hone_error *err)
 {
     hone_layer_pass *p = &r->pass;
-    const size_t n_layers = p->model->n_layers, embedding = first_input(&p->set, 0);
-    size_t n_rounds;
-    HONE_TRY(count_rounds(r, &n_rounds, err));
+    const size_t n_stages = p->model->n_layers + 2;
     p->phase = "calibrate";
-    p->n_to_do = n_rounds * (uint64_t)p->chunks.n_chunks;
+    p->n_to_do = p->chunks.n_chunks; /* the streams begin */
+    for (size_t stage = 1; stage < n_stages; stage++)
+        p->n_to_do += count_passes(r, stage) * (uint64_t)p->chunks.n_chunks;
     HONE_TRY(hone_layer_pass_begin(p, r->ctx->memory_nbytes, path, err));
-    if (embedding < p->set.n)
-        HONE_TRY(run_round(r, embedding, embedding + 1, true, err));
+    size_t first, end = 0;
+    next_round(r, 0, &first, &end);
+    if (first < end)
+        HONE_TRY(run_round(r, first, end, true, err));
     HONE_TRY(hone_layer_pass_see(p, true, err));
-    for (size_t stage = 1; stage <= n_layers; stage++)
-        HONE_TRY(run_stage(r, stage, err));
-    return first_input(&p->set, n_layers + 1) < p->set.n ? run_stage(r, n_layers + 1, err) : HONE_OK;
+    for (size_t stage = 1; stage < n_stages; stage++)
+        if (count_passes(r, stage) > 0)
+            HONE_TRY(run_stage(r, stage, err));
+    return HONE_OK;
+}
+
+/* What must be equal for two runs to be the same work, beside the header: the model's files and the tokens. */
+static uint64_t identity(const struct calibration_run *r, const hone_checkpoint *ckpt)
+{
+    const hone_chunks *c = &r->pass.chunks;
+    uint64_t id = XXH3_64bits(c->ids, c->n_chunks * c->n_ctx * sizeof *c->ids);
+    for (size_t i = 0; i < ckpt->n_files; i++)
+        id = hone_file_identity(&ckpt->files[i], id);
+    return id;
 }
 
 static bool observed(const hone_input_set *set, const char *name)
@@ -151,12 +196,15 @@ static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *c
                                             .n_datasets = opts->n_datasets,
                                             .n_chunks = r->pass.chunks.n_chunks,
                                             .n_ctx = r->pass.chunks.n_ctx};
-    HONE_TRY(hone_calibration_create(path, &r->pass.set, &origin, opts->hessian, opts->overwrite, &r->output, err));
+    const hone_writer_options how = {.overwrite = opts->overwrite, .restart = opts->restart};
+    HONE_TRY(check_budget(r, err));
+    HONE_TRY(hone_calibration_create(path, &r->pass.set, &origin, identity(r, ckpt), opts->hessian, how, &r->output,
+                                     err));
+    HONE_TRY(find_done(r, err));
     HONE_TRY(collect(r, path, err));
     if (report)
         HONE_TRY(report_coverage(r, ckpt, report, err));
-    HONE_TRY(hone_writer_sync(&r->output.writer, err));
-    return hone_writer_commit(&r->output.writer, err);
+    return hone_calibration_commit(&r->output, err);
 }
 
 hone_status hone_calibrate(const hone_context *ctx, const hone_checkpoint *ckpt, const char *text, size_t nbytes,
@@ -170,11 +218,14 @@ hone_status hone_calibrate(const hone_context *ctx, const hone_checkpoint *ckpt,
         if (!report)
             return hone_fail_nomem(err, sizeof *report);
     }
-    struct calibration_run r = {.ctx = ctx, .opts = opts, .pass.streams = HONE_NO_SPILL, .output = {.writer.fd = -1}};
+    struct calibration_run r = {.ctx = ctx, .opts = opts, .pass.streams = HONE_NO_SPILL, .output = HONE_NO_CALIBRATION_OUTPUT};
     hone_status status = hone_writer_check_target(path, opts->overwrite, err);
     if (status == HONE_OK)
         status = calibrate(&r, ckpt, text, nbytes, path, report, err);
-    hone_calibration_output_deinit(&r.output);
+    /* Work is kept when the machine failed us, not when the input did: that will fail again. */
+    const bool keep = status == HONE_ERROR_IO || status == HONE_ERROR_NOMEM || status == HONE_ERROR_ARG;
+    hone_calibration_output_deinit(&r.output, keep);
+    hone_release(r.done);
     hone_layer_pass_close(&r.pass);
     if (status == HONE_OK && out) {
         *out = report;

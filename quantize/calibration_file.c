@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "base/fail.h"
 #include "base/mem.h"
 #include "formats/gguf_writer.h"
@@ -103,6 +105,7 @@ static hone_status take_places(const hone_gguf_layout *layout, const hone_input_
     out->sums = hone_calloc(n, sizeof *out->sums);
     out->counts = hone_calloc(n, sizeof *out->counts);
     out->grams = hone_calloc(set->n, sizeof *out->grams);
+    out->has_grams = grams;
     if (!out->sums || !out->counts || !out->grams)
         return hone_fail_nomem(err, (2 * n + set->n) * sizeof *out->sums);
     for (size_t i = 0; i < n; i++) {
@@ -114,19 +117,22 @@ static hone_status take_places(const hone_gguf_layout *layout, const hone_input_
     return HONE_OK;
 }
 
-static hone_status open_output(const char *path, const hone_gguf_layout *layout, bool overwrite,
-                               hone_calibration_output *out, hone_error *err)
+static hone_status open_output(const char *path, const hone_gguf_layout *layout, size_t n_inputs, uint64_t identity,
+                               hone_writer_options how, hone_calibration_output *out, hone_error *err)
 {
-    const hone_writer_options how = {.overwrite = overwrite, .restart = true};
     HONE_TRY(hone_writer_open(path, layout->file_nbytes, how, &out->writer, err));
+    /* The journal says whose the partial file is before there is anything in it. */
+    const uint64_t id = XXH3_64bits_withSeed(layout->bytes, layout->nbytes, identity);
+    HONE_TRY(hone_journal_open(path, out->writer.resumed, id, n_inputs, &out->journal, err));
     HONE_TRY(hone_writer_reserve(&out->writer, err));
     return hone_writer_write(&out->writer, 0, layout->bytes, layout->nbytes, err);
 }
 
 hone_status hone_calibration_create(const char *path, const hone_input_set *set, const hone_calibration_origin *origin,
-                                    bool grams, bool overwrite, hone_calibration_output *out, hone_error *err)
+                                    uint64_t identity, bool grams, hone_writer_options how,
+                                    hone_calibration_output *out, hone_error *err)
 {
-    *out = (hone_calibration_output){.writer.fd = -1};
+    *out = HONE_NO_CALIBRATION_OUTPUT;
     const size_t n = count_weights(set);
     struct entry *entries = sorted_entries(set, n);
     if (!entries)
@@ -138,62 +144,129 @@ hone_status hone_calibration_create(const char *path, const hone_input_set *set,
     if (status == HONE_OK)
         status = take_places(&layout, set, entries, n, grams, out, err);
     if (status == HONE_OK)
-        status = open_output(path, &layout, overwrite, out, err);
+        status = open_output(path, &layout, set->n, identity, how, out, err);
     hone_gguf_layout_deinit(&layout);
     hone_gguf_free(h);
     hone_release(entries);
     if (status != HONE_OK)
-        hone_calibration_output_deinit(out);
+        hone_calibration_output_deinit(out, true);
     return status;
 }
 
-void hone_calibration_output_deinit(hone_calibration_output *out)
+hone_status hone_calibration_commit(hone_calibration_output *out, hone_error *err)
 {
-    hone_writer_abort(&out->writer);
+    const hone_status synced = hone_writer_sync(&out->writer, err);
+    if (synced != HONE_OK) {
+        hone_journal_forget(&out->journal);
+        return synced;
+    }
+    return hone_writer_commit(&out->writer, err);
+}
+
+void hone_calibration_output_deinit(hone_calibration_output *out, bool keep)
+{
+    hone_journal_close(&out->journal, !keep); /* first, while the lock is held */
+    if (keep)
+        hone_writer_suspend(&out->writer);
+    else
+        hone_writer_abort(&out->writer);
     hone_release(out->sums);
     hone_release(out->counts);
     hone_release(out->grams);
-    *out = (hone_calibration_output){.writer.fd = -1};
+    *out = HONE_NO_CALIBRATION_OUTPUT;
 }
 
-static hone_status put_sums(const hone_calibration_output *out, const hone_input_stats *in, size_t nth,
-                            const float *sums, hone_error *err)
+/* Where an input's numbers are: how many weights come before its own. */
+static size_t first_weight(const hone_input_set *set, size_t input)
 {
-    const float count = (float)in->n_tokens;
+    size_t n = 0;
+    for (size_t i = 0; i < input; i++)
+        n += set->inputs[i].n_weights;
+    return n;
+}
+
+/* Writes or reads back bytes that an input's checksum covers. */
+static hone_status pass_on(const hone_calibration_output *out, uint64_t at, void *bytes, size_t nbytes, bool read,
+                           uint64_t *checksum, hone_error *err)
+{
+    HONE_TRY(read ? hone_writer_read(&out->writer, at, bytes, nbytes, err)
+                  : hone_writer_write(&out->writer, at, bytes, nbytes, err));
+    *checksum = XXH3_64bits_withSeed(bytes, nbytes, *checksum);
+    return HONE_OK;
+}
+
+/* Squares and count of every weight that shares the input. */
+static hone_status pass_sums(const hone_calibration_output *out, const hone_input_stats *in, size_t nth, float *sums,
+                             float *count, bool read, uint64_t *checksum, hone_error *err)
+{
     for (size_t w = nth; w < nth + in->n_weights; w++) {
-        HONE_TRY(hone_writer_write(&out->writer, out->sums[w], sums, in->ncols * sizeof *sums, err));
-        HONE_TRY(hone_writer_write(&out->writer, out->counts[w], &count, sizeof count, err));
+        HONE_TRY(pass_on(out, out->sums[w], sums, in->ncols * sizeof *sums, read, checksum, err));
+        HONE_TRY(pass_on(out, out->counts[w], count, sizeof *count, read, checksum, err));
     }
     return HONE_OK;
 }
 
-static hone_status put_gram(const hone_calibration_output *out, const hone_input_stats *in, uint64_t at,
-                            hone_error *err)
+/* row (ncols) is room for what is read. */
+static hone_status pass_gram(const hone_calibration_output *out, const hone_input_stats *in, uint64_t at, float *row,
+                             bool read, uint64_t *checksum, hone_error *err)
 {
     for (size_t i = 0; i < in->ncols; i++) {
         const size_t nbytes = (in->ncols - i) * sizeof(float);
-        HONE_TRY(hone_writer_write(&out->writer, at, hone_gram_row(in->gram, in->ncols, i), nbytes, err));
+        if (!read)
+            memcpy(row, hone_gram_row(in->gram, in->ncols, i), nbytes);
+        HONE_TRY(pass_on(out, at, row, nbytes, read, checksum, err));
         at += nbytes;
     }
+    return HONE_OK;
+}
+
+static hone_status pass_input(const hone_calibration_output *out, const hone_input_set *set, size_t input, float *row,
+                              bool read, uint64_t *checksum, hone_error *err)
+{
+    hone_input_stats *in = &set->inputs[input];
+    float count = (float)in->n_tokens;
+    for (size_t c = 0; c < in->ncols; c++)
+        row[c] = (float)in->squares[c];
+    *checksum = 0;
+    HONE_TRY(pass_sums(out, in, first_weight(set, input), row, &count, read, checksum, err));
+    if (out->has_grams)
+        HONE_TRY(pass_gram(out, in, out->grams[input], row, read, checksum, err));
+    *checksum += *checksum == 0; /* 0 stands for none */
+    if (read)
+        in->n_tokens = count > 0.0f && count < 1e18f ? (uint64_t)count : 0;
     return HONE_OK;
 }
 
 hone_status hone_calibration_put(const hone_calibration_output *out, const hone_input_set *set, size_t input,
                                  hone_error *err)
 {
-    const hone_input_stats *in = &set->inputs[input];
-    size_t nth = 0;
-    for (size_t i = 0; i < input; i++)
-        nth += set->inputs[i].n_weights;
-    float *sums = hone_alloc(in->ncols, sizeof *sums);
-    if (!sums)
-        return hone_fail_nomem(err, in->ncols * sizeof *sums);
-    for (size_t c = 0; c < in->ncols; c++)
-        sums[c] = (float)in->squares[c];
-    hone_status status = put_sums(out, in, nth, sums, err);
-    hone_release(sums);
-    if (status == HONE_OK && in->gram)
-        status = put_gram(out, in, out->grams[input], err);
+    const size_t ncols = set->inputs[input].ncols;
+    float *row = hone_alloc(ncols, sizeof *row);
+    if (!row)
+        return hone_fail_nomem(err, ncols * sizeof *row);
+    uint64_t checksum;
+    hone_status status = pass_input(out, set, input, row, false, &checksum, err);
+    hone_release(row);
+    if (status == HONE_OK)
+        status = hone_journal_commit(&out->journal, input, checksum, err);
+    return status;
+}
+
+hone_status hone_calibration_find(const hone_calibration_output *out, const hone_input_set *set, size_t input,
+                                  bool *done, hone_error *err)
+{
+    *done = false;
+    uint64_t wanted, checksum;
+    HONE_TRY(hone_journal_chunk(&out->journal, input, &wanted, err));
+    if (wanted == 0)
+        return HONE_OK;
+    const size_t ncols = set->inputs[input].ncols;
+    float *row = hone_alloc(ncols, sizeof *row);
+    if (!row)
+        return hone_fail_nomem(err, ncols * sizeof *row);
+    const hone_status status = pass_input(out, set, input, row, true, &checksum, err);
+    hone_release(row);
+    *done = status == HONE_OK && checksum == wanted;
     return status;
 }
 

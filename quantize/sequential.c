@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "quantize/sequential.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <cblas.h>
@@ -12,8 +11,14 @@
 #include "base/parallel.h"
 #include "base/run_context.h"
 #include "quantize/asymmetric.h"
+#include "quantize/cost.h"
 #include "quantize/layer_pass.h"
 #include "verify/team.h"
+
+/*
+ * How much of the way from W to W* is gone.
+ */
+static const float STRENGTH = 0.5f;
 
 struct hone_sequential {
     hone_layer_pass pass, original; /* behind what is coded, and behind the model as it was */
@@ -24,6 +29,7 @@ struct hone_sequential {
     size_t n_original; /* rows of x that are there, ... */
     size_t n_coded;    /* ... and that have met theirs */
     float *difference; /* (ncols, ncols) sum of (x - x') x'T */
+    uint64_t n_done, n_to_do; /* chunks through a stage */
 };
 
 /* The set has the embedding's input last; a pass comes to it first. */
@@ -102,32 +108,56 @@ hone_sequential_text hone_sequential_describe(const hone_sequential *s)
 hone_sequential_memory hone_sequential_memory_needed(const hone_sequential *s)
 {
     const hone_layer_pass *p = &s->pass;
-    hone_sequential_memory m = {.weights_nbytes = hone_layer_pass_stage_nbytes(p),
-                                .pass_nbytes = hone_layer_pass_run_nbytes(p),
-                                .streams_nbytes = hone_layer_pass_streams_nbytes(p)};
+    hone_sequential_memory m = {.weights_nbytes = 2 * hone_layer_pass_stage_nbytes(p),
+                                .pass_nbytes = 2 * hone_layer_pass_run_nbytes(p),
+                                .streams_nbytes = 2 * hone_layer_pass_streams_nbytes(p)};
     for (size_t i = 0; i < p->set.n; i++) {
-        const uint64_t nbytes = (uint64_t)hone_gram_nfloats(p->set.inputs[i].ncols) * sizeof(float);
+        const uint64_t ncols = p->set.inputs[i].ncols;
+        const uint64_t nbytes = (uint64_t)(hone_gram_nfloats((size_t)ncols) + p->chunks.n_ctx * ncols) * sizeof(float) +
+                                hone_feedback_aim_nbytes((size_t)ncols);
         m.moments_nbytes = nbytes > m.moments_nbytes ? nbytes : m.moments_nbytes;
     }
     return m;
 }
 
+double hone_sequential_seconds(const hone_sequential *s)
+{
+    const hone_layer_pass *p = &s->pass;
+    /* Both models go through each layer once to leave it, and nearly as often again for its inputs, which take less the
+     * earlier they are. */
+    double work = 2 * 2.3 * hone_pass_work(p);
+    for (size_t i = 0; i < p->set.n; i++) {
+        const double ncols = (double)p->set.inputs[i].ncols;
+        work += 3 * hone_moments_work(p, i); /* half a square of moments, a whole one of differences */
+        work += 10 * ncols * ncols * ncols;  /* factors in f64, then solutions */
+    }
+    return work / hone_product_rate(p->ctx);
+}
+
+static void count_chunks(hone_sequential *s, size_t n)
+{
+    s->n_done += n;
+    hone_context_progress(s->pass.ctx, "calibrate", s->n_done, s->n_to_do);
+}
+
 hone_status hone_sequential_begin(hone_sequential *s, uint64_t max_nbytes, const char *beside, hone_error *err)
 {
-    /* Each input takes a pass of its stage, and each stage one more to leave it. */
-    s->pass.phase = "calibrate";
-    s->pass.n_done = 0;
-    s->pass.n_to_do = (s->pass.set.n + s->pass.model->n_layers + 1) * (uint64_t)s->pass.chunks.n_chunks;
+    /* Each input takes a pass of its stage, and each stage one of either model to leave it. */
+    s->pass.phase = s->original.phase = NULL;
+    s->n_done = 0;
+    s->n_to_do = (s->pass.set.n + 2 * (s->pass.model->n_layers + 1)) * (uint64_t)s->pass.chunks.n_chunks;
     HONE_TRY(hone_layer_pass_begin(&s->pass, max_nbytes / 2, beside, err));
     return hone_layer_pass_begin(&s->original, max_nbytes / 2, beside, err);
 }
 
 /* On to a stage: everything before it as it is now. */
-static hone_status advance(hone_layer_pass *p, size_t stage, hone_error *err)
+static hone_status advance(hone_sequential *s, hone_layer_pass *p, size_t stage, hone_error *err)
 {
     p->run.observer = NULL;
-    while (p->stage < stage)
+    while (p->stage < stage) {
         HONE_TRY(hone_layer_pass_see(p, true, err));
+        count_chunks(s, p->chunks.n_chunks);
+    }
     return HONE_OK;
 }
 
@@ -194,7 +224,7 @@ static hone_status see_both(hone_sequential *s, hone_error *err)
         status = hone_layer_pass_step(&s->original, i, err);
         if (status == HONE_OK)
             status = hone_layer_pass_step(&s->pass, i, err);
-        hone_context_progress(s->pass.ctx, s->pass.phase, ++s->pass.n_done, s->pass.n_to_do);
+        count_chunks(s, 1);
     }
     s->original.run.observer = s->pass.run.observer = NULL;
     return status;
@@ -203,8 +233,8 @@ static hone_status see_both(hone_sequential *s, hone_error *err)
 static hone_status sum_up(hone_sequential *s, hone_error *err)
 {
     hone_input_stats *in = &s->pass.set.inputs[s->seen];
-    HONE_TRY(advance(&s->original, in->stage, err));
-    HONE_TRY(advance(&s->pass, in->stage, err));
+    HONE_TRY(advance(s, &s->original, in->stage, err));
+    HONE_TRY(advance(s, &s->pass, in->stage, err));
     HONE_TRY(hone_input_collect(in, true, err));
     if (in->stage == 0)
         return hone_layer_pass_see_embedding(&s->pass, err);
@@ -233,14 +263,11 @@ static hone_status make_feedback(hone_sequential *s, hone_feedback *out, hone_er
     hone_input_release(in);
     float *difference = s->difference;
     s->difference = NULL;
-    const float alpha = getenv("HONE_ALPHA") ? (float)atof(getenv("HONE_ALPHA")) : 0.0f;
-    if (!difference || alpha == 0.0f) {
-        hone_release(difference);
+    if (!difference)
         return HONE_OK;
-    }
     for (size_t i = 0; i < in->ncols * in->ncols; i++)
         difference[i] /= (float)in->n_tokens;
-    return hone_feedback_aim(s->pass.ctx, out, difference, alpha, err);
+    return hone_feedback_aim(s->pass.ctx, out, difference, STRENGTH, err);
 }
 
 hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feedback *out, hone_error *err)

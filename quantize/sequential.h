@@ -3,6 +3,9 @@
  * Calibration while a model is quantized: the second moments of an input as it is behind the matrices that are coded
  * already.
  *
+ * The original model goes along with the coded one, so that what is coded is what makes the coded model's layers give
+ * what the original's do: see asymmetric.h.
+ *
  * Inputs are numbered in the order in which they are to be asked for: that of the embedding, if it has one (see
  * calibrate.h), those of the layers in the order of a pass, that of the output matrix. Between two of them every matrix
  * that reads the earlier is coded and put in the place of the original.
@@ -35,12 +38,16 @@ typedef struct hone_sequential_text {
 } hone_sequential_text;
 hone_sequential_text hone_sequential_describe(const hone_sequential *s);
 
-/* Memory that is taken beside the streams: the weights of a stage, the moments of an input, what a layer works in. */
+/* What it takes, of both models: the weights of a stage, the moments of an input, what a layer works in. */
 typedef struct hone_sequential_memory {
     uint64_t weights_nbytes, moments_nbytes, pass_nbytes;
     uint64_t streams_nbytes; /* in memory or spilled */
 } hone_sequential_memory;
 hone_sequential_memory hone_sequential_memory_needed(const hone_sequential *s);
+
+/* hone_sequential_seconds() estimates the time of all passes and of the feedback they are made into, from a measurement
+ * of a tenth of a second. */
+double hone_sequential_seconds(const hone_sequential *s);
 
 /* hone_sequential_begin() starts from the original model; streams beyond max_nbytes are spilled beside a path. IO,
  * NOMEM. */

@@ -95,10 +95,42 @@ START_TEST(threads_and_memory_do_not_change_the_file)
     char *rounds = bytes_of("c", 2, 3 << 20, &opts, &n_other);
     ck_assert_uint_eq(n, n_other);
     ck_assert_mem_eq(want, rounds, n);
-    ck_assert_ptr_nonnull(strstr(note, "second moments exceed the memory budget: the text is read"));
     hone_release(want);
     hone_release(threads);
     hone_release(rounds);
+}
+END_TEST
+
+/* Runs that fail at some allocation leave what they did; the next goes on from there, and only with the same text. */
+START_TEST(a_stopped_run_is_taken_up)
+{
+    hone_calibrate_options opts = small();
+    size_t n, n_other;
+    char *want = bytes_of("a", 2, 0, &opts, &n);
+    bool resumed = false;
+    for (long fail = 60; !resumed; fail += 100) {
+        ck_assert_int_lt(fail, 100000);
+        opts.overwrite = opts.restart = true;
+        hone_mem_fail_after(fail);
+        const hone_status status = calibrate_at(hone_temp_path(&dir, "b"), 2, 0, &opts, NULL);
+        hone_mem_fail_after(-1);
+        opts.restart = false;
+        note[0] = '\0';
+        ck_assert_int_eq(status, HONE_ERROR_NOMEM);
+        if (hone_file_exists(hone_temp_path(&dir, "b.hone-partial"))) {
+            hone_calibrate_options other = opts;
+            other.n_chunks = 2;
+            ck_assert_int_eq(calibrate_at(hone_temp_path(&dir, "b"), 2, 0, &other, NULL), HONE_ERROR_ARG);
+            ck_assert_ptr_nonnull(strstr(err.reason, "--restart"));
+        }
+        char *got = bytes_of("b", 1, 3 << 20, &opts, &n_other);
+        ck_assert_uint_eq(n, n_other);
+        ck_assert_mem_eq(want, got, n);
+        hone_release(got);
+        resumed = strstr(note, "resuming: ") != NULL;
+        ck_assert(!hone_file_exists(hone_temp_path(&dir, "b.hone-journal")));
+    }
+    hone_release(want);
 }
 END_TEST
 
@@ -271,6 +303,7 @@ Suite *hone_suite_calibrate(void)
     tcase_set_timeout(tc, TIMEOUT);
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, threads_and_memory_do_not_change_the_file);
+    tcase_add_test(tc, a_stopped_run_is_taken_up);
     tcase_add_test(tc, squares_are_the_diagonal_of_the_moments);
     tcase_add_loop_test(tc, coverage_tells_what_was_not_seen, 0, 3);
     tcase_add_test(tc, merging_adds_up);

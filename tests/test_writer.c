@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/writer.h"
-#include "convert/journal.h"
+#include "base/journal.h"
 #include "convert/output_guard.h"
 #include "tests/support/temp_dir.h"
 

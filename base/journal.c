@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "convert/journal.h"
+#include "base/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
