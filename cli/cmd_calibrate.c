@@ -15,6 +15,7 @@ struct words {
     const char *src, *out;
     hone_cli_list texts, merge;
     hone_calibrate_options options;
+    bool dry_run;
 };
 
 static void print_coverage(const char *out, const hone_calibration *c, double seconds)
@@ -77,6 +78,67 @@ static hone_status calibrate(const hone_cli_session *s, const struct words *w, h
     return status;
 }
 
+static void print_cost(const hone_calibrate_cost *c)
+{
+    char buf[HONE_CLI_SIZE_LEN];
+    hone_cli_table *t = hone_cli_table_new("<|<");
+    hone_cli_table_cell(t, "tokens");
+    hone_cli_table_cell(t, "%" PRIu64 " in %" PRIu64 " chunks", c->n_tokens, c->n_chunks);
+    hone_cli_table_cell(t, "output");
+    hone_cli_table_cell(t, "about %s", hone_cli_size(c->output_nbytes, buf));
+    hone_cli_table_cell(t, "working memory");
+    hone_cli_table_cell(t, "%s", hone_cli_size(c->memory_nbytes, buf));
+    hone_cli_table_cell(t, "  of it weights");
+    hone_cli_table_cell(t, "%s, those of a layer", hone_cli_size(c->weights_nbytes, buf));
+    hone_cli_table_cell(t, "  of it moments");
+    hone_cli_table_cell(t, "%s", hone_cli_size(c->moments_nbytes, buf));
+    hone_cli_table_cell(t, c->streams_spilled ? "temporary file" : "  of it streams");
+    hone_cli_table_cell(t, "%s", hone_cli_size(c->streams_nbytes, buf));
+    hone_cli_table_cell(t, "time");
+    hone_cli_table_cell(t, "about %s", hone_cli_duration(c->seconds, buf));
+    hone_cli_table_print(t);
+}
+
+static json_t *cost_json(const hone_calibrate_cost *c)
+{
+    json_t *root = hone_cli_json_object();
+    hone_cli_json_put(root, "tokens", hone_cli_json_uint(c->n_tokens));
+    hone_cli_json_put(root, "chunks", hone_cli_json_uint(c->n_chunks));
+    hone_cli_json_put(root, "output_bytes", hone_cli_json_uint(c->output_nbytes));
+    hone_cli_json_put(root, "memory_bytes", hone_cli_json_uint(c->memory_nbytes));
+    hone_cli_json_put(root, "weights_bytes", hone_cli_json_uint(c->weights_nbytes));
+    hone_cli_json_put(root, "moments_bytes", hone_cli_json_uint(c->moments_nbytes));
+    hone_cli_json_put(root, "streams_bytes", hone_cli_json_uint(c->streams_nbytes));
+    hone_cli_json_put(root, "streams_spilled", hone_cli_json_bool(c->streams_spilled));
+    hone_cli_json_put(root, "seconds", hone_cli_json_real(c->seconds));
+    return root;
+}
+
+static int dry_run(const hone_cli_globals *globals, const struct words *w)
+{
+    hone_cli_session session;
+    hone_checkpoint *ckpt = NULL;
+    hone_calibrate_cost cost;
+    char *text = NULL;
+    size_t nbytes = 0;
+    hone_error err = HONE_CLI_NO_ERROR;
+    hone_status status = hone_cli_session_open(&session, globals, &err);
+    if (status == HONE_OK)
+        status = hone_cli_text_read(&w->texts, &text, &nbytes, &err);
+    if (status == HONE_OK)
+        status = hone_cli_open(&session, w->src, &ckpt, &err);
+    if (status == HONE_OK)
+        status = hone_calibrate_plan(session.ctx, ckpt, text, nbytes, &w->options, &cost, &err);
+    if (status == HONE_OK && hone_cli_wants_text(globals))
+        print_cost(&cost);
+    if (status == HONE_OK && globals->json)
+        status = hone_cli_json_write(globals, cost_json(&cost), &err);
+    hone_checkpoint_close(ckpt);
+    free(text);
+    hone_cli_session_close(&session);
+    return hone_cli_fail(status, &err);
+}
+
 static int run(const hone_cli_globals *globals, struct words *w)
 {
     hone_cli_session session;
@@ -120,6 +182,7 @@ int hone_cmd_calibrate(int argc, char **argv)
         {0, "process-output", NULL, "the output matrix without --hessian, too", HONE_CLI_FLAG, &w.options.output},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG,
          &w.options.restart},
+        {0, "dry-run", NULL, "tell what memory, disk and time it will take, write nothing", HONE_CLI_FLAG, &w.dry_run},
         {0, "merge", "STATS", "add up such files instead of running a model; repeat for each", HONE_CLI_LIST, &w.merge},
     };
     const hone_cli_spec spec = {
@@ -136,7 +199,7 @@ int hone_cmd_calibrate(int argc, char **argv)
     int code;
     if (!hone_cli_parse(&spec, argc, argv, &globals, &w.src, &code))
         return code;
-    if (!w.out)
+    if (!w.out && !w.dry_run)
         return hone_cli_usage_error("calibrate", "-o STATS is missing");
     if (w.merge.n && (w.src || w.texts.n))
         return hone_cli_usage_error("calibrate", "--merge takes neither SRC nor --text");
@@ -144,5 +207,7 @@ int hone_cmd_calibrate(int argc, char **argv)
         return hone_cli_usage_error("calibrate", "SRC is missing");
     if (!w.merge.n && !w.texts.n)
         return hone_cli_usage_error("calibrate", "--text FILE is missing");
-    return run(&globals, &w);
+    if (w.merge.n && w.dry_run)
+        return hone_cli_usage_error("calibrate", "--merge takes no --dry-run");
+    return w.dry_run ? dry_run(&globals, &w) : run(&globals, &w);
 }

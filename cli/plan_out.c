@@ -37,7 +37,7 @@ static void print_plan(const hone_plan *plan, const hone_plan_totals *totals)
     hone_cli_table_print(t);
 }
 
-static void print_totals(const hone_plan_totals *totals)
+static void print_totals(const hone_plan_totals *totals, double seconds)
 {
     char buf[HONE_CLI_SIZE_LEN];
     hone_cli_table *t = hone_cli_table_new("<|<");
@@ -52,6 +52,20 @@ static void print_totals(const hone_plan_totals *totals)
     hone_cli_table_cell(t, "%.3f", totals->bpw);
     hone_cli_table_cell(t, "working memory");
     hone_cli_table_cell(t, "%s", hone_cli_size(totals->memory_nbytes, buf));
+    if (totals->moments_nbytes) {
+        hone_cli_table_cell(t, "  of it moments");
+        hone_cli_table_cell(t, "%s", hone_cli_size(totals->moments_nbytes, buf));
+    }
+    if (totals->weights_nbytes) {
+        hone_cli_table_cell(t, "  of it weights");
+        hone_cli_table_cell(t, "%s, those of a layer", hone_cli_size(totals->weights_nbytes, buf));
+        hone_cli_table_cell(t, totals->streams_spilled ? "temporary file" : "  of it streams");
+        hone_cli_table_cell(t, "%s", hone_cli_size(totals->streams_nbytes, buf));
+    }
+    if (seconds > 0) {
+        hone_cli_table_cell(t, "time");
+        hone_cli_table_cell(t, "about %s", hone_cli_duration(seconds, buf));
+    }
     (void)putchar('\n');
     hone_cli_table_print(t);
 }
@@ -83,6 +97,12 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
     hone_cli_json_put(root, "bytes", hone_cli_json_uint(totals->output_nbytes));
     hone_cli_json_put(root, "input_bytes", hone_cli_json_uint(totals->input_nbytes));
     hone_cli_json_put(root, "memory_bytes", hone_cli_json_uint(totals->memory_nbytes));
+    if (totals->weights_nbytes) {
+        hone_cli_json_put(root, "weights_bytes", hone_cli_json_uint(totals->weights_nbytes));
+        hone_cli_json_put(root, "moments_bytes", hone_cli_json_uint(totals->moments_nbytes));
+        hone_cli_json_put(root, "streams_bytes", hone_cli_json_uint(totals->streams_nbytes));
+        hone_cli_json_put(root, "streams_spilled", hone_cli_json_bool(totals->streams_spilled));
+    }
     hone_cli_json_put(root, "bpw", hone_cli_json_real(totals->bpw));
     hone_cli_json_put(root, "seconds", hone_cli_json_real(outcome->seconds));
     json_t *tensors = hone_cli_json_array();
@@ -117,7 +137,7 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
     const hone_plan_totals totals = hone_plan_describe(plan);
     if (hone_cli_wants_text(globals) && job->dry_run) {
         print_plan(plan, &totals);
-        print_totals(&totals);
+        print_totals(&totals, outcome->seconds);
     } else if (hone_cli_wants_text(globals)) {
         print_result(job, &totals, outcome->seconds);
         if (outcome->errors) {
@@ -180,6 +200,8 @@ static hone_status carry_out(const hone_cli_session *s, const hone_cli_job *job,
 {
     const double started = hone_cli_seconds();
     hone_status status = make_plan(s, job, src, plan, err);
+    if (status == HONE_OK && job->dry_run)
+        outcome->seconds = hone_plan_seconds(s->ctx, *plan);
     if (status != HONE_OK || job->dry_run)
         return status;
     if (job->quality)

@@ -211,3 +211,14 @@ double hone_cli_seconds(void)
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+const char *hone_cli_duration(double seconds, char buf[HONE_CLI_SIZE_LEN])
+{
+    if (seconds < 100)
+        (void)snprintf(buf, HONE_CLI_SIZE_LEN, "%.*f s", seconds < 10, seconds);
+    else if (seconds < 6000)
+        (void)snprintf(buf, HONE_CLI_SIZE_LEN, "%.0f min", seconds / 60);
+    else
+        (void)snprintf(buf, HONE_CLI_SIZE_LEN, "%.1f h", seconds / 3600);
+    return buf;
+}

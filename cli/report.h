@@ -57,6 +57,9 @@ size_t hone_cli_utf8_next(const char *s, size_t len);
  */
 const char *hone_cli_printable(const char *s, size_t len, size_t max_columns, char *buf, size_t cap);
 
+/* hone_cli_duration() writes an estimate for people: "40 s", "12 min", "3.5 h". Returns buf. */
+const char *hone_cli_duration(double seconds, char buf[HONE_CLI_SIZE_LEN]);
+
 /* hone_cli_seconds() returns a monotonic clock. */
 double hone_cli_seconds(void);
 

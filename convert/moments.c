@@ -9,6 +9,7 @@
 #include "convert/sequential_run.h"
 #include "quantize/calibration_keys.h"
 #include "quantize/gptq.h"
+#include "quantize/product_rate.h"
 #include "quantize/sequential.h"
 
 static const hone_metadata *list(const hone_checkpoint *file, const char *key)
@@ -184,4 +185,24 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
                                  hone_checkpoint_path(plan->calibration));
     *current = t->moments;
     return HONE_OK;
+}
+
+/* For each column of a row: error feedback (half a square of columns in several rounds), the shift of sequential
+ * calibration, and what plain codes would cost. */
+static double coding_work(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    const double ncols = (double)n_columns(plan, t);
+    return (plan->sequential ? 8.0 : 6.0) * (double)t->n_rows * ncols * ncols;
+}
+
+double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan)
+{
+    double work = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (plan->tensors[i].moments)
+            work += coding_work(plan, &plan->tensors[i]);
+    if (work == 0)
+        return 0;
+    const double seconds = work / hone_product_rate(ctx);
+    return plan->sequential ? seconds + hone_sequential_seconds(plan->sequential) : seconds;
 }

@@ -12,6 +12,7 @@
 #include "base/run_context.h"
 #include "formats/sources.h"
 #include "quantize/calibration_file.h"
+#include "quantize/cost.h"
 #include "quantize/layer_pass.h"
 
 struct calibration_run {
@@ -36,13 +37,20 @@ static void next_round(const struct calibration_run *r, size_t stage, size_t *fi
     for (*first = *end; *first < set->n; ++*first)
         if (set->inputs[*first].stage == stage && !r->done[*first])
             break;
+    const uint64_t max_nbytes = r->ctx->memory_nbytes / 2; /* the streams have the other half */
     uint64_t nbytes = 0;
     for (*end = *first; *end < set->n && set->inputs[*end].stage == stage && !r->done[*end]; ++*end) {
         const uint64_t more = gram_nbytes(r, *end);
-        if (*end > *first && more > r->ctx->memory_nbytes - nbytes)
+        if (*end > *first && (nbytes > max_nbytes || more > max_nbytes - nbytes))
             break;
         nbytes += more;
     }
+}
+
+/* Streams may take half of the budget, sums the other half, or more if one input needs it. */
+static uint64_t streams_max_nbytes(const struct calibration_run *r)
+{
+    return r->ctx->memory_nbytes / 2;
 }
 
 static hone_status check_budget(const struct calibration_run *r, hone_error *err)
@@ -129,7 +137,7 @@ static hone_status collect(struct calibration_run *r, const char *path, hone_err
     p->n_to_do = p->chunks.n_chunks; /* the streams begin */
     for (size_t stage = 1; stage < n_stages; stage++)
         p->n_to_do += count_passes(r, stage) * (uint64_t)p->chunks.n_chunks;
-    HONE_TRY(hone_layer_pass_begin(p, r->ctx->memory_nbytes, path, err));
+    HONE_TRY(hone_layer_pass_begin(p, streams_max_nbytes(r), path, err));
     size_t first, end = 0;
     next_round(r, 0, &first, &end);
     if (first < end)
@@ -183,8 +191,8 @@ static hone_status report_coverage(const struct calibration_run *r, const hone_c
     return HONE_OK;
 }
 
-static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *ckpt, const char *text, size_t nbytes,
-                             const char *path, hone_calibration *report, hone_error *err)
+static hone_status open_pass(struct calibration_run *r, const hone_checkpoint *ckpt, const char *text, size_t nbytes,
+                             hone_error *err)
 {
     const hone_calibrate_options *opts = r->opts;
     const hone_calibration_text read = {text, nbytes, opts->n_ctx, opts->n_chunks};
@@ -192,12 +200,79 @@ static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *c
                                  : opts->output ? HONE_ENDS_OUTPUT
                                                 : HONE_ENDS_NONE;
     HONE_TRY(hone_layer_pass_open(r->ctx, ckpt, &read, ends, &r->pass, err));
+    return check_budget(r, err);
+}
+
+/* The most that a round sums up, and what all of them leave. */
+static void count_moments(struct calibration_run *r, hone_calibrate_cost *out)
+{
+    const hone_input_set *set = &r->pass.set;
+    for (size_t stage = 0; stage <= r->pass.model->n_layers + 1; stage++)
+        for (size_t first, end = 0; next_round(r, stage, &first, &end), first < end;) {
+            uint64_t nbytes = 0;
+            for (size_t i = first; i < end; i++)
+                nbytes += gram_nbytes(r, i);
+            out->moments_nbytes = nbytes > out->moments_nbytes ? nbytes : out->moments_nbytes;
+        }
+    for (size_t i = 0; i < set->n; i++) {
+        const uint64_t d = set->inputs[i].ncols;
+        out->output_nbytes += set->inputs[i].n_weights * (d * sizeof(float) + 32);
+        out->output_nbytes += r->opts->hessian ? d * (d + 1) / 2 * sizeof(float) : 0;
+    }
+}
+
+static double estimate_seconds(const struct calibration_run *r)
+{
+    double work = 0;
+    for (size_t stage = 1; stage <= r->pass.model->n_layers; stage++)
+        work += (double)count_passes(r, stage) / (double)r->pass.model->n_layers * hone_pass_work(&r->pass);
+    for (size_t i = 0; i < r->pass.set.n && r->opts->hessian; i++)
+        work += hone_moments_work(&r->pass, i);
+    return work / hone_product_rate(r->ctx);
+}
+
+static hone_status plan(struct calibration_run *r, hone_calibrate_cost *out, hone_error *err)
+{
+    const hone_layer_pass *p = &r->pass;
+    r->done = hone_calloc(p->set.n, sizeof *r->done);
+    if (!r->done)
+        return hone_fail_nomem(err, p->set.n);
+    *out = (hone_calibrate_cost){.n_tokens = (uint64_t)p->chunks.n_chunks * p->chunks.n_ctx,
+                                 .n_chunks = p->chunks.n_chunks,
+                                 .weights_nbytes = hone_layer_pass_stage_nbytes(p) + hone_layer_pass_run_nbytes(p),
+                                 .streams_nbytes = hone_layer_pass_streams_nbytes(p),
+                                 .seconds = estimate_seconds(r)};
+    count_moments(r, out);
+    out->streams_spilled = out->streams_nbytes > streams_max_nbytes(r);
+    out->memory_nbytes =
+        out->weights_nbytes + out->moments_nbytes + (out->streams_spilled ? 0 : out->streams_nbytes);
+    return HONE_OK;
+}
+
+hone_status hone_calibrate_plan(const hone_context *ctx, const hone_checkpoint *ckpt, const char *text, size_t nbytes,
+                                const hone_calibrate_options *opts, hone_calibrate_cost *out, hone_error *err)
+{
+    *out = (hone_calibrate_cost){0};
+    struct calibration_run r = {
+        .ctx = ctx, .opts = opts, .pass.streams = HONE_NO_SPILL, .output = HONE_NO_CALIBRATION_OUTPUT};
+    hone_status status = open_pass(&r, ckpt, text, nbytes, err);
+    if (status == HONE_OK)
+        status = plan(&r, out, err);
+    hone_layer_pass_close(&r.pass);
+    hone_release(r.done);
+    return status;
+}
+
+static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *ckpt, const char *text, size_t nbytes,
+                             const char *path, hone_calibration *report, hone_error *err)
+{
+    const hone_calibrate_options *opts = r->opts;
+    HONE_TRY(open_pass(r, ckpt, text, nbytes, err));
     const hone_calibration_origin origin = {.datasets = opts->datasets,
                                             .n_datasets = opts->n_datasets,
                                             .n_chunks = r->pass.chunks.n_chunks,
                                             .n_ctx = r->pass.chunks.n_ctx};
     const hone_writer_options how = {.overwrite = opts->overwrite, .restart = opts->restart};
-    HONE_TRY(check_budget(r, err));
     HONE_TRY(hone_calibration_create(path, &r->pass.set, &origin, identity(r, ckpt), opts->hessian, how, &r->output,
                                      err));
     HONE_TRY(find_done(r, err));

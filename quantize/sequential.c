@@ -18,7 +18,7 @@
 /*
  * How much of the way from W to W* is gone.
  */
-static const float STRENGTH = 0.5f;
+static const float STRENGTH = 0.75f;
 
 struct hone_sequential {
     hone_layer_pass pass, original; /* behind what is coded, and behind the model as it was */

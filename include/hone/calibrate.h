@@ -66,6 +66,24 @@ HONE_API hone_status hone_calibrate(const hone_context *ctx, const hone_checkpoi
                                     size_t nbytes, const hone_calibrate_options *opts, const char *path,
                                     hone_calibration **out, hone_error *err) HONE_CHECK_RESULT;
 
+/* What a calibration run takes. */
+typedef struct hone_calibrate_cost {
+    uint64_t n_tokens, n_chunks;
+    uint64_t memory_nbytes;  /* working memory, all of it */
+    uint64_t weights_nbytes; /* of it: the weights of a layer, and what it works in */
+    uint64_t moments_nbytes; /* of it: second moments that are summed up at a time */
+    uint64_t streams_nbytes; /* of it, or spilled to a temporary file beside the output: residual streams */
+    bool streams_spilled;
+    uint64_t output_nbytes; /* about */
+    double seconds;         /* estimated, from a measurement of a tenth of a second */
+} hone_calibrate_cost;
+
+/* hone_calibrate_plan() tells what hone_calibrate() with the same arguments will take. Fails like it, but writes
+ * nothing. */
+HONE_API hone_status hone_calibrate_plan(const hone_context *ctx, const hone_checkpoint *ckpt, const char *text,
+                                         size_t nbytes, const hone_calibrate_options *opts, hone_calibrate_cost *out,
+                                         hone_error *err) HONE_CHECK_RESULT;
+
 /*
  * hone_calibration_merge() adds up the files of several runs on the same model. ARG: fewer than one. DATA: one is no
  * importance matrix, or they are of different models. opts: overwrite is used.

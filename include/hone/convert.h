@@ -129,6 +129,11 @@ HONE_API hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoin
 HONE_API void hone_plan_free(hone_plan *plan);
 
 HONE_API hone_plan_totals hone_plan_describe(const hone_plan *plan);
+
+/* hone_plan_seconds() estimates how long coding with error feedback will take, and sequential calibration before it, from
+ * a measurement of a tenth of a second. 0: there is none. */
+HONE_API double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan);
+
 HONE_API hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i);
 
 /*
