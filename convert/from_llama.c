@@ -311,7 +311,7 @@ static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_err
     return hone_plan_check_all_used(plan, c.tied, is_derived, err);
 }
 
-static const char *const classes[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "MixtralForCausalLM",
-                                      NULL};
+static const char *const classes[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM",
+                                      "MixtralForCausalLM", NULL};
 
 const hone_conversion hone_conversion_llama = {.classes = classes, .gguf_architecture = "llama", .plan = plan_llama};

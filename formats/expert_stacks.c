@@ -87,7 +87,8 @@ static hone_status add_stack(hone_checkpoint *ckpt, const hone_tensor *t, size_t
         return hone_fail_nomem(err, n * sizeof *parts);
     for (uint64_t e = 0; e < n; e++)
         parts[e] = find_expert(ckpt, t, prefix_len, suffix, e);
-    *stack = (struct stack){.view = {.read = read_stack, .gathered = t->view && t->view->gathered}, .parts = parts, .n = n};
+    *stack =
+        (struct stack){.view = {.read = read_stack, .gathered = t->view && t->view->gathered}, .parts = parts, .n = n};
     (void)snprintf(name, name_nbytes, "%.*s%s", (int)prefix_len, t->name, suffix);
     hone_tensor made = *t;
     made.name = name;

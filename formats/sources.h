@@ -23,7 +23,7 @@ struct hone_checkpoint {
     bool has_index;       /* tensors are named as an index names them: readers strip no prefix */
     hone_tensor *tensors; /* file order */
     size_t n_tensors, cap_tensors;
-    hone_tensor *stacks;  /* see hone_checkpoint_stack_experts() */
+    hone_tensor *stacks; /* see hone_checkpoint_stack_experts() */
     size_t n_stacks, cap_stacks;
     size_t *by_name; /* indices into tensors, sorted by name; made by hone_checkpoint_seal_tables() */
     hone_string

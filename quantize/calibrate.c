@@ -191,7 +191,7 @@ static hone_status report_coverage(const struct calibration_run *r, const hone_c
     for (size_t i = 0; i < r->set.n; i++) {
         const hone_input_stats *in = &r->set.inputs[i];
         for (size_t w = 0; w < in->n_weights; w++) {
-            const hone_calibration_weight weight = {in->names[w],        in->ncols,  in->n_tokens,
+            const hone_calibration_weight weight = {in->names[w],     in->ncols,  in->n_tokens,
                                                     r->opts->hessian, in->expert, in->n_experts};
             HONE_TRY(hone_calibration_add(out, weight, err));
         }
@@ -202,7 +202,8 @@ static hone_status report_coverage(const struct calibration_run *r, const hone_c
         if (t->n_dims < 2 || !hone_role_gguf_name(r->set.family, r->set.naming, t->name, name) ||
             observed(&r->set, name))
             continue;
-        HONE_TRY(hone_calibration_add(out, (hone_calibration_weight){.name = name, .ncols = t->shape[t->n_dims - 1]}, err));
+        HONE_TRY(
+            hone_calibration_add(out, (hone_calibration_weight){.name = name, .ncols = t->shape[t->n_dims - 1]}, err));
     }
     return HONE_OK;
 }

@@ -103,8 +103,9 @@ static void all_experts(void)
     toy.window = 9;
 }
 
-static void (*const shapes[])(void) = {plain, attention_bias, mlp_bias,    one_shared_head, no_sharing,    wide_heads,
-                                       tied,  other_theta,    linear_rope, llama3_rope,     sliding_window, experts, all_experts};
+static void (*const shapes[])(void) = {plain,          attention_bias, mlp_bias,    one_shared_head, no_sharing,
+                                       wide_heads,     tied,           other_theta, linear_rope,     llama3_rope,
+                                       sliding_window, experts,        all_experts};
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 START_TEST(hugging_face_checkpoint_equals_scalar_model)

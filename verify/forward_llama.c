@@ -31,10 +31,10 @@ struct pass {
     float *gate, *up;       /* (min(n, HONE_MLP_TILE), n_ff) */
     float *cosines, *sines; /* (n, head_dim / 2) */
     /* of experts, for a tile */
-    float *routing;   /* (tile, n_experts) the weight of an expert; 0: it is not used */
-    float *chosen;    /* (tile, n_embd) the rows that an expert is given, and what it makes of them */
-    float *mixed;     /* (tile, n_embd) */
-    float *threads;         /* thread_nfloats for each thread */
+    float *routing; /* (tile, n_experts) the weight of an expert; 0: it is not used */
+    float *chosen;  /* (tile, n_embd) the rows that an expert is given, and what it makes of them */
+    float *mixed;   /* (tile, n_embd) */
+    float *threads; /* thread_nfloats for each thread */
     size_t thread_nfloats;
 };
 

@@ -238,8 +238,8 @@ static hone_weight *matrix(hone_model *model, size_t stage, size_t i)
     return i < N_IN_LAYER ? &linears[i]->weight : NULL;
 }
 
-static const char *const architectures[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "MixtralForCausalLM",
-                                            "llama", NULL};
+static const char *const architectures[] = {
+    "LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "llama", NULL};
 
 const hone_family hone_llama_family = {
     .architectures = architectures,

@@ -23,7 +23,7 @@ typedef struct hone_llama_layer {
 typedef struct hone_llama_config {
     size_t n_vocab, n_embd, n_ff, n_layers, n_heads, n_kv_heads, head_dim, n_ctx;
     size_t n_experts, n_experts_used; /* of a mixture; 0: one MLP */
-    size_t window; /* a query sees this many positions, its own included; 0: all before it */
+    size_t window;                    /* a query sees this many positions, its own included; 0: all before it */
     double rms_eps;
     bool interleaved;         /* rotated pairs are neighbours (GGUF) or half a head apart (Hugging Face) */
     bool attn_bias, mlp_bias; /* required when set, ... */

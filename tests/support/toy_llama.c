@@ -80,8 +80,7 @@ static void add_stacks(hone_toy *toy, size_t layer)
                            parts[i]);
             memcpy(data + e * nrows * ncols, hone_toy_find(toy, expert)->data, nrows * ncols * sizeof *data);
         }
-        hone_toy_tensor *t =
-            hone_toy_add(&toy->tensors, &toy->n_tensors, "", name, toy->n_experts * nrows, ncols);
+        hone_toy_tensor *t = hone_toy_add(&toy->tensors, &toy->n_tensors, "", name, toy->n_experts * nrows, ncols);
         t->not_hf = true;
         t->n_stacked = toy->n_experts;
         t->data = data;
@@ -150,15 +149,15 @@ static void write_config(const hone_toy *toy, hone_temp_dir *dir)
                  toy->n_experts ? "MixtralForCausalLM"
                  : toy->window  ? "MistralForCausalLM"
                                 : "LlamaForCausalLM",
-                 toy->n_vocab, toy->n_embd, toy->n_ff,
-                 toy->n_layers, toy->n_heads, toy->n_kv_heads, toy->head_dim, toy->n_ctx, toy->theta, toy->eps,
-                 toy->tied ? "true" : "false", toy->attn_bias ? "true" : "false", toy->mlp_bias ? "true" : "false");
+                 toy->n_vocab, toy->n_embd, toy->n_ff, toy->n_layers, toy->n_heads, toy->n_kv_heads, toy->head_dim,
+                 toy->n_ctx, toy->theta, toy->eps, toy->tied ? "true" : "false", toy->attn_bias ? "true" : "false",
+                 toy->mlp_bias ? "true" : "false");
     if (toy->window)
         n += snprintf(config + n, sizeof config - (size_t)n, ", \"sliding_window\": %zu", toy->window);
     if (toy->n_experts)
-        n += snprintf(config + n, sizeof config - (size_t)n,
-                      ", \"num_local_experts\": %zu, \"num_experts_per_tok\": %zu", toy->n_experts,
-                      toy->n_experts_used);
+        n +=
+            snprintf(config + n, sizeof config - (size_t)n,
+                     ", \"num_local_experts\": %zu, \"num_experts_per_tok\": %zu", toy->n_experts, toy->n_experts_used);
     (void)snprintf(config + n, sizeof config - (size_t)n, "%s%s}", rope, toy->json_extra ? toy->json_extra : "");
     (void)hone_temp_text(dir, "config.json", config);
 }
