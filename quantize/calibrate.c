@@ -177,7 +177,8 @@ static hone_status report_coverage(const struct calibration_run *r, const hone_c
     for (size_t i = 0; i < set->n; i++) {
         const hone_input_stats *in = &set->inputs[i];
         for (size_t w = 0; w < in->n_weights; w++) {
-            const hone_calibration_weight weight = {in->names[w], in->ncols, in->n_tokens, r->opts->hessian};
+            const hone_calibration_weight weight = {in->names[w],     in->ncols,  in->n_tokens,
+                                                    r->opts->hessian, in->expert, in->n_experts};
             HONE_TRY(hone_calibration_add(out, weight, err));
         }
     }
@@ -186,7 +187,8 @@ static hone_status report_coverage(const struct calibration_run *r, const hone_c
         char name[HONE_ROLE_NAME_CAP];
         if (t->n_dims < 2 || !hone_role_gguf_name(set->family, set->naming, t->name, name) || observed(set, name))
             continue;
-        HONE_TRY(hone_calibration_add(out, (hone_calibration_weight){name, t->shape[t->n_dims - 1], 0, false}, err));
+        HONE_TRY(
+            hone_calibration_add(out, (hone_calibration_weight){.name = name, .ncols = t->shape[t->n_dims - 1]}, err));
     }
     return HONE_OK;
 }

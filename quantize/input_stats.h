@@ -21,8 +21,9 @@ typedef struct hone_input_stats {
     const hone_weight *weights[HONE_MAX_SHARING];
     char names[HONE_MAX_SHARING][HONE_ROLE_NAME_CAP]; /* GGUF's */
     size_t n_weights, ncols;
-    size_t stage; /* of the model: see hone_model_matrix() */
-    bool collecting; /* what is seen is summed */
+    size_t expert, n_experts; /* which of the matrices stacked in the weights; n_experts 0: they are one each */
+    size_t stage;             /* of the model: see hone_model_matrix() */
+    bool collecting;          /* what is seen is summed */
     uint64_t n_tokens;
     double *squares; /* (ncols) */
     float *gram;     /* panels, or NULL: not summed */
@@ -44,6 +45,10 @@ typedef struct hone_input_set {
 
 /* hone_input_see() is the see() of an observer whose user is a hone_input_set. Failures go to set->status. */
 void hone_input_see(void *set, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n);
+
+/* hone_input_see_expert() is the see_expert() of that observer. Where one expert is met, all are known. */
+void hone_input_see_expert(void *set, const hone_weight *const *weights, size_t n_weights, size_t e, size_t n_experts,
+                           const float *x, size_t n);
 
 /* hone_input_collect() starts an input's sums anew, of products, too, if grams. NOMEM. hone_input_release() ends them:
  * the products are gone. */

@@ -120,7 +120,7 @@ hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint 
         out->set.ctx = ctx;
         out->set.family = out->model->family;
         out->set.naming = hone_family_naming(out->model->family, ckpt);
-        out->observer = (hone_observer){hone_input_see, &out->set, NULL};
+        out->observer = (hone_observer){hone_input_see, &out->set, hone_input_see_expert, NULL};
         out->run.observer = &out->observer;
         status = discover(out, ends, err);
     }

@@ -212,8 +212,8 @@ static void see_coded(void *user, const hone_weight *const *weights, size_t n_we
 /* Each chunk through the original and then through what is coded. */
 static hone_status see_both(hone_sequential *s, hone_error *err)
 {
-    const hone_observer original = {keep_original, s, s->original.set.inputs[s->seen].weights[0]};
-    const hone_observer coded = {see_coded, s, s->pass.set.inputs[s->seen].weights[0]};
+    const hone_observer original = {keep_original, s, NULL, s->original.set.inputs[s->seen].weights[0]};
+    const hone_observer coded = {see_coded, s, NULL, s->pass.set.inputs[s->seen].weights[0]};
     s->original.run.observer = &original;
     s->pass.run.observer = &coded;
     hone_status status = hone_layer_pass_hold(&s->original, err);

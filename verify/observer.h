@@ -12,6 +12,9 @@
 typedef struct hone_observer {
     void (*see)(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n);
     void *user;
+    /* The same of expert e of n_experts, which weights hold stacked; n may be 0. May be NULL: they are not told of. */
+    void (*see_expert)(void *user, const hone_weight *const *weights, size_t n_weights, size_t e, size_t n_experts,
+                       const float *x, size_t n);
     const hone_weight *last; /* what follows the weights of which this is the first need not be computed; NULL: all is */
 } hone_observer;
 
@@ -23,6 +26,13 @@ static inline bool hone_observe(const hone_observer *observer, const hone_weight
         return false;
     observer->see(observer->user, weights, n_weights, x, n);
     return observer->last == weights[0];
+}
+
+static inline void hone_observe_expert(const hone_observer *observer, const hone_weight *const *weights,
+                                       size_t n_weights, size_t e, size_t n_experts, const float *x, size_t n)
+{
+    if (observer && observer->see_expert)
+        observer->see_expert(observer->user, weights, n_weights, e, n_experts, x, n);
 }
 
 #endif

@@ -83,22 +83,48 @@ static hone_status transpose(hone_weight *w, hone_error *err)
     return HONE_OK;
 }
 
-static hone_status check_shape(const hone_tensor *t, const hone_weight *w, hone_error *err)
+static hone_status check_shape(const hone_tensor *t, const size_t *wanted, unsigned n_wanted, hone_error *err)
 {
-    const size_t wanted[2] = {w->transposed ? w->ncols : w->nrows, w->transposed ? w->nrows : w->ncols};
-    if (t->n_dims != 2 || t->shape[0] != wanted[0] || t->shape[1] != wanted[1]) {
-        char shape[192];
-        print_shape(t, shape, sizeof shape);
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
-                         "shape is [%s]; the configuration asks for [%zu, %zu]", shape, wanted[0], wanted[1]);
-    }
-    if (w->ncols > HONE_MAX_ROW_NELEMS)
-        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "rows of %zu elements; at most %d", w->ncols,
-                         HONE_MAX_ROW_NELEMS);
+    bool same = t->n_dims == n_wanted;
+    for (unsigned i = 0; same && i < n_wanted; i++)
+        same = t->shape[i] == wanted[i];
+    if (same)
+        return HONE_OK;
+    char shape[192], asked[64] = "";
+    print_shape(t, shape, sizeof shape);
+    for (unsigned i = 0; i < n_wanted; i++)
+        (void)snprintf(asked + strlen(asked), sizeof asked - strlen(asked), "%s%zu", i ? ", " : "", wanted[i]);
+    return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "shape is [%s]; the configuration asks for [%s]",
+                     shape, asked);
+}
+
+/* The rows of a tensor whose shape is known to be right. */
+static hone_status describe_rows(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_tensor *t,
+                                 size_t nrows, size_t ncols, bool transposed, hone_weight *out, hone_error *err)
+{
     const hone_dtype_info *info = hone_dtype_describe(t->dtype);
-    if (w->transposed && info->block_nelems != 1)
+    if (ncols > HONE_MAX_ROW_NELEMS)
+        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, t->name, "rows of %zu elements; at most %d", ncols,
+                         HONE_MAX_ROW_NELEMS);
+    if (transposed && info->block_nelems != 1)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name, "cannot transpose blocks of type %s",
                          info->name);
+    hone_weight w = {.name = t->name,
+                     .dtype = t->dtype,
+                     .nrows = nrows,
+                     .ncols = ncols,
+                     .ckpt = ckpt,
+                     .tensor = t,
+                     .transposed = transposed};
+    HONE_TRY(find_decoder(ctx, t, &w.decode, err));
+    uint64_t row_nbytes;
+    size_t nbytes;
+    if (hone_dtype_row_nbytes(t->dtype, ncols, &row_nbytes) != HONE_OK || !hone_mul_size(nrows, row_nbytes, &nbytes))
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
+                         "rows of %zu elements do not hold whole blocks", ncols);
+    w.row_nbytes = row_nbytes;
+    HONE_TRY(find_scale(ctx, ckpt, t->name, &w, err));
+    *out = w;
     return HONE_OK;
 }
 
@@ -108,24 +134,30 @@ hone_status hone_weight_describe(const hone_context *ctx, const hone_checkpoint 
     memset(out, 0, sizeof *out);
     const hone_tensor *t;
     HONE_TRY(find(ckpt, name, &t, err));
-    hone_weight w = {.name = t->name,
-                     .dtype = t->dtype,
-                     .nrows = nrows,
-                     .ncols = ncols,
-                     .ckpt = ckpt,
-                     .tensor = t,
-                     .transposed = transposed};
-    HONE_TRY(check_shape(t, &w, err));
-    HONE_TRY(find_decoder(ctx, t, &w.decode, err));
-    uint64_t row_nbytes;
-    size_t nbytes;
-    if (hone_dtype_row_nbytes(t->dtype, ncols, &row_nbytes) != HONE_OK || !hone_mul_size(nrows, row_nbytes, &nbytes))
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "rows of %zu elements do not hold whole blocks",
-                         ncols);
-    w.row_nbytes = row_nbytes;
-    HONE_TRY(find_scale(ctx, ckpt, name, &w, err));
-    *out = w;
-    return HONE_OK;
+    HONE_TRY(check_shape(t, (size_t[]){transposed ? ncols : nrows, transposed ? nrows : ncols}, 2, err));
+    return describe_rows(ctx, ckpt, t, nrows, ncols, transposed, out, err);
+}
+
+hone_status hone_weight_describe_stack(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t n,
+                                       size_t nrows, size_t ncols, hone_weight *out, hone_error *err)
+{
+    memset(out, 0, sizeof *out);
+    const hone_tensor *t;
+    HONE_TRY(find(ckpt, name, &t, err));
+    HONE_TRY(check_shape(t, (size_t[]){n, nrows, ncols}, 3, err));
+    size_t all;
+    if (!hone_mul_size(n, nrows, &all))
+        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "%zu matrices of %zu rows", n, nrows);
+    return describe_rows(ctx, ckpt, t, all, ncols, false, out, err);
+}
+
+hone_weight hone_weight_of_stack(const hone_weight *stack, size_t n, size_t i)
+{
+    hone_weight w = hone_weight_borrow(stack);
+    w.nrows = stack->nrows / n;
+    if (w.data)
+        w.data += i * w.nrows * w.row_nbytes;
+    return w;
 }
 
 hone_status hone_weight_hold(hone_weight *w, hone_error *err)
