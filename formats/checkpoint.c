@@ -146,6 +146,7 @@ void hone_checkpoint_close(hone_checkpoint *ckpt)
     hone_release(ckpt->sums);
     hone_release(ckpt->metadata);
     json_decref(ckpt->config);
+    json_decref(ckpt->transforms);
     hone_release(ckpt->config_path);
     hone_release(ckpt->path);
     hone_release(ckpt->dir);
@@ -255,6 +256,20 @@ const hone_metadata *hone_checkpoint_find_metadata(const hone_checkpoint *ckpt, 
 const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt)
 {
     return ckpt->config;
+}
+
+const json_t *hone_checkpoint_transforms(const hone_checkpoint *ckpt)
+{
+    return ckpt->transforms;
+}
+
+hone_status hone_checkpoint_add_transform(hone_checkpoint *ckpt, const char *key, const char *value, hone_error *err)
+{
+    if (!ckpt->transforms)
+        ckpt->transforms = json_object();
+    if (!ckpt->transforms || json_object_set_new(ckpt->transforms, key, json_string(value)) != 0)
+        return hone_fail_nomem(err, strlen(value));
+    return HONE_OK;
 }
 
 hone_status hone_checkpoint_fail_in_config(const hone_checkpoint *ckpt, const char *inside, hone_status status,

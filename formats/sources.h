@@ -34,6 +34,7 @@ struct hone_checkpoint {
     /* GGUF, for hone_checkpoint_check(): byte positions of the header's end and of its checksum's value (0: none). */
     uint64_t data_start, alignment, header_sum_at;
     const char *architecture; /* borrowed from config or metadata, or NULL */
+    json_t *transforms;       /* see hone_checkpoint_transforms() */
     hone_arena arena;         /* names, strings, arrays */
 };
 
@@ -105,6 +106,15 @@ hone_status hone_checkpoint_read_file(hone_checkpoint *ckpt, unsigned file, hone
 
 /* hone_checkpoint_config() returns config.json as an object, or NULL. Borrowed. */
 const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt);
+
+/*
+ * hone_checkpoint_transforms() returns what was done to the weights that does not change what the model computes: an
+ * object, or NULL. In a file that hone wrote it is a member of hone.recipe. Borrowed.
+ */
+const json_t *hone_checkpoint_transforms(const hone_checkpoint *ckpt);
+
+/* hone_checkpoint_add_transform() adds a member to that object. NOMEM. */
+hone_status hone_checkpoint_add_transform(hone_checkpoint *ckpt, const char *key, const char *value, hone_error *err);
 
 /*
  * hone_checkpoint_fail_in_config() completes an error about config.json: when its item is the name of a key and

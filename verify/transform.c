@@ -25,6 +25,7 @@ struct changed {
     hone_tensor source;
     hone_decode_fn decode;
     size_t nrows, ncols;
+    bool ones;
     float *row_scale, *column_scale;
     bool rotates_rows, rotates_columns;
     hone_rotation row_rotation, column_rotation;
@@ -180,7 +181,7 @@ static void change_row(const struct changed *c, size_t row, struct range wide, f
     const size_t n = wide.end - wide.first;
     const double by_row = c->row_scale ? (double)c->row_scale[row] : 1.0;
     for (size_t i = 0; i < n; i++)
-        values[i] = (double)x[i] * by_row;
+        values[i] = c->ones ? by_row : (double)x[i] * by_row;
     for (size_t i = 0; c->column_scale && i < n; i++)
         values[i] *= (double)c->column_scale[wide.first + i];
     if (c->rotates_columns) {
@@ -448,6 +449,7 @@ hone_status hone_transform_tensor(hone_checkpoint *ckpt, const char *name, const
         .decode = hone_dtype_describe(t->dtype)->is_float ? hone_decoder(t->dtype, HONE_CPU_REF) : NULL,
         .nrows = ncols ? (size_t)(t->nelems / ncols) : 0,
         .ncols = (size_t)ncols,
+        .ones = transform->ones,
     };
     hone_tensor changed = *t;
     changed.dtype = HONE_F32;

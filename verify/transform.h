@@ -32,6 +32,7 @@ typedef struct hone_rotation {
 
 /* NULL: not that. The rotations come after the scales. */
 typedef struct hone_transform {
+    bool ones;                 /* W is replaced by ones first */
     const float *row_scale;    /* (nrows) */
     const float *column_scale; /* (ncols) */
     const hone_rotation *row_rotation, *column_rotation;
