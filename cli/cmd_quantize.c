@@ -103,7 +103,7 @@ int hone_cmd_quantize(int argc, char **argv)
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
-    const char *method = NULL, *calibration = NULL;
+    const char *method = NULL, *calibration = NULL, *rotate = NULL;
     hone_cli_budget_words budget = {.budget = NULL};
     hone_budget_options budget_options;
     const hone_cli_option options[] = {
@@ -157,6 +157,7 @@ int hone_cmd_quantize(int argc, char **argv)
          HONE_CLI_TEXT, &grid.scale},
         {0, "shard-size", "SIZE", "start a new safetensors file before one grows beyond SIZE\n(default 5GB)",
          HONE_CLI_SIZE, &shard_nbytes},
+        {0, "rotate", "WHAT", HONE_CLI_ROTATE_HELP, HONE_CLI_TEXT, &rotate},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG, &restart},
         {0, "dry-run", NULL, "print the plan, write nothing", HONE_CLI_FLAG, &dry_run},
     };
@@ -208,6 +209,7 @@ int hone_cmd_quantize(int argc, char **argv)
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
+    job.rotate = rotate;
     job.quality = true;
     if (budgeted) {
         code = hone_cli_parse_budget(&budget, &budget_options);

@@ -185,7 +185,7 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     if (status == HONE_OK && is_file && !job.dry_run)
         status = hone_output_check(job.out, globals->force, &err);
     if (status == HONE_OK)
-        status = hone_cli_open(&session, job.src, &src, &err);
+        status = hone_cli_open_rotated(&session, job.src, job.rotate, &src, &err);
     if (status == HONE_OK)
         status = settle_budget(&session, &job, src, &budget, &err);
     job.convert.budget = budget;

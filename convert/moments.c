@@ -6,6 +6,8 @@
 
 #include "base/fail.h"
 #include "convert/grid_parts.h"
+#include "formats/imatrix_keys.h"
+#include "formats/sources.h"
 #include "quantize/calibration_keys.h"
 #include "quantize/gptq.h"
 
@@ -28,6 +30,10 @@ hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err
     HONE_TRY(hone_checkpoint_open(path, NULL, &plan->calibration, err));
     const hone_metadata *weights = list(plan->calibration, HONE_CALIBRATION_WEIGHTS);
     const hone_metadata *grams = list(plan->calibration, HONE_CALIBRATION_GRAMS);
+    const hone_metadata *made_for = hone_checkpoint_find_metadata(plan->calibration, HONE_IMATRIX_TRANSFORMS_KEY);
+    const char *transforms = made_for && made_for->type == HONE_VALUE_STRING ? made_for->v.string.data : "";
+    if (strcmp(transforms, hone_checkpoint_transforms_text(plan->src)) != 0)
+        return refuse(plan, HONE_ERROR_ARG, NULL, "was made of this model under another rotation (--rotate)", err);
     if (!weights || !grams)
         return refuse(plan, HONE_ERROR_DATA, NULL, "holds no second moments (hone calibrate --hessian)", err);
     if (weights->v.array.count != grams->v.array.count)

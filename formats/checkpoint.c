@@ -263,13 +263,28 @@ const json_t *hone_checkpoint_transforms(const hone_checkpoint *ckpt)
     return ckpt->transforms;
 }
 
+const char *hone_checkpoint_transforms_text(const hone_checkpoint *ckpt)
+{
+    return ckpt->transforms_text ? ckpt->transforms_text : "";
+}
+
+hone_status hone_checkpoint_set_transforms(hone_checkpoint *ckpt, json_t *transforms, hone_error *err)
+{
+    json_decref(ckpt->transforms);
+    ckpt->transforms = transforms;
+    char *text = transforms ? json_dumps(transforms, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    ckpt->transforms_text = text ? hone_arena_copy(&ckpt->arena, text, strlen(text)) : NULL;
+    free(text);
+    return ckpt->transforms_text ? HONE_OK : hone_fail_nomem(err, 0);
+}
+
 hone_status hone_checkpoint_add_transform(hone_checkpoint *ckpt, const char *key, const char *value, hone_error *err)
 {
-    if (!ckpt->transforms)
-        ckpt->transforms = json_object();
-    if (!ckpt->transforms || json_object_set_new(ckpt->transforms, key, json_string(value)) != 0)
-        return hone_fail_nomem(err, strlen(value));
-    return HONE_OK;
+    json_t *grown = ckpt->transforms ? json_copy(ckpt->transforms) : json_object();
+    if (grown && json_object_set_new(grown, key, json_string(value)) == 0)
+        return hone_checkpoint_set_transforms(ckpt, grown, err);
+    json_decref(grown);
+    return hone_fail_nomem(err, strlen(value));
 }
 
 hone_status hone_checkpoint_fail_in_config(const hone_checkpoint *ckpt, const char *inside, hone_status status,

@@ -110,9 +110,12 @@ static hone_status find_transforms(hone_checkpoint *ckpt, hone_error *err)
     if (status != HONE_OK)
         return status == HONE_ERROR_NOMEM ? status : HONE_OK;
     json_t *transforms = json_object_get(root, "transforms");
-    ckpt->transforms = json_is_object(transforms) ? json_incref(transforms) : NULL;
+    hone_status stored = HONE_OK;
+    ckpt->transforms_stored = json_is_object(transforms);
+    if (ckpt->transforms_stored)
+        stored = hone_checkpoint_set_transforms(ckpt, json_incref(transforms), err);
     json_decref(root);
-    return HONE_OK;
+    return stored;
 }
 
 static hone_status read_source(hone_checkpoint *ckpt, const char *path, const hone_open_options *opts, hone_error *err)

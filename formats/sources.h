@@ -33,9 +33,11 @@ struct hone_checkpoint {
     char *config_path;
     /* GGUF, for hone_checkpoint_check(): byte positions of the header's end and of its checksum's value (0: none). */
     uint64_t data_start, alignment, header_sum_at;
-    const char *architecture; /* borrowed from config or metadata, or NULL */
-    json_t *transforms;       /* see hone_checkpoint_transforms() */
-    hone_arena arena;         /* names, strings, arrays */
+    const char *architecture;    /* borrowed from config or metadata, or NULL */
+    json_t *transforms;          /* see hone_checkpoint_transforms() */
+    const char *transforms_text; /* arena; NULL: none */
+    bool transforms_stored;      /* the file says so: the tensors are changed as they are stored */
+    hone_arena arena;            /* names, strings, arrays */
 };
 
 /*
@@ -112,6 +114,13 @@ const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt);
  * object, or NULL. In a file that hone wrote it is a member of hone.recipe. Borrowed.
  */
 const json_t *hone_checkpoint_transforms(const hone_checkpoint *ckpt);
+
+/* hone_checkpoint_transforms_text() returns them as compact JSON with sorted keys; "" if there are none. Borrowed. */
+const char *hone_checkpoint_transforms_text(const hone_checkpoint *ckpt);
+
+/* hone_checkpoint_set_transforms() puts an object there, which is the checkpoint's from now on, on failure too. NOMEM.
+ */
+hone_status hone_checkpoint_set_transforms(hone_checkpoint *ckpt, json_t *transforms, hone_error *err);
 
 /* hone_checkpoint_add_transform() adds a member to that object. NOMEM. */
 hone_status hone_checkpoint_add_transform(hone_checkpoint *ckpt, const char *key, const char *value, hone_error *err);

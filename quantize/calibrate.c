@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/run_context.h"
+#include "formats/sources.h"
 #include "hone/verify.h"
 #include "quantize/calibration_file.h"
 #include "verify/chunks.h"
@@ -213,7 +214,8 @@ static hone_status write_file(struct calibration_run *r, const hone_checkpoint *
     const hone_calibration_origin origin = {.datasets = opts->datasets,
                                             .n_datasets = opts->n_datasets,
                                             .n_chunks = r->chunks.n_chunks,
-                                            .n_ctx = r->chunks.n_ctx};
+                                            .n_ctx = r->chunks.n_ctx,
+                                            .transforms = hone_checkpoint_transforms_text(ckpt)};
     HONE_TRY(hone_calibration_create(path, &r->set, &origin, opts->hessian, opts->overwrite, &r->output, err));
     HONE_TRY(collect(r, err));
     HONE_TRY(hone_calibration_put_sums(&r->output, &r->set, err));
