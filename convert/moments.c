@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "convert/grid_parts.h"
+#include "convert/turned_gram.h"
 #include "formats/imatrix_keys.h"
 #include "formats/sources.h"
 #include "quantize/calibration_keys.h"
@@ -32,7 +33,8 @@ hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err
     const hone_metadata *grams = list(plan->calibration, HONE_CALIBRATION_GRAMS);
     const hone_metadata *made_for = hone_checkpoint_find_metadata(plan->calibration, HONE_IMATRIX_TRANSFORMS_KEY);
     const char *transforms = made_for && made_for->type == HONE_VALUE_STRING ? made_for->v.string.data : "";
-    if (strcmp(transforms, hone_checkpoint_transforms_text(plan->src)) != 0)
+    plan->turns_moments = !transforms[0] && !plan->src->transforms_stored;
+    if (!plan->turns_moments && strcmp(transforms, hone_checkpoint_transforms_text(plan->src)) != 0)
         return refuse(plan, HONE_ERROR_ARG, NULL, "was made of this model under another rotation (--rotate)", err);
     if (!weights || !grams)
         return refuse(plan, HONE_ERROR_DATA, NULL, "holds no second moments (hone calibrate --hessian)", err);
@@ -113,7 +115,10 @@ uint64_t hone_moments_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes)
         if (!plan->tensors[i].moments)
             continue;
         const size_t ncols = (size_t)n_columns(plan, &plan->tensors[i]);
-        const uint64_t nbytes = hone_feedback_nbytes(ncols);
+        const bool turned = plan->tensors[i].order == HONE_ROWS_TRANSPOSE;
+        const uint64_t turning =
+            plan->turns_moments ? hone_turned_gram_nbytes(plan->tensors[i].source, turned, ncols) : 0;
+        const uint64_t nbytes = hone_feedback_nbytes(ncols) + turning;
         const uint64_t scratch = hone_gptq_scratch_nfloats(ncols) * sizeof(float);
         most = nbytes > most ? nbytes : most;
         *per_thread_nbytes = scratch > *per_thread_nbytes ? scratch : *per_thread_nbytes;
@@ -147,7 +152,15 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
     hone_feedback_deinit(f);
     *current = NULL;
     struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
-    const hone_status status = hone_feedback_init(ctx, (size_t)triangle.ncols, read_row, &triangle, f, err);
+    const size_t ncols = (size_t)triangle.ncols;
+    hone_turned_gram turned = {.read_row = read_row, .user = &triangle, .ncols = ncols};
+    hone_status status = HONE_OK;
+    if (plan->turns_moments)
+        status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, &triangle,
+                                       &turned, err);
+    if (status == HONE_OK)
+        status = hone_feedback_init(ctx, ncols, hone_turned_gram_row, &turned, f, err);
+    hone_turned_gram_deinit(&turned);
     if (status != HONE_OK)
         return hone_fail_in_file(err, hone_fail_for(err, status, t->moments->name),
                                  hone_checkpoint_path(plan->calibration));

@@ -9,7 +9,10 @@
 #include "convert/plan_impl.h"
 #include "quantize/feedback.h"
 
-/* hone_moments_open() opens the plan's calibration file. FORMAT, DATA: it has no second moments, or no consistent ones.
+/*
+ * hone_moments_open() opens the plan's calibration file. Made of the model before its weights were changed, its moments
+ * are changed, too. FORMAT, DATA: it has no second moments, or no consistent ones. ARG: it is of the model changed in
+ * another way.
  */
 hone_status hone_moments_open(hone_plan *plan, const char *path, hone_error *err);
 

@@ -97,6 +97,7 @@ struct hone_plan {
     uint64_t memory_nbytes;
     bool saturate;
     hone_checkpoint *calibration; /* or NULL */
+    bool turns_moments;           /* they are of the model before src's weights were changed */
     uint64_t moments_nbytes, thread_moments_nbytes;
 };
 

@@ -467,6 +467,49 @@ hone_status hone_transform_tensor(hone_checkpoint *ckpt, const char *name, const
     return HONE_OK;
 }
 
+/* The scale and the rotation of inputs by one change. */
+static const float *input_scale(const struct changed *c, bool turned)
+{
+    return turned ? c->row_scale : c->column_scale;
+}
+
+static const hone_rotation *input_rotation(const struct changed *c, bool turned)
+{
+    if (turned)
+        return c->rotates_rows ? &c->row_rotation : NULL;
+    return c->rotates_columns ? &c->column_rotation : NULL;
+}
+
+hone_input_change hone_transform_of_input(const hone_tensor *tensor, bool turned)
+{
+    hone_input_change most = HONE_INPUT_SAME;
+    for (const struct changed *c = as_changed(tensor); c; c = as_changed(&c->source)) {
+        if (input_rotation(c, turned))
+            return HONE_INPUT_ROTATED;
+        if (input_scale(c, turned))
+            most = HONE_INPUT_SCALED;
+    }
+    return most;
+}
+
+void hone_transform_input(const hone_tensor *tensor, bool turned, double *x)
+{
+    /* The last change is the outermost: as often as there are changes, the one that comes next from within. */
+    size_t n = 0;
+    for (const struct changed *c = as_changed(tensor); c; c = as_changed(&c->source))
+        n++;
+    for (; n > 0; n--) {
+        const struct changed *c = as_changed(tensor);
+        for (size_t i = 1; i < n; i++)
+            c = as_changed(&c->source);
+        const float *scale = input_scale(c, turned);
+        for (size_t i = 0; scale && i < (turned ? c->nrows : c->ncols); i++)
+            x[i] = scale[i] != 0.0f ? x[i] / (double)scale[i] : 0;
+        if (input_rotation(c, turned))
+            hone_rotate(input_rotation(c, turned), x);
+    }
+}
+
 uint64_t hone_transform_nbytes(const hone_checkpoint *ckpt)
 {
     /* Where a tensor ends, another thread may be reading the next one. */

@@ -56,6 +56,17 @@ void hone_rotate(const hone_rotation *rotation, double *x);
 hone_status hone_transform_tensor(hone_checkpoint *ckpt, const char *name, const hone_transform *transform,
                                   hone_error *err);
 
+/* What was done to the columns of a matrix. */
+typedef enum hone_input_change { HONE_INPUT_SAME = 0, HONE_INPUT_SCALED, HONE_INPUT_ROTATED } hone_input_change;
+
+/* hone_transform_of_input() tells the most that was done to what a matrix is multiplied with. turned: its inputs are
+ * the rows as it is stored. */
+hone_input_change hone_transform_of_input(const hone_tensor *tensor, bool turned);
+
+/* hone_transform_input() turns an input x of the matrix as it was stored into what the changed one is given in its
+ * place: P diag(1 / c) x, and again for every change; 0 where c is. */
+void hone_transform_input(const hone_tensor *tensor, bool turned, double *x);
+
 /* hone_transform_nbytes() returns the memory that reading the checkpoint's changed tensors, one after the other, may
  * take beside the caller's. */
 uint64_t hone_transform_nbytes(const hone_checkpoint *ckpt);
