@@ -157,7 +157,9 @@ int hone_cmd_quantize(int argc, char **argv)
          HONE_CLI_TEXT, &grid.scale},
         {0, "shard-size", "SIZE", "start a new safetensors file before one grows beyond SIZE\n(default 5GB)",
          HONE_CLI_SIZE, &shard_nbytes},
-        {0, "rotate", "WHAT", HONE_CLI_ROTATE_HELP, HONE_CLI_TEXT, &rotate},
+        {0, "rotate", "WHAT",
+         HONE_CLI_ROTATE_HELP ";\nauto: what leaves the least error in the layers' outputs (--calibration)",
+         HONE_CLI_TEXT, &rotate},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG, &restart},
         {0, "dry-run", NULL, "print the plan, write nothing", HONE_CLI_FLAG, &dry_run},
     };
@@ -204,8 +206,11 @@ int hone_cmd_quantize(int argc, char **argv)
     const bool gptq = strcasecmp(method, "gptq") == 0;
     if (!gptq && strcasecmp(method, "plain") != 0)
         return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
-    if (gptq != (calibration != NULL))
+    const bool choose = rotate && strcmp(rotate, "auto") == 0;
+    if ((gptq && !calibration) || (!gptq && calibration && !choose))
         return hone_cli_usage_error("quantize", "--method gptq and --calibration STATS go together");
+    if (choose && (imatrix || !calibration))
+        return hone_cli_usage_error("quantize", "--rotate auto goes with --calibration STATS, and without --imatrix");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
@@ -217,7 +222,7 @@ int hone_cmd_quantize(int argc, char **argv)
             return code;
         job.budget = &budget_options;
         job.budget_texts = &budget.texts;
-        imatrix = imatrix ? imatrix : calibration; /* it is one, too */
+        imatrix = imatrix || rotate ? imatrix : calibration; /* it is one, too, of the model as it is */
     }
     job.convert = (hone_convert_options){.type = type,
                                          .search = how,

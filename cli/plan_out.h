@@ -15,7 +15,7 @@
 typedef struct hone_cli_job {
     const char *src, *out; /* out may be NULL under dry_run */
     bool dry_run, restart;
-    const char *rotate; /* of hone_checkpoint_rotate(), or NULL */
+    const char *rotate; /* of hone_checkpoint_rotate(), "auto" to choose one, or NULL */
     bool quality;       /* measure what encoding does to the weights, and tell */
     hone_convert_options convert;
     const hone_budget_options *budget; /* settle the types for it; or NULL */

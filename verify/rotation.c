@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Which matrices turn which weights when a model is rotated. */
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -11,6 +8,7 @@
 #include "formats/sources.h"
 #include "hone/rotate.h"
 #include "verify/role_transform.h"
+#include "verify/rotation_words.h"
 #include "verify/weights.h"
 
 static const char KEY[] = "rotation";
@@ -18,95 +16,12 @@ static const char KEY[] = "rotation";
 /* Of the signs: the residual stream's, and what is added to a layer's number for its heads'. */
 enum { RESIDUAL_SEED = 1, HEADS_SEED = 2 };
 
-struct choice {
-    bool residual, any_heads;
-    bool strict; /* what cannot be done is an error */
-    bool *heads; /* by layer */
-};
-
 struct rotating {
     const hone_context *ctx;
     hone_transformer tr;
-    struct choice choice;
+    hone_rotated_parts parts;
+    bool strict; /* what cannot be done is an error */
 };
-
-/* ---- words ---- */
-
-static hone_status bad_word(const char *what, hone_error *err)
-{
-    return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
-                     "no rotation \"%s\": none, all, residual, heads, heads:LAYER,... or residual+heads", what);
-}
-
-/* ":0,3" at text: some layers; else all of them. *end gets what follows. */
-static bool parse_layers(const char *text, size_t n_layers, bool *heads, const char **end)
-{
-    if (*text != ':') {
-        for (size_t i = 0; i < n_layers; i++)
-            heads[i] = true;
-        *end = text;
-        return true;
-    }
-    do {
-        text++;
-        char *after;
-        const unsigned long long layer = strtoull(text, &after, 10);
-        if (after == text || *text < '0' || *text > '9' || layer >= n_layers)
-            return false;
-        heads[layer] = true;
-        text = after;
-    } while (*text == ',');
-    *end = text;
-    return true;
-}
-
-static hone_status parse(const char *what, size_t n_layers, struct choice *out, hone_error *err)
-{
-    static const char residual[] = "residual", heads[] = "heads";
-    out->strict = strcmp(what, "all") != 0;
-    const char *at = out->strict ? what : "residual+heads";
-    if (strncmp(at, residual, strlen(residual)) == 0) {
-        out->residual = true;
-        at += strlen(residual);
-        if (*at == '\0')
-            return HONE_OK;
-        if (*at++ != '+')
-            return bad_word(what, err);
-    }
-    if (strncmp(at, heads, strlen(heads)) != 0)
-        return bad_word(what, err);
-    out->any_heads = true;
-    if (!parse_layers(at + strlen(heads), n_layers, out->heads, &at) || *at != '\0')
-        return bad_word(what, err);
-    return HONE_OK;
-}
-
-/* What was done, in the words that ask for it. */
-static hone_status record(const struct rotating *r, hone_error *err)
-{
-    const size_t n_layers = r->tr.shape.n_layers, cap = 32 + n_layers * 8;
-    char *text = hone_alloc(cap, 1);
-    if (!text)
-        return hone_fail_nomem(err, cap);
-    size_t n = 0, n_heads = 0;
-    for (size_t i = 0; i < n_layers; i++)
-        n_heads += r->choice.heads[i];
-    n = (size_t)snprintf(text, cap, "%s%s",
-                         r->choice.residual ? "residual"
-                         : n_heads          ? ""
-                                            : "none",
-                         r->choice.residual && n_heads ? "+" : "");
-    if (n_heads)
-        n += (size_t)snprintf(text + n, cap - n, "heads");
-    for (size_t i = 0, done = 0; i < n_layers && n_heads < n_layers; i++)
-        if (r->choice.heads[i])
-            n += (size_t)snprintf(text + n, cap - n, done++ ? ",%zu" : ":%zu", i);
-    hone_status status = HONE_OK;
-    if (r->choice.residual || n_heads)
-        status = hone_checkpoint_add_transform(r->tr.ckpt, KEY, text, err);
-    hone_release(text);
-    return status;
-}
 
 /* ---- what a model allows ---- */
 
@@ -127,7 +42,7 @@ static const char *why_no_heads(const hone_transformer *tr)
 
 static hone_status refuse(const struct rotating *r, const char *what, const char *why, hone_error *err)
 {
-    if (r->choice.strict)
+    if (r->strict)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, NULL, "cannot rotate %s of this model: %s", what,
                          why);
     hone_context_note(r->ctx, "%s not rotated: %s", what, why);
@@ -136,15 +51,18 @@ static hone_status refuse(const struct rotating *r, const char *what, const char
 
 static hone_status settle(struct rotating *r, hone_error *err)
 {
-    struct choice *c = &r->choice;
-    const char *why = c->residual ? why_no_residual(&r->tr) : NULL;
+    hone_rotated_parts *parts = &r->parts;
+    const char *why = parts->residual ? why_no_residual(&r->tr) : NULL;
     if (why) {
-        c->residual = false;
+        parts->residual = false;
         HONE_TRY(refuse(r, "the residual stream", why, err));
     }
-    why = c->any_heads ? why_no_heads(&r->tr) : NULL;
+    bool any_heads = false;
+    for (size_t i = 0; i < parts->n_layers; i++)
+        any_heads |= parts->heads[i];
+    why = any_heads ? why_no_heads(&r->tr) : NULL;
     if (why) {
-        memset(c->heads, 0, r->tr.shape.n_layers * sizeof *c->heads);
+        memset(parts->heads, 0, parts->n_layers * sizeof *parts->heads);
         HONE_TRY(refuse(r, "the heads' values", why, err));
     }
     return HONE_OK;
@@ -248,14 +166,28 @@ static hone_status rotate_heads(const struct rotating *r, size_t layer, hone_err
     return status;
 }
 
+/* What was done, in the words that ask for it. */
+static hone_status record(const struct rotating *r, hone_error *err)
+{
+    char *words = hone_rotated_parts_print(&r->parts);
+    if (!words)
+        return hone_fail_nomem(err, r->parts.n_layers);
+    hone_status status = HONE_OK;
+    if (strcmp(words, "none") != 0)
+        status = hone_checkpoint_add_transform(r->tr.ckpt, KEY, words, err);
+    hone_release(words);
+    return status;
+}
+
 static hone_status rotate(struct rotating *r, const char *what, hone_error *err)
 {
-    HONE_TRY(parse(what, r->tr.shape.n_layers, &r->choice, err));
+    r->strict = strcmp(what, "all") != 0;
+    HONE_TRY(hone_rotated_parts_parse(r->strict ? what : "residual+heads", &r->parts, err));
     HONE_TRY(settle(r, err));
-    for (size_t i = 0; i < r->tr.shape.n_layers; i++)
-        if (r->choice.heads[i])
+    for (size_t i = 0; i < r->parts.n_layers; i++)
+        if (r->parts.heads[i])
             HONE_TRY(rotate_heads(r, i, err));
-    if (r->choice.residual)
+    if (r->parts.residual)
         HONE_TRY(rotate_residual(r, err));
     return record(r, err);
 }
@@ -270,11 +202,12 @@ hone_status hone_checkpoint_rotate(const hone_context *ctx, hone_checkpoint *ckp
             err, hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "is rotated already (%s)", already), path);
     struct rotating r = {.ctx = ctx};
     HONE_TRY(hone_transformer_init(ckpt, &r.tr, err));
-    r.choice.heads = hone_calloc(r.tr.shape.n_layers, sizeof *r.choice.heads);
-    if (!r.choice.heads)
-        return hone_fail_nomem(err, r.tr.shape.n_layers);
+    r.parts.n_layers = r.tr.shape.n_layers;
+    r.parts.heads = hone_calloc(r.parts.n_layers, sizeof *r.parts.heads);
+    if (!r.parts.heads)
+        return hone_fail_nomem(err, r.parts.n_layers);
     const hone_status status = rotate(&r, what, err);
-    hone_release(r.choice.heads);
+    hone_release(r.parts.heads);
     return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, path);
 }
 

@@ -17,6 +17,7 @@
 
 #include "hone/checkpoint.h"
 #include "hone/context.h"
+#include "hone/convert.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,6 +38,28 @@ HONE_API hone_status hone_checkpoint_rotate(const hone_context *ctx, hone_checkp
 /* hone_checkpoint_rotation() returns how a checkpoint is rotated, by hone_checkpoint_rotate() or by hone when it wrote
  * the file, in the words of the former; "none" if it is not. Borrowed. */
 HONE_API const char *hone_checkpoint_rotation(const hone_checkpoint *ckpt);
+
+/* What a rotation was chosen by: errors of the layers' outputs, relative to those outputs, summed over the matrices
+ * that rotations concern. */
+typedef struct hone_rotation_choice {
+    char *what;              /* in the words of hone_checkpoint_rotate(); free by hone_rotation_choice_deinit() */
+    double error, unrotated; /* of the choice, and without any */
+    double residual, heads;  /* of the residual stream alone, of all heads alone; NaN: not allowed */
+} hone_rotation_choice;
+
+/*
+ * hone_rotation_choose() measures what quantizing the model at path under opts leaves in the outputs of its layers with
+ * and without rotation, and keeps what leaves less: of the residual stream as one, of the heads of each layer by
+ * themselves. Matrices are coded as opts says, some hundred rows of each; opts->calibration, made of the model as it
+ * is, weighs. Nothing is written.
+ *
+ * ARG: opts names no calibration, is not for "gguf", or has a budget and no type. Else as hone_plan_new(). open may be
+ * NULL.
+ */
+HONE_API hone_status hone_rotation_choose(const hone_context *ctx, const char *path, const hone_open_options *open,
+                                          const hone_convert_options *opts, hone_rotation_choice *out,
+                                          hone_error *err) HONE_CHECK_RESULT;
+HONE_API void hone_rotation_choice_deinit(hone_rotation_choice *choice);
 
 #ifdef __cplusplus
 }
