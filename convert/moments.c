@@ -144,6 +144,17 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
     return HONE_OK;
 }
 
+hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err)
+{
+    struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
+    for (uint64_t i = 0; i < triangle.ncols; i++) {
+        const uint64_t at = triangle.ncols * i - i * (i - (i > 0)) / 2;
+        HONE_TRY(hone_checkpoint_read(plan->calibration, t->moments, at * sizeof *dst, sizeof *dst, &dst[i], err));
+        dst[i] /= t->n_tokens;
+    }
+    return HONE_OK;
+}
+
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                  const hone_tensor **current, hone_feedback *f, hone_error *err)
 {

@@ -26,6 +26,10 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
  * thread. */
 uint64_t hone_moments_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes);
 
+/* hone_moments_diagonal() reads the diagonal (ncols) of the moments that the file holds for a tensor, as they are
+ * there: mean squares of its input before it was changed. DATA, IO, NOMEM. */
+hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err);
+
 /* hone_moments_prepare() makes the feedback for a tensor; *f is kept if it is that already. t->moments NULL: nothing is
  * done. DATA, IO, NOMEM. */
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,

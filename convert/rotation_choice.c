@@ -3,9 +3,10 @@
  * Choosing a rotation by what it does to the errors of quantized matrices.
  *
  * The model is opened and planned once for each of: no rotation, the heads, the residual stream, both. A matrix' error
- * is tr(E H ET) / tr(W H WT). Those that make and read a layer's values differ with the layer's heads and with the
- * residual stream; all the others with the residual stream only. So the best choice for each layer's heads is known
- * under either choice for the residual stream, and the sums decide that.
+ * is tr(E H ET) / tr(W H WT); those that make and read a layer's values have one together (value_errors.h), which
+ * differs with the layer's heads and with the residual stream; all the others differ with the residual stream only. So
+ * the best choice for each layer's heads is known under either choice for the residual stream, and the sums decide
+ * that.
  */
 #include <math.h>
 
@@ -14,10 +15,15 @@
 #include "convert/moments.h"
 #include "convert/target.h"
 #include "convert/type_errors.h"
+#include "convert/value_errors.h"
 #include "hone/rotate.h"
 #include "verify/rotation_words.h"
 
 enum variant { UNROTATED, HEADS, RESIDUAL, BOTH, N_VARIANTS };
+
+/* A rotation is kept if it leaves less than this part of the error. A percent or two is what another sample of rows, or
+ * another text, may make of it. */
+static const double ENOUGH = 0.98;
 
 static const char *const words[N_VARIANTS] = {
     [UNROTATED] = "none", [HEADS] = "heads", [RESIDUAL] = "residual", [BOTH] = "residual+heads"};
@@ -25,8 +31,8 @@ static const char *const words[N_VARIANTS] = {
 /* Errors under one variant. */
 struct measured {
     bool allowed;
-    double *layers; /* (n_layers) of the matrices at the layer's values */
-    double others;
+    double *layers; /* (n_layers) of the matrices at the layer's values, in what attention adds */
+    double others;  /* of all others, each in its own output */
 };
 
 struct choosing {
@@ -39,28 +45,51 @@ struct choosing {
     struct measured variants[N_VARIANTS];
 };
 
-static bool is_at_values(const hone_planned_tensor *t)
+static bool is_coded(const hone_planned_tensor *t)
 {
-    return t->role == HONE_ROLE_ATTN_V || t->role == HONE_ROLE_ATTN_QKV || t->role == HONE_ROLE_ATTN_OUTPUT;
+    return t->moments && hone_dtype_describe(t->dtype)->is_quantized;
 }
 
-static hone_status measure_tensor(const struct choosing *c, const hone_plan *plan, const hone_planned_tensor *t,
-                                  const hone_feedback *feedback, struct measured *m, hone_error *err)
+/* The layer's matrix of one of two roles that is coded, or NULL. */
+static const hone_planned_tensor *find(const hone_plan *plan, size_t layer, hone_role a, hone_role b)
 {
-    hone_type_errors e = {.types = &t->dtype, .n = 1, .probe = 1, .plain = c->plain};
-    HONE_TRY(hone_type_errors_measure(c->ctx, plan, t, feedback, &e, err));
-    const double relative = e.whole > 0 ? e.error[0] / e.whole : 0;
-    if (is_at_values(t) && t->layer < c->n_layers)
-        m->layers[t->layer] += relative;
-    else
-        m->others += relative;
-    return HONE_OK;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const hone_planned_tensor *t = &plan->tensors[i];
+        if ((t->role == a || t->role == b) && t->layer == layer && is_coded(t))
+            return t;
+    }
+    return NULL;
 }
 
-/* The heads alone change nothing but what is at the values. */
-static bool is_concerned(const hone_planned_tensor *t, enum variant v)
+static hone_status measure_layer(const struct choosing *c, const hone_plan *plan, size_t layer, double *out,
+                                 hone_error *err)
 {
-    return t->moments && hone_dtype_describe(t->dtype)->is_quantized && (v != HEADS || is_at_values(t));
+    const hone_value_matrices m = {.values = find(plan, layer, HONE_ROLE_ATTN_V, HONE_ROLE_ATTN_QKV),
+                                   .output = find(plan, layer, HONE_ROLE_ATTN_OUTPUT, HONE_ROLE_ATTN_OUTPUT),
+                                   .n_heads = plan->model.n_heads,
+                                   .n_kv_heads = plan->model.n_kv_heads};
+    *out = 0;
+    return m.values && m.output ? hone_value_errors_measure(c->ctx, plan, &m, c->plain, out, err) : HONE_OK;
+}
+
+static hone_status measure_others(const struct choosing *c, const hone_plan *plan, double *out, hone_error *err)
+{
+    hone_feedback feedback = {0};
+    const hone_tensor *current = NULL;
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < plan->n_tensors && status == HONE_OK; i++) {
+        const hone_planned_tensor *t = &plan->tensors[i];
+        if (!is_coded(t) || t->role == HONE_ROLE_ATTN_V || t->role == HONE_ROLE_ATTN_OUTPUT)
+            continue;
+        hone_type_errors e = {.types = &t->dtype, .n = 1, .probe = 1, .plain = c->plain};
+        status = hone_moments_prepare(c->ctx, plan, t, &current, &feedback, err);
+        if (status == HONE_OK)
+            status = hone_type_errors_measure(c->ctx, plan, t, &feedback, &e, err);
+        if (status == HONE_OK)
+            *out += e.whole > 0 ? e.error[0] / e.whole : 0;
+    }
+    hone_feedback_deinit(&feedback);
+    return status;
 }
 
 static hone_status measure_plan(struct choosing *c, enum variant v, const hone_plan *plan, hone_error *err)
@@ -71,21 +100,14 @@ static hone_status measure_plan(struct choosing *c, enum variant v, const hone_p
     m->layers = hone_calloc(c->n_layers, sizeof *m->layers);
     if (!m->layers)
         return hone_fail_nomem(err, c->n_layers * sizeof *m->layers);
-    hone_feedback feedback = {0};
-    const hone_tensor *current = NULL;
-    hone_status status = HONE_OK;
-    for (size_t i = 0; i < plan->n_tensors && status == HONE_OK; i++) {
-        const hone_planned_tensor *t = &plan->tensors[i];
-        if (is_concerned(t, v)) {
-            status = hone_moments_prepare(c->ctx, plan, t, &current, &feedback, err);
-            if (status == HONE_OK)
-                status = measure_tensor(c, plan, t, &feedback, m, err);
-        }
-        hone_context_progress(c->ctx, "rotations", v * plan->n_tensors + i + 1, N_VARIANTS * plan->n_tensors);
+    for (size_t i = 0; i < c->n_layers; i++) {
+        HONE_TRY(measure_layer(c, plan, i, &m->layers[i], err));
+        hone_context_progress(c->ctx, "rotations", v * c->n_layers + i + 1, N_VARIANTS * c->n_layers);
     }
-    hone_feedback_deinit(&feedback);
-    m->allowed = status == HONE_OK;
-    return status;
+    if (v == UNROTATED || v == RESIDUAL) /* heads concern nothing else */
+        HONE_TRY(measure_others(c, plan, &m->others, err));
+    m->allowed = true;
+    return HONE_OK;
 }
 
 static hone_status measure_variant(struct choosing *c, enum variant v, hone_error *err)
@@ -119,7 +141,7 @@ static double best_of(const struct choosing *c, enum variant without, enum varia
     const struct measured *a = &c->variants[without], *b = &c->variants[with];
     double sum = a->others;
     for (size_t i = 0; i < c->n_layers; i++) {
-        heads[i] = b->allowed && b->layers[i] < a->layers[i];
+        heads[i] = b->allowed && b->layers[i] < ENOUGH * a->layers[i];
         sum += heads[i] ? b->layers[i] : a->layers[i];
     }
     return sum;
@@ -128,7 +150,7 @@ static double best_of(const struct choosing *c, enum variant without, enum varia
 static double total(const struct choosing *c, enum variant v)
 {
     const struct measured *m = &c->variants[v];
-    double sum = v == HEADS ? c->variants[UNROTATED].others : m->others;
+    double sum = c->variants[v == HEADS || v == UNROTATED ? UNROTATED : RESIDUAL].others;
     for (size_t i = 0; m->allowed && i < c->n_layers; i++)
         sum += m->layers[i];
     return m->allowed ? sum : (double)NAN;
@@ -143,7 +165,7 @@ static hone_status decide(const struct choosing *c, hone_rotation_choice *out, h
     double rotated = INFINITY;
     if (c->variants[RESIDUAL].allowed)
         rotated = best_of(c, RESIDUAL, BOTH, heads + c->n_layers);
-    const bool residual = rotated < as_it_is;
+    const bool residual = rotated < ENOUGH * as_it_is;
     const hone_rotated_parts parts = {residual, residual ? heads + c->n_layers : heads, c->n_layers};
     *out = (hone_rotation_choice){.what = hone_rotated_parts_print(&parts),
                                   .error = residual ? rotated : as_it_is,

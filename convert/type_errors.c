@@ -163,6 +163,7 @@ hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *p
         status = hone_parallel_for(job.n_tiles, ctx->n_threads, measure_tile, &job, err);
     memset(e->error, 0, sizeof e->error);
     e->whole = 0;
+    e->share = (double)n_sampled / (double)job.n_tiles;
     for (size_t i = 0; i < n_sampled && status == HONE_OK; i++) { /* in order: the same for every thread count */
         for (size_t j = 0; j < e->n; j++)
             e->error[j] += job.sums[i * (e->n + 1) + j];

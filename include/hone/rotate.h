@@ -49,9 +49,9 @@ typedef struct hone_rotation_choice {
 
 /*
  * hone_rotation_choose() measures what quantizing the model at path under opts leaves in the outputs of its layers with
- * and without rotation, and keeps what leaves less: of the residual stream as one, of the heads of each layer by
- * themselves. Matrices are coded as opts says, some hundred rows of each; opts->calibration, made of the model as it
- * is, weighs. Nothing is written.
+ * and without rotation, and keeps what leaves less, by two percent at least: the residual stream as one, the heads of
+ * each layer by themselves. Matrices are coded as opts says, some hundred rows of each; opts->calibration, made of the
+ * model as it is, weighs. Nothing is written.
  *
  * ARG: opts names no calibration, is not for "gguf", or has a budget and no type. Else as hone_plan_new(). open may be
  * NULL.
