@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "convert/turned_gram.h"
 #include "hone/hone.h"
 #include "tests/support/add_tcase.h"
 #include "tests/support/changed_model.h"
@@ -201,6 +201,104 @@ START_TEST(vector_has_a_row_for_each_element)
 }
 END_TEST
 
+/* ---- what a changed matrix is given ---- */
+
+static void read_matrix(float *w)
+{
+    read_source_bytes(NAME, w, NROWS * NCOLS * sizeof *w);
+}
+
+/* W x, or WT x when turned. */
+static void multiply(const float *w, bool turned, const double *x, double *y)
+{
+    for (size_t i = 0; i < (turned ? NCOLS : NROWS); i++) {
+        y[i] = 0;
+        for (size_t j = 0; j < (turned ? NROWS : NCOLS); j++)
+            y[i] += (double)w[turned ? j * NCOLS + i : i * NCOLS + j] * x[j];
+    }
+}
+
+/* Scales without zeros, and rotations, of the columns or when turned of the rows; twice. */
+static void change_inputs(bool turned, bool rotated)
+{
+    struct parts p;
+    fill_parts(&p);
+    for (int i = 0; i < 2; i++) {
+        for (size_t j = 0; j < NROWS; j++)
+            p.row_scale[j] = 0.5f + (float)((j + (size_t)i) % 5);
+        for (size_t j = 0; j < NCOLS; j++)
+            p.column_scale[j] = 0.25f + (float)((j + (size_t)i) % 7);
+        hone_transform t = {.column_scale = p.column_scale, .column_rotation = rotated ? &p.column_rotation : NULL};
+        if (turned)
+            t = (hone_transform){.row_scale = p.row_scale, .row_rotation = rotated ? &p.row_rotation : NULL};
+        ck_assert_int_eq(hone_transform_tensor(ckpt, NAME, &t, &err), HONE_OK);
+    }
+}
+
+START_TEST(input_turns_with_the_matrix)
+{
+    const bool turned = _i == 1;
+    float w[NROWS * NCOLS];
+    double x[NCOLS], expected[NCOLS], y[NCOLS];
+    open_toy(TOY_HF);
+    read_matrix(w);
+    for (size_t i = 0; i < NCOLS; i++)
+        x[i] = sin(1.0 + (double)i);
+    multiply(w, turned, x, expected);
+    ck_assert_int_eq(hone_transform_of_input(hone_checkpoint_find(ckpt, NAME), turned), HONE_INPUT_SAME);
+    change_inputs(turned, true);
+    const hone_tensor *tensor = hone_checkpoint_find(ckpt, NAME);
+    ck_assert_int_eq(hone_transform_of_input(tensor, turned), HONE_INPUT_ROTATED);
+    ck_assert_int_eq(hone_transform_of_input(tensor, !turned), HONE_INPUT_SAME);
+    hone_transform_input(tensor, turned, x);
+    read_matrix(w);
+    multiply(w, turned, x, y);
+    for (size_t i = 0; i < (turned ? NCOLS : NROWS); i++)
+        ck_assert_double_eq_tol(y[i], expected[i], 1e-5);
+}
+END_TEST
+
+enum { N_INPUTS = 3 };
+
+/* Rows of the moments of some inputs (N_INPUTS, NCOLS). */
+static hone_status read_moments(void *user, size_t i, float *dst, hone_error *told)
+{
+    (void)told;
+    const double(*x)[NCOLS] = user;
+    for (size_t j = i; j < NCOLS; j++) {
+        double sum = 0;
+        for (size_t k = 0; k < N_INPUTS; k++)
+            sum += x[k][i] * x[k][j];
+        dst[j - i] = (float)sum;
+    }
+    return HONE_OK;
+}
+
+START_TEST(moments_turn_with_the_matrix)
+{
+    double x[N_INPUTS][NCOLS];
+    for (size_t i = 0; i < N_INPUTS * NCOLS; i++)
+        x[i / NCOLS][i % NCOLS] = cos(2.0 * (double)i);
+    open_toy(TOY_HF);
+    change_inputs(false, _i == 1);
+    const hone_tensor *tensor = hone_checkpoint_find(ckpt, NAME);
+    hone_turned_gram gram;
+    ck_assert_int_eq(hone_turned_gram_init(ctx, tensor, false, NCOLS, read_moments, x, &gram, &err), HONE_OK);
+    ck_assert_uint_eq(hone_turned_gram_nbytes(tensor, false, NCOLS), _i == 1 ? NCOLS * NCOLS * sizeof(float) : 0);
+    float got[NCOLS][NCOLS], expected[NCOLS];
+    for (size_t i = 0; i < NCOLS; i++)
+        ck_assert_int_eq(hone_turned_gram_row(&gram, i, got[i], &err), HONE_OK);
+    hone_turned_gram_deinit(&gram);
+    for (size_t k = 0; k < N_INPUTS; k++)
+        hone_transform_input(tensor, false, x[k]);
+    for (size_t i = 0; i < NCOLS; i++) {
+        ck_assert_int_eq(read_moments(x, i, expected, &err), HONE_OK);
+        for (size_t j = i; j < NCOLS; j++)
+            ck_assert_double_eq_tol((double)got[i][j - i], (double)expected[j - i], 2e-5);
+    }
+}
+END_TEST
+
 static const struct {
     size_t first, n, block;
 } impossible[] = {{0, 32, 8}, {20, 8, 8}, {0, 24, 7}, {0, 24, 16}, {25, 0, 1}, {0, 24, 0}, {SIZE_MAX, 8, 8}};
@@ -330,7 +428,7 @@ END_TEST
 START_TEST(rotation_leaves_norms_of_one)
 {
     open_toy(TOY_HF);
-    float before[24], norm[24], *embedding = malloc(40 * 24 * sizeof *embedding);
+    float before[24], norm[24];
     read_source_bytes("model.layers.1.post_attention_layernorm.weight", before, sizeof before);
     ck_assert_int_eq(hone_checkpoint_rotate(ctx, ckpt, "residual", &err), HONE_OK);
     for (const char *const *name =
@@ -342,7 +440,6 @@ START_TEST(rotation_leaves_norms_of_one)
             ck_assert_float_eq(norm[i], 1);
     }
     ck_assert_float_ne(before[3], 1);
-    free(embedding);
 }
 END_TEST
 
@@ -410,6 +507,8 @@ Suite *hone_suite_transform(void)
     tcase_add_loop_test(tc, changed_matrix_equals_its_formula, 0, 16);
     tcase_add_test(tc, any_range_reads_as_the_whole);
     tcase_add_test(tc, vector_has_a_row_for_each_element);
+    tcase_add_loop_test(tc, input_turns_with_the_matrix, 0, 2);
+    tcase_add_loop_test(tc, moments_turn_with_the_matrix, 0, 2);
     tcase_add_loop_test(tc, refuses_a_rotation_that_does_not_fit, 0, COUNT(impossible));
     tcase_add_test(tc, refuses_a_tensor_that_is_not_there);
     tc = add_tcase(suite, "models", set_up_toy, tear_down_toy);
