@@ -53,12 +53,48 @@ static hone_status change_paired(const hone_transformer *tr, const char *name, s
     return status;
 }
 
+/* Repeats n floats. */
+static float *repeat(const float *x, size_t n, size_t times)
+{
+    float *out = hone_alloc(n * times, sizeof *out);
+    for (size_t i = 0; out && i < n * times; i++)
+        out[i] = x[i % n];
+    return out;
+}
+
+/* Matrices (n, nrows, ncols) in one tensor, each changed alike. */
+static hone_status change_stack(const hone_transformer *tr, const hone_tensor *t, const hone_transform *transform,
+                                hone_error *err)
+{
+    const size_t n = (size_t)t->shape[0], nrows = (size_t)t->shape[1];
+    const hone_rotation *r = transform->row_rotation;
+    if (r && (r->first != 0 || r->n != nrows))
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name, "some rows of a stack cannot be rotated");
+    hone_transform all = *transform;
+    float *scale = transform->row_scale ? repeat(transform->row_scale, nrows, n) : NULL;
+    float *signs = r ? repeat(r->signs, nrows, n) : NULL;
+    const hone_rotation rotation = {.n = n * nrows, .block = r ? r->block : 1, .signs = signs};
+    all.row_scale = scale;
+    all.row_rotation = r ? &rotation : NULL;
+    hone_status status = HONE_OK;
+    if ((transform->row_scale && !scale) || (r && !signs))
+        status = hone_fail_nomem(err, (uint64_t)n * nrows * sizeof *scale);
+    if (status == HONE_OK)
+        status = hone_transform_tensor(tr->ckpt, t->name, &all, err);
+    hone_release(scale);
+    hone_release(signs);
+    return status;
+}
+
 hone_status hone_transform_role(const hone_transformer *tr, size_t role, size_t layer, const hone_transform *transform,
                                 hone_error *err)
 {
     char name[HONE_ROLE_NAME_CAP];
     hone_role_name(tr->family, role, layer, tr->naming, name);
     const hone_row_order order = tr->family->roles[role].order;
+    const hone_tensor *t = hone_checkpoint_find(tr->ckpt, name);
+    if (t && t->n_dims == 3)
+        return change_stack(tr, t, transform, err);
     const bool gguf = tr->naming == HONE_NAMES_GGUF;
     if (order == HONE_ROWS_TRANSPOSED && !gguf) {
         const hone_transform turned = {.row_scale = transform->column_scale,

@@ -25,14 +25,14 @@ bool hone_transformer_holds(const hone_transformer *tr, size_t role, size_t laye
 
 /*
  * hone_transform_role() changes the tensor of a role. Rows that a GGUF file stores in pairs take their scales with
- * them; they cannot be rotated (ARG). A vector, such as a norm's weight, has a row for each element. Else as
- * hone_transform_tensor().
+ * them; they cannot be rotated (ARG). A vector, such as a norm's weight, has a row for each element. Of matrices
+ * stacked in one tensor, a layer's experts, each is changed alike. Else as hone_transform_tensor().
  */
 hone_status hone_transform_role(const hone_transformer *tr, size_t role, size_t layer, const hone_transform *transform,
                                 hone_error *err);
 
-/* hone_transform_linear() changes the matrix of a linear layer, and what happens to its rows happens to its bias, if it
- * has one. */
+/* hone_transform_linear() changes the matrix of a linear layer that the checkpoint holds, and what happens to its rows
+ * happens to its bias, if it has one. */
 hone_status hone_transform_linear(const hone_transformer *tr, const hone_linear_roles *linear, size_t layer,
                                   const hone_transform *transform, hone_error *err);
 

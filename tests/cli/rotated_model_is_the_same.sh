@@ -24,3 +24,8 @@ head -c 3000 "$MODELS/tiny-gpt2/heldout.txt" >text.txt
 "$HONE" verify "$MODELS/tiny-gpt2" gpt2.gguf --text text.txt --ctx 64 --gate 'kld.mean<1e-5' --quiet >/dev/null
 "$HONE" convert "$MODELS/tiny-gpt2" --rotate heads --to safetensors -o gpt2 --quiet >/dev/null
 "$HONE" verify "$MODELS/tiny-gpt2" gpt2 --text text.txt --ctx 64 --gate 'kld.mean<1e-6' --quiet >/dev/null
+# Experts, stacked and from a file of their own each.
+head -n 20 "$MODELS/tiny-mixtral/heldout.txt" >text.txt
+"$HONE" convert "$MODELS/tiny-mixtral" --rotate all -o experts.gguf --type f32 --quiet >/dev/null
+"$HONE" verify "$MODELS/tiny-mixtral" experts.gguf --text text.txt --ctx 64 --chunks 4 --gate 'kld.mean<1e-6' --quiet >/dev/null
+grep -aq '"transforms":{"rotation":"residual+heads"}' experts.gguf
