@@ -12,7 +12,7 @@
 #include "hone/calibrate.h"
 
 struct words {
-    const char *src, *out;
+    const char *src, *out, *rotate;
     hone_cli_list texts, merge;
     hone_calibrate_options options;
     bool dry_run;
@@ -98,7 +98,7 @@ static hone_status calibrate(const hone_cli_session *s, const struct words *w, h
     hone_checkpoint *ckpt = NULL;
     hone_status status = hone_cli_text_read(&w->texts, &text, &nbytes, err);
     if (status == HONE_OK)
-        status = hone_cli_open(s, w->src, &ckpt, err);
+        status = hone_cli_open_rotated(s, w->src, w->rotate, &ckpt, err);
     if (status == HONE_OK)
         status = hone_calibrate(s->ctx, ckpt, text, nbytes, &w->options, w->out, out, err);
     hone_checkpoint_close(ckpt);
@@ -211,6 +211,7 @@ int hone_cmd_calibrate(int argc, char **argv)
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG,
          &w.options.restart},
         {0, "dry-run", NULL, "tell what memory, disk and time it will take, write nothing", HONE_CLI_FLAG, &w.dry_run},
+        {0, "rotate", "WHAT", "of the model as quantize --rotate changes it", HONE_CLI_TEXT, &w.rotate},
         {0, "merge", "STATS", "add up such files instead of running a model; repeat for each", HONE_CLI_LIST, &w.merge},
     };
     const hone_cli_spec spec = {
@@ -229,8 +230,8 @@ int hone_cmd_calibrate(int argc, char **argv)
         return code;
     if (!w.out && !w.dry_run)
         return hone_cli_usage_error("calibrate", "-o STATS is missing");
-    if (w.merge.n && (w.src || w.texts.n))
-        return hone_cli_usage_error("calibrate", "--merge takes neither SRC nor --text");
+    if (w.merge.n && (w.src || w.texts.n || w.rotate))
+        return hone_cli_usage_error("calibrate", "--merge takes neither SRC nor --text nor --rotate");
     if (!w.merge.n && !w.src)
         return hone_cli_usage_error("calibrate", "SRC is missing");
     if (!w.merge.n && !w.texts.n)

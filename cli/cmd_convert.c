@@ -19,7 +19,7 @@ static bool is_convert_type(const char *type, bool blocks)
 
 int hone_cmd_convert(int argc, char **argv)
 {
-    const char *out = NULL, *to = "gguf", *type = NULL;
+    const char *out = NULL, *to = "gguf", *type = NULL, *rotate = NULL;
     uint64_t shard_nbytes = 0;
     bool dry_run = false, restart = false;
     const hone_cli_option options[] = {
@@ -31,6 +31,7 @@ int hone_cmd_convert(int argc, char **argv)
          HONE_CLI_TEXT, &type},
         {0, "shard-size", "SIZE", "start a new safetensors file before one grows beyond SIZE\n(default 5GB)",
          HONE_CLI_SIZE, &shard_nbytes},
+        {0, "rotate", "WHAT", HONE_CLI_ROTATE_HELP, HONE_CLI_TEXT, &rotate},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG, &restart},
         {0, "dry-run", NULL, "print the plan, write nothing", HONE_CLI_FLAG, &dry_run},
     };
@@ -70,6 +71,7 @@ int hone_cmd_convert(int argc, char **argv)
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
+    job.rotate = rotate;
     job.convert =
         (hone_convert_options){.type = type, .search = HONE_SEARCH_REFERENCE, .to = to, .shard_nbytes = shard_nbytes};
     job.convert.saturate = globals.force && type && strcasecmp(type, "f16") == 0;

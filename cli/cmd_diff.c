@@ -19,7 +19,7 @@ static bool all_equal(const hone_diff *diff)
     for (size_t i = 0; i < hone_diff_n(diff); i++)
         if (!(hone_diff_at(diff, i)->max_abs == 0))
             return false;
-    return !hone_diff_unmatched(diff, 0, 0) && !hone_diff_unmatched(diff, 1, 0);
+    return hone_diff_n(diff) > 0 && !hone_diff_unmatched(diff, 0, 0) && !hone_diff_unmatched(diff, 1, 0);
 }
 
 static void print_diff(const hone_diff *diff, const char *const sources[2])

@@ -103,7 +103,7 @@ int hone_cmd_quantize(int argc, char **argv)
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
-    const char *method = NULL, *calibration = NULL;
+    const char *method = NULL, *calibration = NULL, *rotate = NULL;
     bool sequential = false;
     hone_calibration_text sequential_text;
     hone_cli_budget_words budget = {.budget = NULL};
@@ -164,6 +164,9 @@ int hone_cmd_quantize(int argc, char **argv)
          HONE_CLI_TEXT, &grid.scale},
         {0, "shard-size", "SIZE", "start a new safetensors file before one grows beyond SIZE\n(default 5GB)",
          HONE_CLI_SIZE, &shard_nbytes},
+        {0, "rotate", "WHAT",
+         HONE_CLI_ROTATE_HELP ";\nauto: what leaves the least error in the layers' outputs (--calibration)",
+         HONE_CLI_TEXT, &rotate},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG, &restart},
         {0, "dry-run", NULL, "print the plan, write nothing", HONE_CLI_FLAG, &dry_run},
     };
@@ -213,15 +216,19 @@ int hone_cmd_quantize(int argc, char **argv)
     const bool gptq = strcasecmp(method, "gptq") == 0;
     if (!gptq && strcasecmp(method, "plain") != 0)
         return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
+    const bool choose = rotate && strcmp(rotate, "auto") == 0;
     if (sequential && !gptq)
         return hone_cli_usage_error("quantize", "--sequential goes with --method gptq");
-    if (!sequential && gptq != (calibration != NULL))
+    if ((gptq && !sequential && !calibration) || (!gptq && calibration && !choose))
         return hone_cli_usage_error("quantize", "--method gptq and --calibration STATS go together");
-    if (sequential && calibration && !budgeted)
+    if (sequential && calibration && !budgeted && !choose)
         return hone_cli_usage_error("quantize", "--sequential computes what --calibration would tell");
+    if (choose && (imatrix || !calibration))
+        return hone_cli_usage_error("quantize", "--rotate auto goes with --calibration STATS, and without --imatrix");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
+    job.rotate = rotate;
     job.quality = true;
     if (sequential) {
         sequential_text = (hone_calibration_text){.n_ctx = budget.n_ctx, .n_chunks = budget.n_chunks};
@@ -234,7 +241,7 @@ int hone_cmd_quantize(int argc, char **argv)
             return code;
         job.budget = &budget_options;
         job.budget_texts = &budget.texts;
-        imatrix = imatrix ? imatrix : calibration; /* it is one, too */
+        imatrix = imatrix || rotate ? imatrix : calibration; /* it is one, too, of the model as it is */
     }
     job.convert = (hone_convert_options){.type = type,
                                          .search = how,

@@ -11,6 +11,7 @@
 #include "cli/json_out.h"
 #include "cli/quality_out.h"
 #include "cli/report.h"
+#include "cli/rotation_out.h"
 #include "cli/session.h"
 #include "cli/table.h"
 #include "cli/text_input.h"
@@ -89,7 +90,7 @@ struct outcome {
 };
 
 static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const hone_plan_totals *totals,
-                         const struct outcome *outcome)
+                         const struct outcome *outcome, const hone_rotation_choice *rotation)
 {
     json_t *root = hone_cli_json_object();
     hone_cli_json_put(root, "output", job->out ? hone_cli_json_text(job->out) : json_null());
@@ -124,6 +125,8 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
         hone_cli_json_add(tensors, o);
     }
     hone_cli_json_put(root, "tensors", tensors);
+    if (job->rotate)
+        hone_cli_json_put(root, "rotation", hone_cli_rotation_json(job->rotate, rotation));
     if (job->convert.budget)
         hone_cli_json_put(root, "budget", hone_cli_budget_json(job->convert.budget));
     if (job->quality)
@@ -132,7 +135,7 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
 }
 
 static hone_status report(const hone_cli_globals *globals, const hone_cli_job *job, const hone_plan *plan,
-                          const struct outcome *outcome, hone_error *err)
+                          const struct outcome *outcome, const hone_rotation_choice *rotation, hone_error *err)
 {
     const hone_plan_totals totals = hone_plan_describe(plan);
     if (hone_cli_wants_text(globals) && job->dry_run) {
@@ -145,6 +148,10 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
             hone_cli_print_quality(plan, outcome->errors);
         }
     }
+    if (hone_cli_wants_text(globals) && rotation->what) {
+        (void)putchar('\n');
+        hone_cli_print_rotation(rotation);
+    }
     if (hone_cli_wants_text(globals) && job->convert.imatrix) {
         (void)putchar('\n');
         hone_cli_print_importance(plan, job->convert.imatrix);
@@ -153,7 +160,8 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
         (void)putchar('\n');
         hone_cli_print_budget(job->convert.budget);
     }
-    return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome), err) : HONE_OK;
+    return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome, rotation), err)
+                         : HONE_OK;
 }
 
 /* Settles the types where the job has a budget; *out is NULL where it has none. */
@@ -218,6 +226,7 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     hone_checkpoint *src = NULL;
     hone_budget *budget = NULL;
     hone_plan *plan = NULL;
+    hone_rotation_choice rotation = {0};
     hone_cli_job job = *asked;
     hone_error err = HONE_CLI_NO_ERROR;
     hone_status status = hone_cli_session_open(&session, globals, &err);
@@ -228,7 +237,9 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     if (status == HONE_OK && is_file && !job.dry_run)
         status = hone_output_check(job.out, globals->force, &err);
     if (status == HONE_OK)
-        status = hone_cli_open(&session, job.src, &src, &err);
+        status = hone_cli_settle_rotation(&session, &job, &rotation, &err);
+    if (status == HONE_OK)
+        status = hone_cli_open_rotated(&session, job.src, job.rotate, &src, &err);
     if (status == HONE_OK)
         status = settle_budget(&session, &job, src, &budget, &err);
     job.convert.budget = budget;
@@ -237,11 +248,12 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
         status = carry_out(&session, &job, src, &plan, &outcome, &err);
     hone_cli_progress_erase(&session.progress);
     if (status == HONE_OK)
-        status = report(globals, &job, plan, &outcome, &err);
+        status = report(globals, &job, plan, &outcome, &rotation, &err);
     free(outcome.errors);
     hone_plan_free(plan);
     hone_budget_free(budget);
     hone_checkpoint_close(src);
+    hone_rotation_choice_deinit(&rotation);
     hone_cli_session_close(&session);
     return hone_cli_fail(status, &err);
 }

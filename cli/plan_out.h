@@ -7,10 +7,16 @@
 #include "hone/budget.h"
 #include "hone/convert.h"
 
+/* Of --rotate. */
+#define HONE_CLI_ROTATE_HELP                                                                                           \
+    "fold orthogonal matrices into the weights, which leave what the model\ncomputes as it is: residual, heads, "      \
+    "residual+heads, all that the model\nallows, or none (default)"
+
 typedef struct hone_cli_job {
     const char *src, *out; /* out may be NULL under dry_run */
     bool dry_run, restart;
-    bool quality; /* measure what encoding does to the weights, and tell */
+    const char *rotate; /* of hone_checkpoint_rotate(), "auto" to choose one, or NULL */
+    bool quality;       /* measure what encoding does to the weights, and tell */
     hone_convert_options convert;
     const hone_budget_options *budget; /* settle the types for it; or NULL */
     const hone_cli_list *budget_texts; /* files that it is measured on */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/session.h"
 
+#include "hone/rotate.h"
+
 #include <string.h>
 
 hone_status hone_cli_session_open(hone_cli_session *s, const hone_cli_globals *globals, hone_error *err)
@@ -29,6 +31,19 @@ hone_status hone_cli_open(const hone_cli_session *s, const char *path, hone_chec
 {
     const hone_open_options opts = {.config = s->globals->config};
     return hone_checkpoint_open(path, &opts, out, err);
+}
+
+hone_status hone_cli_open_rotated(const hone_cli_session *s, const char *path, const char *rotate,
+                                  hone_checkpoint **out, hone_error *err)
+{
+    hone_status status = hone_cli_open(s, path, out, err);
+    if (status == HONE_OK && rotate)
+        status = hone_checkpoint_rotate(s->ctx, *out, rotate, err);
+    if (status != HONE_OK) {
+        hone_checkpoint_close(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 bool hone_cli_wants_text(const hone_cli_globals *globals)

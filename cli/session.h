@@ -23,6 +23,10 @@ void hone_cli_session_close(hone_cli_session *s);
 /* hone_cli_open() opens a source with the session's --config. */
 hone_status hone_cli_open(const hone_cli_session *s, const char *path, hone_checkpoint **out, hone_error *err);
 
+/* hone_cli_open_rotated() does that and rotates it; rotate: of hone_checkpoint_rotate(), or NULL. */
+hone_status hone_cli_open_rotated(const hone_cli_session *s, const char *path, const char *rotate,
+                                  hone_checkpoint **out, hone_error *err);
+
 /* hone_cli_wants_text() tells whether results go to stdout as text: not when JSON goes there. */
 bool hone_cli_wants_text(const hone_cli_globals *globals);
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "convert/grid_parts.h"
 #include "formats/imatrix.h"
+#include "formats/sources.h"
 #include "quantize/encode.h"
 
 /* llama.cpp, tools/quantize/quantize.cpp. */
@@ -20,7 +21,11 @@ hone_status hone_importance_open(hone_plan *plan, const char *path, hone_error *
                          "the fast search looks at no importance (use reference or best with an importance matrix)");
     HONE_TRY(hone_imatrix_open(path, &plan->imatrix, err));
     plan->model.importance = true;
-    return HONE_OK;
+    if (strcmp(hone_imatrix_transforms(plan->imatrix), hone_checkpoint_transforms_text(plan->src)) == 0)
+        return HONE_OK;
+    (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                    "was made of this model under another rotation (--rotate)");
+    return hone_fail_in_file(err, HONE_ERROR_ARG, path);
 }
 
 /* How many matrices of (rows, columns) a tensor is: experts stacked, each with an importance of its own. */

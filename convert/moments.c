@@ -7,6 +7,9 @@
 #include "base/fail.h"
 #include "convert/grid_parts.h"
 #include "convert/sequential_run.h"
+#include "convert/turned_gram.h"
+#include "formats/imatrix_keys.h"
+#include "formats/sources.h"
 #include "quantize/calibration_keys.h"
 #include "quantize/gptq.h"
 #include "quantize/product_rate.h"
@@ -31,6 +34,11 @@ static hone_status open_file(hone_plan *plan, const char *path, hone_error *err)
     HONE_TRY(hone_checkpoint_open(path, NULL, &plan->calibration, err));
     const hone_metadata *weights = list(plan->calibration, HONE_CALIBRATION_WEIGHTS);
     const hone_metadata *grams = list(plan->calibration, HONE_CALIBRATION_GRAMS);
+    const hone_metadata *made_for = hone_checkpoint_find_metadata(plan->calibration, HONE_IMATRIX_TRANSFORMS_KEY);
+    const char *transforms = made_for && made_for->type == HONE_VALUE_STRING ? made_for->v.string.data : "";
+    plan->turns_moments = !transforms[0] && !plan->src->transforms_stored;
+    if (!plan->turns_moments && strcmp(transforms, hone_checkpoint_transforms_text(plan->src)) != 0)
+        return refuse(plan, HONE_ERROR_ARG, NULL, "was made of this model under another rotation (--rotate)", err);
     if (!weights || !grams)
         return refuse(plan, HONE_ERROR_DATA, NULL, "holds no second moments (hone calibrate --hessian)", err);
     if (weights->v.array.count != grams->v.array.count)
@@ -124,7 +132,10 @@ static uint64_t feedback_nbytes(const hone_plan *plan, uint64_t *per_thread_nbyt
         if (!plan->tensors[i].moments)
             continue;
         const size_t ncols = (size_t)n_columns(plan, &plan->tensors[i]);
-        const uint64_t nbytes = hone_feedback_nbytes(ncols);
+        const bool turned = plan->tensors[i].order == HONE_ROWS_TRANSPOSE;
+        const uint64_t turning =
+            plan->turns_moments ? hone_turned_gram_nbytes(plan->tensors[i].source, turned, ncols) : 0;
+        const uint64_t nbytes = hone_feedback_nbytes(ncols) + turning;
         const uint64_t scratch = hone_gptq_scratch_nfloats(ncols) * sizeof(float);
         most = nbytes > most ? nbytes : most;
         *per_thread_nbytes = scratch > *per_thread_nbytes ? scratch : *per_thread_nbytes;
@@ -166,6 +177,17 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
     return HONE_OK;
 }
 
+hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err)
+{
+    struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
+    for (uint64_t i = 0; i < triangle.ncols; i++) {
+        const uint64_t at = triangle.ncols * i - i * (i - (i > 0)) / 2;
+        HONE_TRY(hone_checkpoint_read(plan->calibration, t->moments, at * sizeof *dst, sizeof *dst, &dst[i], err));
+        dst[i] /= t->n_tokens;
+    }
+    return HONE_OK;
+}
+
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                  const hone_tensor **current, hone_feedback *f, hone_error *err)
 {
@@ -179,7 +201,15 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
         return HONE_OK;
     }
     struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
-    const hone_status status = hone_feedback_init(ctx, (size_t)triangle.ncols, read_row, &triangle, f, err);
+    const size_t ncols = (size_t)triangle.ncols;
+    hone_turned_gram turned = {.read_row = read_row, .user = &triangle, .ncols = ncols};
+    hone_status status = HONE_OK;
+    if (plan->turns_moments)
+        status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, &triangle,
+                                       &turned, err);
+    if (status == HONE_OK)
+        status = hone_feedback_init(ctx, ncols, hone_turned_gram_row, &turned, f, err);
+    hone_turned_gram_deinit(&turned);
     if (status != HONE_OK)
         return hone_fail_in_file(err, hone_fail_for(err, status, t->moments->name),
                                  hone_checkpoint_path(plan->calibration));

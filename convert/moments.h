@@ -9,9 +9,12 @@
 #include "convert/plan_impl.h"
 #include "quantize/feedback.h"
 
-/* hone_moments_open() opens the plan's calibration file, or what computes moments while the plan runs. ARG: neither is
- * asked for. FORMAT, DATA: the file has no second moments, or no consistent ones. Else as
- * hone_plan_open_sequential(). */
+/*
+ * hone_moments_open() opens the plan's calibration file, or what computes moments while the plan runs. A file made of
+ * the model before its weights were changed has its moments changed, too. FORMAT, DATA: the file has no second moments,
+ * or no consistent ones. ARG: neither is asked for, or the file is of the model changed in another way. Else as
+ * hone_plan_open_sequential().
+ */
 hone_status hone_moments_open(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts,
                               hone_error *err);
 
@@ -24,6 +27,10 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
 /* hone_moments_count() sets the memory that moments and error feedback take beside the chunks: plan->moments_nbytes at
  * its peak, thread_moments_nbytes for each thread, and what sequential calibration takes besides. */
 void hone_moments_count(hone_plan *plan);
+
+/* hone_moments_diagonal() reads the diagonal (ncols) of the moments that the file holds for a tensor, as they are
+ * there: mean squares of its input before it was changed. DATA, IO, NOMEM. */
+hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err);
 
 /* hone_moments_prepare() makes the feedback for a tensor; *f is kept if it is that already. t->moments NULL: nothing is
  * done. DATA, IO, NOMEM. */

@@ -22,6 +22,7 @@
 #include "formats/sources.h"
 #include "quantize/encode.h"
 #include "quantize/sequential.h"
+#include "verify/transform.h"
 
 enum { TARGET_CHUNK_NELEMS = 1 << 18, TARGET_GRID_CHUNK_NELEMS = 1 << 20, TARGET_TURNED_CHUNK_NELEMS = 1 << 21 };
 
@@ -209,6 +210,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
     if (recipe && opts->embedding_dtype != HONE_INVALID)
         (void)json_object_set_new(recipe, "embedding_type",
                                   json_string(hone_dtype_describe(opts->embedding_dtype)->name));
+    if (recipe && hone_checkpoint_transforms(plan->src))
+        (void)json_object_set_new(recipe, "transforms", json_deep_copy(hone_checkpoint_transforms(plan->src)));
     if (recipe && opts->budget)
         (void)json_object_set_new(recipe, "budget", hone_budget_recipe(opts->budget));
     if (recipe && opts->method == HONE_METHOD_GPTQ)
@@ -278,8 +281,13 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
     }
     /* The widest source, f32 before and after a transpose, the widest target, and a row's importance. */
     const uint64_t elem_nbytes = 8 + 4 + 4 + 4 + (plan->imatrix ? 4 : 0);
-    const uint64_t budget =
-        ctx->memory_nbytes - plan->moments_nbytes - plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
+    const uint64_t set_aside = plan->moments_nbytes + plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
+    const uint64_t changing = hone_transform_nbytes(plan->src); /* weights while they are changed */
+    if (changing >= ctx->memory_nbytes - set_aside)
+        return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL,
+                         "changed weights take %llu bytes of working memory, the budget is %llu (--memory)",
+                         (unsigned long long)changing, (unsigned long long)(ctx->memory_nbytes - set_aside));
+    const uint64_t budget = ctx->memory_nbytes - set_aside - changing;
     const uint64_t per_thread = budget / (unsigned)ctx->n_threads / elem_nbytes;
     /* Chunks that are written or read in short runs want to be large. */
     const uint64_t target = any_turned(plan)  ? TARGET_TURNED_CHUNK_NELEMS
@@ -303,8 +311,8 @@ static hone_status settle_memory(const hone_context *ctx, hone_plan *plan, hone_
         const uint64_t fits = budget / (nelems * elem_nbytes), wanted = 4 * (uint64_t)plan->n_threads;
         plan->n_slots = (int)(fits < wanted ? fits : wanted);
     }
-    plan->memory_nbytes =
-        plan->moments_nbytes + (nelems * elem_nbytes + plan->thread_moments_nbytes) * (unsigned)plan->n_slots;
+    plan->memory_nbytes = changing + plan->moments_nbytes +
+                          (nelems * elem_nbytes + plan->thread_moments_nbytes) * (unsigned)plan->n_slots;
     settle_sequential_memory(ctx, plan);
     return HONE_OK;
 }

@@ -97,9 +97,10 @@ struct hone_plan {
     int n_slots; /* chunks in memory at a time, at least one for each thread */
     uint64_t memory_nbytes;
     bool saturate;
-    hone_checkpoint *calibration; /* or NULL */
+    hone_checkpoint *calibration;       /* or NULL */
     struct hone_sequential *sequential; /* or NULL: moments are computed while the plan runs, */
     hone_tensor *inputs;                /* and stand for those of its inputs; arena */
+    bool turns_moments;                 /* they are of the model before src's weights were changed */
     uint64_t moments_nbytes, thread_moments_nbytes;
     uint64_t weights_nbytes, streams_nbytes, streams_max_nbytes; /* of sequential; how much of streams in memory */
 };

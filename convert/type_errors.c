@@ -28,13 +28,13 @@ struct job {
     hone_type_errors *e;
     size_t ncols, n_tiles, stride; /* every stride-th tile is looked at */
     struct workspace *workspaces;
-    double *sums; /* (n_tiles / stride rounded up, n) errors of each type */
+    double *sums; /* (n_tiles / stride rounded up, n + 1) errors of each type, and of no codes */
 };
 
 static hone_status encode(const struct job *job, hone_dtype type, uint64_t row, uint64_t nrows,
                           const struct workspace *w, hone_error *err)
 {
-    if (job->feedback && hone_gptq_can(type)) {
+    if (job->feedback && !job->e->plain && hone_gptq_can(type)) {
         const hone_gptq_coder coder = hone_gptq_blocks(type, job->plan->search, job->ctx->cpu);
         size_t n_plain;
         hone_gptq_encode(job->feedback, &coder, w->values, (size_t)nrows, w->encoded, w->scratch, &n_plain);
@@ -52,22 +52,22 @@ static hone_status encode(const struct job *job, hone_dtype type, uint64_t row, 
     return HONE_OK;
 }
 
-/* What w->error (nrows, ncols) costs. */
-static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, const struct workspace *w, double *out,
-                         hone_error *err)
+/* What errors (TILE, ncols) of nrows rows cost; the rows behind those become zero. */
+static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, float *error, const struct workspace *w,
+                         double *out, hone_error *err)
 {
     *out = 0;
     if (job->feedback) {
         float loss[TILE];
-        memset(w->error + nrows * job->ncols, 0, (TILE - nrows) * job->ncols * sizeof *w->error);
-        hone_feedback_losses(job->feedback, w->error, loss);
+        memset(error + nrows * job->ncols, 0, (TILE - nrows) * job->ncols * sizeof *error);
+        hone_feedback_losses(job->feedback, error, loss);
         for (size_t r = 0; r < nrows; r++)
             *out += (double)loss[r];
         return HONE_OK;
     }
     uint64_t held = UINT64_MAX;
     for (uint64_t r = 0; r < nrows; r++) {
-        const float *importance, *e = w->error + r * job->ncols;
+        const float *importance, *e = error + r * job->ncols;
         HONE_TRY(hone_importance_of_row(job->plan, job->t, row + r, w->importance, &held, &importance, err));
         for (size_t j = 0; j < job->ncols; j++)
             *out += (importance ? (double)importance[j] : 1.0) * (double)e[j] * (double)e[j];
@@ -96,7 +96,7 @@ static hone_status try_type(const struct job *job, size_t type, uint64_t row, ui
     hone_decoder(job->e->types[type], job->ctx->cpu)(w->encoded, w->error, n);
     for (size_t i = 0; i < n; i++)
         w->error[i] = w->values[i] - w->error[i];
-    return weigh(job, row, nrows, w, out, err);
+    return weigh(job, row, nrows, w->error, w, out, err);
 }
 
 static hone_status measure_tile(void *user, size_t tile, int thread, hone_error *err)
@@ -110,10 +110,10 @@ static hone_status measure_tile(void *user, size_t tile, int thread, hone_error 
     HONE_TRY(hone_read_rows(job->ctx, job->plan, job->t, row, nrows, w->raw, w->values, err));
     if (!sampled)
         return try_type(job, job->e->probe, row, nrows, w, NULL, err);
-    double *sums = job->sums + tile / job->stride * job->e->n;
+    double *sums = job->sums + tile / job->stride * (job->e->n + 1);
     for (size_t i = 0; i < job->e->n; i++)
         HONE_TRY(try_type(job, i, row, nrows, w, &sums[i], err));
-    return HONE_OK;
+    return weigh(job, row, nrows, w->values, w, &sums[job->e->n], err);
 }
 
 static hone_status alloc_workspaces(struct job *job, hone_error *err)
@@ -157,14 +157,18 @@ hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *p
     job.n_tiles = (size_t)((t->n_rows + TILE - 1) / TILE);
     job.stride = (size_t)((t->n_rows * t->row_nelems + SAMPLE_NELEMS - 1) / SAMPLE_NELEMS);
     const size_t n_sampled = (job.n_tiles + job.stride - 1) / job.stride;
-    job.sums = hone_calloc(n_sampled * e->n, sizeof *job.sums);
+    job.sums = hone_calloc(n_sampled * (e->n + 1), sizeof *job.sums);
     hone_status status = job.sums ? alloc_workspaces(&job, err) : hone_fail_nomem(err, n_sampled * sizeof *job.sums);
     if (status == HONE_OK)
         status = hone_parallel_for(job.n_tiles, ctx->n_threads, measure_tile, &job, err);
     memset(e->error, 0, sizeof e->error);
-    for (size_t i = 0; i < n_sampled && status == HONE_OK; i++) /* in order: the same for every thread count */
+    e->whole = 0;
+    e->share = (double)n_sampled / (double)job.n_tiles;
+    for (size_t i = 0; i < n_sampled && status == HONE_OK; i++) { /* in order: the same for every thread count */
         for (size_t j = 0; j < e->n; j++)
-            e->error[j] += job.sums[i * e->n + j];
+            e->error[j] += job.sums[i * (e->n + 1) + j];
+        e->whole += job.sums[i * (e->n + 1) + e->n];
+    }
     free_workspaces(&job);
     hone_release(job.sums);
     return status;

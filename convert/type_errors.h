@@ -16,9 +16,12 @@ enum { HONE_MAX_TYPE_ERRORS = 16 };
 typedef struct hone_type_errors {
     const hone_dtype *types; /* n, each with an encoder, that the rows can be cut into */
     size_t n;
+    bool plain;                         /* coded without feedback, which then only weighs the errors */
     size_t probe;                       /* whose rows are wanted; n: none */
     unsigned char *probe_rows;          /* out: (n_rows) of types[probe], in the order of the source's rows */
     double error[HONE_MAX_TYPE_ERRORS]; /* out: infinite or NaN where the type cannot hold the values */
+    double whole;                       /* out: what leaving the same rows out altogether would cost */
+    double share;                       /* out: of the rows, that were looked at */
 } hone_type_errors;
 
 /* hone_type_errors_measure() encodes rows of t as a run of the plan would. feedback: of its moments, or NULL. DATA,

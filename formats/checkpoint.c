@@ -134,6 +134,9 @@ void hone_checkpoint_close(hone_checkpoint *ckpt)
 {
     if (!ckpt)
         return;
+    for (size_t i = 0; i < ckpt->n_tensors; i++)
+        if (ckpt->tensors[i].view && ckpt->tensors[i].view->close)
+            ckpt->tensors[i].view->close(&ckpt->tensors[i]);
     for (size_t i = 0; i < ckpt->n_files; i++)
         hone_file_close(&ckpt->files[i]);
     hone_release(ckpt->files);
@@ -144,6 +147,7 @@ void hone_checkpoint_close(hone_checkpoint *ckpt)
     hone_release(ckpt->sums);
     hone_release(ckpt->metadata);
     json_decref(ckpt->config);
+    json_decref(ckpt->transforms);
     hone_release(ckpt->config_path);
     hone_release(ckpt->path);
     hone_release(ckpt->dir);
@@ -253,6 +257,35 @@ const hone_metadata *hone_checkpoint_find_metadata(const hone_checkpoint *ckpt, 
 const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt)
 {
     return ckpt->config;
+}
+
+const json_t *hone_checkpoint_transforms(const hone_checkpoint *ckpt)
+{
+    return ckpt->transforms;
+}
+
+const char *hone_checkpoint_transforms_text(const hone_checkpoint *ckpt)
+{
+    return ckpt->transforms_text ? ckpt->transforms_text : "";
+}
+
+hone_status hone_checkpoint_set_transforms(hone_checkpoint *ckpt, json_t *transforms, hone_error *err)
+{
+    json_decref(ckpt->transforms);
+    ckpt->transforms = transforms;
+    char *text = transforms ? json_dumps(transforms, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    ckpt->transforms_text = text ? hone_arena_copy(&ckpt->arena, text, strlen(text)) : NULL;
+    free(text);
+    return ckpt->transforms_text ? HONE_OK : hone_fail_nomem(err, 0);
+}
+
+hone_status hone_checkpoint_add_transform(hone_checkpoint *ckpt, const char *key, const char *value, hone_error *err)
+{
+    json_t *grown = ckpt->transforms ? json_copy(ckpt->transforms) : json_object();
+    if (grown && json_object_set_new(grown, key, json_string(value)) == 0)
+        return hone_checkpoint_set_transforms(ckpt, grown, err);
+    json_decref(grown);
+    return hone_fail_nomem(err, strlen(value));
 }
 
 hone_status hone_checkpoint_fail_in_config(const hone_checkpoint *ckpt, const char *inside, hone_status status,

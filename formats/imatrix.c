@@ -389,6 +389,12 @@ const char *hone_imatrix_dataset(const hone_imatrix *m)
     return m->dataset;
 }
 
+const char *hone_imatrix_transforms(const hone_imatrix *m)
+{
+    const hone_metadata *entry = m->gguf ? hone_checkpoint_find_metadata(m->gguf, HONE_IMATRIX_TRANSFORMS_KEY) : NULL;
+    return entry && entry->type == HONE_VALUE_STRING ? entry->v.string.data : "";
+}
+
 uint32_t hone_imatrix_n_chunks(const hone_imatrix *m)
 {
     return m->n_chunks;

@@ -51,6 +51,9 @@ const char *hone_imatrix_path(const hone_imatrix *m);
 const char *hone_imatrix_dataset(const hone_imatrix *m);
 uint32_t hone_imatrix_n_chunks(const hone_imatrix *m);
 
+/* hone_imatrix_transforms() returns what had been done to the model, as hone_checkpoint_transforms_text() has it. */
+const char *hone_imatrix_transforms(const hone_imatrix *m);
+
 /* Entries by name, in the order of their names. Borrowed; find returns NULL if there is none. */
 size_t hone_imatrix_n_entries(const hone_imatrix *m);
 const hone_imatrix_entry *hone_imatrix_entry_at(const hone_imatrix *m, size_t i);

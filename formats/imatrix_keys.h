@@ -13,4 +13,7 @@
 #define HONE_IMATRIX_SUMS ".in_sum2"
 #define HONE_IMATRIX_COUNTS ".counts"
 
+/* Ours: what had been done to the model, as hone_checkpoint_transforms_text() has it; absent: nothing. */
+#define HONE_IMATRIX_TRANSFORMS_KEY "hone.calibration.transforms"
+
 #endif

@@ -99,6 +99,25 @@ static const char *find_architecture(const hone_checkpoint *ckpt)
     return json_string_value(json_array_get(json_object_get(ckpt->config, "architectures"), 0));
 }
 
+/* What hone.recipe, in a file that hone wrote, says was done to the weights; of another form it says nothing. */
+static hone_status find_transforms(hone_checkpoint *ckpt, hone_error *err)
+{
+    const hone_metadata *recipe = hone_checkpoint_find_metadata(ckpt, "hone.recipe");
+    if (!recipe || recipe->type != HONE_VALUE_STRING)
+        return HONE_OK;
+    json_t *root;
+    const hone_status status = hone_json_parse(recipe->v.string.data, recipe->v.string.len, 0, &root, err);
+    if (status != HONE_OK)
+        return status == HONE_ERROR_NOMEM ? status : HONE_OK;
+    json_t *transforms = json_object_get(root, "transforms");
+    hone_status stored = HONE_OK;
+    ckpt->transforms_stored = json_is_object(transforms);
+    if (ckpt->transforms_stored)
+        stored = hone_checkpoint_set_transforms(ckpt, json_incref(transforms), err);
+    json_decref(root);
+    return stored;
+}
+
 static hone_status read_source(hone_checkpoint *ckpt, const char *path, const hone_open_options *opts, hone_error *err)
 {
     const bool is_directory = hone_file_is_directory(path);
@@ -126,7 +145,7 @@ static hone_status read_source(hone_checkpoint *ckpt, const char *path, const ho
     if (strcmp(ckpt->format, hone_gguf_reader.name) != 0)
         HONE_TRY(hone_checkpoint_stack_experts(ckpt, err));
     ckpt->architecture = find_architecture(ckpt);
-    return HONE_OK;
+    return find_transforms(ckpt, err);
 }
 
 hone_status hone_checkpoint_open(const char *path, const hone_open_options *opts, hone_checkpoint **out,

@@ -35,8 +35,11 @@ struct hone_checkpoint {
     char *config_path;
     /* GGUF, for hone_checkpoint_check(): byte positions of the header's end and of its checksum's value (0: none). */
     uint64_t data_start, alignment, header_sum_at;
-    const char *architecture; /* borrowed from config or metadata, or NULL */
-    hone_arena arena;         /* names, strings, arrays */
+    const char *architecture;    /* borrowed from config or metadata, or NULL */
+    json_t *transforms;          /* see hone_checkpoint_transforms() */
+    const char *transforms_text; /* arena; NULL: none */
+    bool transforms_stored;      /* the file says so: the tensors are changed as they are stored */
+    hone_arena arena;            /* names, strings, arrays */
 };
 
 /*
@@ -77,7 +80,8 @@ hone_status hone_checkpoint_read_directory(hone_checkpoint *ckpt, hone_error *er
 typedef struct hone_view {
     hone_status (*read)(const hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t offset, size_t nbytes,
                         void *dst, hone_error *err);
-    bool gathered; /* a few rows lie in many places of the file, as of a transposed matrix */
+    bool gathered;                            /* a few rows lie in many places of the file, as of a transposed matrix */
+    void (*close)(const hone_tensor *tensor); /* releases what is not in the arena; or NULL */
 } hone_view;
 
 /*
@@ -118,6 +122,22 @@ hone_status hone_checkpoint_read_file(hone_checkpoint *ckpt, unsigned file, hone
 
 /* hone_checkpoint_config() returns config.json as an object, or NULL. Borrowed. */
 const json_t *hone_checkpoint_config(const hone_checkpoint *ckpt);
+
+/*
+ * hone_checkpoint_transforms() returns what was done to the weights that does not change what the model computes: an
+ * object, or NULL. In a file that hone wrote it is a member of hone.recipe. Borrowed.
+ */
+const json_t *hone_checkpoint_transforms(const hone_checkpoint *ckpt);
+
+/* hone_checkpoint_transforms_text() returns them as compact JSON with sorted keys; "" if there are none. Borrowed. */
+const char *hone_checkpoint_transforms_text(const hone_checkpoint *ckpt);
+
+/* hone_checkpoint_set_transforms() puts an object there, which is the checkpoint's from now on, on failure too. NOMEM.
+ */
+hone_status hone_checkpoint_set_transforms(hone_checkpoint *ckpt, json_t *transforms, hone_error *err);
+
+/* hone_checkpoint_add_transform() adds a member to that object. NOMEM. */
+hone_status hone_checkpoint_add_transform(hone_checkpoint *ckpt, const char *key, const char *value, hone_error *err);
 
 /*
  * hone_checkpoint_fail_in_config() completes an error about config.json: when its item is the name of a key and

@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "formats/gguf_writer.h"
+#include "formats/imatrix_keys.h"
 
 /* A weight of the set, for sorting by name. */
 struct entry {
@@ -97,6 +98,8 @@ static void describe(hone_gguf_header *h, const hone_input_set *set, const struc
     hone_gguf_put_u32(h, "imatrix.chunk_count", (uint32_t)origin->n_chunks);
     hone_gguf_put_u32(h, "imatrix.chunk_size", (uint32_t)origin->n_ctx);
     hone_gguf_put_str(h, "hone.version", hone_version());
+    if (origin->transforms[0])
+        hone_gguf_put_str(h, HONE_IMATRIX_TRANSFORMS_KEY, origin->transforms);
     if (grams)
         put_grams(h, set, entries, n);
     for (size_t i = 0; i < n; i++) {

@@ -17,6 +17,7 @@ typedef struct hone_calibration_origin {
     const char *const *datasets;
     size_t n_datasets;
     uint64_t n_chunks, n_ctx;
+    const char *transforms; /* hone_checkpoint_transforms_text() of the model */
 } hone_calibration_origin;
 
 /* A file being written: where each input's numbers go. */

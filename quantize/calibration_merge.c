@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/run_context.h"
 #include "formats/gguf_writer.h"
+#include "formats/imatrix_keys.h"
 #include "quantize/calibration_file.h"
 
 enum { BLOCK_NFLOATS = 1 << 16 };
@@ -25,6 +26,13 @@ static const hone_metadata *find(const hone_checkpoint *file, const char *key, h
 {
     const hone_metadata *entry = hone_checkpoint_find_metadata(file, key);
     return entry && entry->type == type ? entry : NULL;
+}
+
+/* What had been done to the model; "": nothing. */
+static const char *transforms_of(const hone_checkpoint *file)
+{
+    const hone_metadata *entry = find(file, HONE_IMATRIX_TRANSFORMS_KEY, HONE_VALUE_STRING);
+    return entry ? entry->v.string.data : "";
 }
 
 static hone_status refuse(const hone_checkpoint *file, const char *item, const char *reason, hone_error *err)
@@ -51,6 +59,8 @@ static hone_status check_file(struct merge *m, const hone_checkpoint *file, hone
         m->n_ctx = size->v.u;
     if (size->v.u != m->n_ctx)
         return refuse(file, "imatrix.chunk_size", "is not that of the first file", err);
+    if (strcmp(transforms_of(file), transforms_of(first)) != 0)
+        return refuse(file, HONE_IMATRIX_TRANSFORMS_KEY, "is not that of the first file", err);
     if (hone_checkpoint_n_tensors(file) != hone_checkpoint_n_tensors(first))
         return refuse(file, NULL, "holds other tensors than the first file", err);
     for (size_t i = 0; i < hone_checkpoint_n_tensors(first); i++) {
@@ -91,6 +101,8 @@ static hone_status lay_out(const struct merge *m, hone_gguf_header *h, hone_gguf
     hone_gguf_put_u32(h, "imatrix.chunk_count", (uint32_t)m->n_chunks);
     hone_gguf_put_u32(h, "imatrix.chunk_size", (uint32_t)m->n_ctx);
     hone_gguf_put_str(h, "hone.version", hone_version());
+    if (transforms_of(first)[0])
+        hone_gguf_put_str(h, HONE_IMATRIX_TRANSFORMS_KEY, transforms_of(first));
     static const char *const lists[] = {HONE_CALIBRATION_WEIGHTS, HONE_CALIBRATION_GRAMS};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         const hone_metadata *list = find(first, lists[i], HONE_VALUE_ARRAY);

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/run_context.h"
 #include "formats/sources.h"
+#include "hone/rotate.h"
 #include "verify/diff_rows.h"
 #include "verify/model_impl.h"
 
@@ -259,6 +260,31 @@ static hone_status run(const hone_context *ctx, struct pairing *p, hone_diff *di
     return compare_pairs(ctx, p, diff, err);
 }
 
+/*
+ * Weights of which one side's were changed by what does not change the model: a reference that was not is opened once
+ * more and rotated like the candidate, into *rotated. *comparable: there is something to compare.
+ */
+static hone_status rotate_reference(const hone_context *ctx, const hone_checkpoint *reference,
+                                    const hone_checkpoint *candidate, hone_checkpoint **rotated, bool *comparable,
+                                    hone_error *err)
+{
+    const char *a = hone_checkpoint_transforms_text(reference), *b = hone_checkpoint_transforms_text(candidate);
+    const char *rotation = hone_checkpoint_rotation(candidate);
+    *comparable = true;
+    if (strcmp(a, b) == 0)
+        return HONE_OK;
+    if (a[0] || json_object_size(hone_checkpoint_transforms(candidate)) != 1 || strcmp(rotation, "none") == 0) {
+        *comparable = false;
+        hone_context_note(ctx, "weights are not compared: the two were changed in different ways (%s and %s)",
+                          a[0] ? a : "not", b[0] ? b : "not");
+        return HONE_OK;
+    }
+    hone_context_note(ctx, "weights are compared with the reference's, rotated like the candidate's (%s)", rotation);
+    const hone_open_options opts = {.config = reference->config_path};
+    HONE_TRY(hone_checkpoint_open(hone_checkpoint_path(reference), &opts, rotated, err));
+    return hone_checkpoint_rotate(ctx, *rotated, rotation, err);
+}
+
 hone_status hone_diff_run(const hone_context *ctx, const hone_checkpoint *reference, const hone_checkpoint *candidate,
                           const char *name, hone_diff **out, hone_error *err)
 {
@@ -266,9 +292,14 @@ hone_status hone_diff_run(const hone_context *ctx, const hone_checkpoint *refere
     hone_diff *diff = hone_calloc(1, sizeof *diff);
     if (!diff)
         return hone_fail_nomem(err, sizeof *diff);
-    struct pairing p = {.ckpt = {reference, candidate}, .only = name};
-    const hone_status status = run(ctx, &p, diff, err);
+    hone_checkpoint *rotated = NULL;
+    bool comparable;
+    hone_status status = rotate_reference(ctx, reference, candidate, &rotated, &comparable, err);
+    struct pairing p = {.ckpt = {rotated ? rotated : reference, candidate}, .only = name};
+    if (status == HONE_OK && comparable)
+        status = run(ctx, &p, diff, err);
     hone_release(p.pairs);
+    hone_checkpoint_close(rotated);
     if (status != HONE_OK) {
         hone_diff_free(diff);
         return status;

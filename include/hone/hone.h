@@ -9,6 +9,7 @@
 #include "hone/context.h"
 #include "hone/convert.h"
 #include "hone/quantize.h"
+#include "hone/rotate.h"
 #include "hone/status.h"
 #include "hone/tensor.h"
 #include "hone/verify.h"

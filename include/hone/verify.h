@@ -136,7 +136,8 @@ typedef struct hone_diff hone_diff;
  * hone_diff_run() compares every weight that both sources hold, and lists those that only one holds. Sources of the
  * same naming are compared name by name, integers and booleans among them, exactly; a Hugging Face checkpoint and a
  * GGUF file of a known architecture through the roles their weights have in the model, the row order undone. name: only
- * that tensor (of the candidate), or NULL.
+ * that tensor (of the candidate), or NULL. A candidate that hone rotated is compared with the reference rotated alike;
+ * otherwise changed weights are not compared, and ctx is noted which of it is the case.
  */
 HONE_API hone_status hone_diff_run(const hone_context *ctx, const hone_checkpoint *reference,
                                    const hone_checkpoint *candidate, const char *name, hone_diff **out,
