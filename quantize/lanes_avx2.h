@@ -68,6 +68,11 @@ static inline bool lanes_any(lane_mask m)
     return _mm256_movemask_ps(m) != 0;
 }
 
+static inline unsigned lanes_bits(lane_mask m)
+{
+    return (unsigned)_mm256_movemask_ps(m);
+}
+
 static inline lane_mask lanes_differ(lanes a, lanes b)
 {
     return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ);

@@ -70,6 +70,12 @@ static inline bool lanes_any(lane_mask m)
     return m != 0;
 }
 
+/* Bit i is lane i. */
+static inline unsigned lanes_bits(lane_mask m)
+{
+    return m;
+}
+
 /* True for NaN, too */
 static inline lane_mask lanes_differ(lanes a, lanes b)
 {

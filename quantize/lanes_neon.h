@@ -88,6 +88,12 @@ static inline bool lanes_any(lane_mask m)
     return vmaxvq_u32(m) != 0;
 }
 
+static inline unsigned lanes_bits(lane_mask m)
+{
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(m, vld1q_u32(bits)));
+}
+
 static inline lanes lanes_choose(lane_mask m, lanes yes, lanes no)
 {
     return vbslq_f32(m, yes, no);
