@@ -191,30 +191,30 @@ static inline unsigned set_code(int nmax, const float *x, float *l, int j, float
     return ~still & ((1u << DESCENT_SIZE) - 1);
 }
 
-/* The next step of up to HONE_LANES groups. Leaves those in the list that have another; returns how many. */
+/* The next step of up to HONE_LANES groups. Those that have another are left; returns how many. What d holds beyond
+ * them does not matter. */
 static size_t step_batch(int nmax, const hone_groups *g, struct restless *r, const uint8_t *list, size_t n,
-                         uint8_t *left)
+                         struct descent_step *d, uint8_t *left)
 {
-    struct descent_step d;
-    for (size_t i = 0; i < HONE_LANES; i++) {
-        const size_t k = list[i < n ? i : 0], j = (size_t)(r->step[k] % DESCENT_SIZE);
-        d.x[i] = g->x[r->at[k] * DESCENT_SIZE + j];
-        d.l[i] = r->l[k][j];
-        d.xl[i] = r->xl[k];
-        d.ll[i] = r->ll[k];
-        d.largest[i] = r->largest[k];
+    for (size_t i = 0; i < n; i++) {
+        const size_t k = list[i], j = (size_t)(r->step[k] % DESCENT_SIZE);
+        d->x[i] = g->x[r->at[k] * DESCENT_SIZE + j];
+        d->l[i] = r->l[k][j];
+        d->xl[i] = r->xl[k];
+        d->ll[i] = r->ll[k];
+        d->largest[i] = r->largest[k];
     }
-    take_step(nmax, &d);
+    take_step(nmax, d);
     size_t n_left = 0;
     for (size_t i = 0; i < n; i++) {
         const size_t k = list[i];
         const int step = r->step[k];
-        if (d.moves >> i & 1) {
+        if (d->moves >> i & 1) {
             r->moved[k] = step;
-            r->xl[k] = d.xl[i];
-            r->ll[k] = d.ll[i];
-            r->elements[k] = set_code(nmax, g->x + r->at[k] * DESCENT_SIZE, r->l[k], step % DESCENT_SIZE, d.code[i],
-                                      d.ratio[i], d.share[i]);
+            r->xl[k] = d->xl[i];
+            r->ll[k] = d->ll[i];
+            r->elements[k] = set_code(nmax, g->x + r->at[k] * DESCENT_SIZE, r->l[k], step % DESCENT_SIZE, d->code[i],
+                                      d->ratio[i], d->share[i]);
         }
         left[n_left] = (uint8_t)k;
         n_left += find_step(r, k, step + 1);
@@ -224,13 +224,14 @@ static size_t step_batch(int nmax, const hone_groups *g, struct restless *r, con
 
 static void search_restless(int nmax, const hone_groups *g, struct restless *r, uint8_t *codes, float *scales)
 {
+    struct descent_step d = {.moves = 0};
     uint8_t list[RESTLESS_MAX];
     for (size_t k = 0; k < r->n; k++)
         list[k] = (uint8_t)k;
     for (size_t n = r->n, left; n > 0; n = left) {
         left = 0;
         for (size_t i = 0; i < n; i += HONE_LANES)
-            left += step_batch(nmax, g, r, list + i, n - i < HONE_LANES ? n - i : HONE_LANES, list + left);
+            left += step_batch(nmax, g, r, list + i, n - i < HONE_LANES ? n - i : HONE_LANES, &d, list + left);
     }
     for (size_t k = 0; k < r->n; k++) {
         scales[r->at[k]] = r->ll[k] > 0.0f ? r->xl[k] / r->ll[k] : 0.0f;

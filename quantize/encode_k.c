@@ -201,11 +201,17 @@ enum { SIGNED_SIZE = 16 };
 /* The sub-block scale of largest magnitude, with its sign; the first of equals. */
 static float largest_scale(const float scales[HONE_SUB_BLOCKS_MAX])
 {
-    float largest = 0.0f;
+    enum { APART = 4 }; /* maxima that do not wait for each other */
+    float most[APART] = {0.0f};
+    for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j += APART)
+        for (int k = 0; k < APART; k++)
+            most[k] = fabsf(scales[j + k]) > most[k] ? fabsf(scales[j + k]) : most[k];
+    for (int k = 1; k < APART; k++)
+        most[0] = most[k] > most[0] ? most[k] : most[0];
     for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
-        if (fabsf(scales[j]) > fabsf(largest))
-            largest = scales[j];
-    return largest;
+        if (fabsf(scales[j]) == most[0])
+            return scales[j];
+    return 0.0f; /* all are NaN */
 }
 
 static void recode_signed(const hone_search_kernels *k, const float *x, hone_recode_range range,
