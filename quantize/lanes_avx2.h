@@ -103,11 +103,33 @@ static inline void lanes_columns(const float *src, size_t stride, lanes out[8])
     transpose8(src, stride, out);
 }
 
+static inline lanes lanes_fold(const lanes v[8], lanes (*op)(lanes a, lanes b))
+{
+    lanes halves[2];
+    LANES_UNROLL
+    for (int i = 0; i < 2; i++) {
+        const lanes *r = v + 4 * i;
+        const __m256d a = _mm256_castps_pd(op(_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1])));
+        const __m256d b = _mm256_castps_pd(op(_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3])));
+        halves[i] = op(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    return op(_mm256_permute2f128_ps(halves[0], halves[1], 0x20), _mm256_permute2f128_ps(halves[0], halves[1], 0x31));
+}
+
 static inline void lanes_store_codes(uint8_t *p, const lanes v[2])
 {
     const __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32(v[0]), _mm256_cvttps_epi32(v[1]));
     const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
     _mm_storeu_si128((void *)p, _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+}
+
+static inline void lanes_store_block(uint8_t *p, const lanes v[4])
+{
+    const __m256i low = _mm256_packs_epi32(_mm256_cvttps_epi32(v[0]), _mm256_cvttps_epi32(v[1]));
+    const __m256i high = _mm256_packs_epi32(_mm256_cvttps_epi32(v[2]), _mm256_cvttps_epi32(v[3]));
+    /* Four by four, the first halves of all vectors come before the second. */
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256((void *)p, _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order));
 }
 
 static inline void lanes_store_halves(void *p, lanes v)

@@ -115,10 +115,43 @@ static inline void lanes_columns(const float *src, size_t stride, lanes out[16])
     }
 }
 
+/*
+ * Lane i of the result is what `op` makes of all lanes of v[i]; their order must not matter to it. Four vectors become
+ * one whose quarters are of all four, then four quarters become one.
+ */
+static inline lanes lanes_fold(const lanes v[16], lanes (*op)(lanes a, lanes b))
+{
+    lanes quarters[4], halves[2];
+    LANES_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const lanes *r = v + 4 * i;
+        const __m512d a = _mm512_castps_pd(op(_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1])));
+        const __m512d b = _mm512_castps_pd(op(_mm512_unpacklo_ps(r[2], r[3]), _mm512_unpackhi_ps(r[2], r[3])));
+        quarters[i] = op(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+    LANES_UNROLL
+    for (int i = 0; i < 2; i++) {
+        const lanes a = quarters[2 * i], b = quarters[2 * i + 1];
+        halves[i] = op(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    }
+    return op(_mm512_shuffle_f32x4(halves[0], halves[1], 0x88), _mm512_shuffle_f32x4(halves[0], halves[1], 0xdd));
+}
+
 /* Sixteen numbers to bytes, towards zero; they are in [-128, 127] then. */
 static inline void lanes_store_codes(uint8_t *p, const lanes v[1])
 {
     _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v[0])));
+}
+
+/* The same of a block of 32. */
+static inline void lanes_store_block(uint8_t *p, const lanes v[2])
+{
+    const __m512i words = _mm512_packs_epi32(_mm512_cvttps_epi32(v[0]), _mm512_cvttps_epi32(v[1]));
+    const __m256i bytes = _mm256_packs_epi16(_mm512_castsi512_si256(words), _mm512_extracti64x4_epi64(words, 1));
+    /* Four by four: v[0] is in the even places, and from 0 and 8 on in the lower half, from 4 and 12 on in the upper.
+     */
+    const __m256i order = _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7);
+    _mm256_storeu_si256((void *)p, _mm256_permutevar8x32_epi32(bytes, order));
 }
 
 /* To f16, to nearest, ties to even. p may be unaligned. */

@@ -118,11 +118,25 @@ static inline void lanes_columns(const float *src, size_t stride, lanes out[4])
     out[3] = vreinterpretq_f32_f64(vtrn2q_f64(ab1, cd1));
 }
 
+static inline lanes lanes_fold(const lanes v[4], lanes (*op)(lanes a, lanes b))
+{
+    const lanes a = op(vzip1q_f32(v[0], v[1]), vzip2q_f32(v[0], v[1]));
+    const lanes b = op(vzip1q_f32(v[2], v[3]), vzip2q_f32(v[2], v[3]));
+    const float64x2_t c = vreinterpretq_f64_f32(a), d = vreinterpretq_f64_f32(b);
+    return op(vreinterpretq_f32_f64(vzip1q_f64(c, d)), vreinterpretq_f32_f64(vzip2q_f64(c, d)));
+}
+
 static inline void lanes_store_codes(uint8_t *p, const lanes v[4])
 {
     const int16x8_t low = vcombine_s16(vmovn_s32(vcvtq_s32_f32(v[0])), vmovn_s32(vcvtq_s32_f32(v[1])));
     const int16x8_t high = vcombine_s16(vmovn_s32(vcvtq_s32_f32(v[2])), vmovn_s32(vcvtq_s32_f32(v[3])));
     vst1q_s8((int8_t *)p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+
+static inline void lanes_store_block(uint8_t *p, const lanes v[8])
+{
+    lanes_store_codes(p, v);
+    lanes_store_codes(p + 16, v + 4);
 }
 
 static inline void lanes_store_halves(void *p, lanes v)
