@@ -27,6 +27,11 @@ static inline lanes lanes_all(float f)
     return vdupq_n_f32(f);
 }
 
+static inline lanes lanes_spread(const float *p)
+{
+    return lanes_all(*p);
+}
+
 /* Not the CPU's own maximum, which is NaN where either is. */
 static inline lanes lanes_max(lanes a, lanes b)
 {
@@ -43,14 +48,14 @@ static inline lanes lanes_abs(lanes v)
     return vabsq_f32(v);
 }
 
+static inline lanes lanes_larger(lanes a, lanes b)
+{
+    return vmaxq_f32(vabsq_f32(a), vabsq_f32(b));
+}
+
 static inline lanes lanes_sqrt(lanes v)
 {
     return vsqrtq_f32(v);
-}
-
-static inline lanes lanes_copy_sign(lanes magnitude, lanes sign)
-{
-    return vbslq_f32(vdupq_n_u32(0x80000000u), sign, magnitude);
 }
 
 static inline lane_mask lanes_less(lanes a, lanes b)
@@ -133,10 +138,14 @@ static inline void lanes_store_codes(uint8_t *p, const lanes v[4])
     vst1q_s8((int8_t *)p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 }
 
-static inline void lanes_store_block(uint8_t *p, const lanes v[8])
+static inline void lanes_store_rounded(uint8_t *p, const lanes doubles[8])
 {
-    lanes_store_codes(p, v);
-    lanes_store_codes(p + 16, v + 4);
+    LANES_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+        const int16x4_t low = vmovn_s32(vcvtq_s32_f32(doubles[i])), high = vmovn_s32(vcvtq_s32_f32(doubles[i + 1]));
+        const int16x8_t t = vcombine_s16(low, high);
+        vst1_s8((int8_t *)p + 4 * i, vmovn_s16(vrshrq_n_s16(vaddq_s16(t, vshrq_n_s16(t, 15)), 1)));
+    }
 }
 
 static inline void lanes_store_halves(void *p, lanes v)
