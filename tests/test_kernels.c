@@ -123,6 +123,19 @@ START_TEST(q3_k_agrees_on_many_rows)
 }
 END_TEST
 
+/* A group that would still move in a sixth sweep. */
+START_TEST(q3_k_sweeps_five_times)
+{
+    static const float group[16] = {-14, 30, 59, -49, -8, -21, -28, -17, -2, -42, 53, -64, -1, 26, 13, -58};
+    float x[256];
+    for (int i = 0; i < 256; i++)
+        x[i] = group[i % 16];
+    for (int level = HONE_CPU_REF + 1; level < HONE_CPU_N_LEVELS; level++)
+        if (has_level(level))
+            compare_encoders(HONE_Q3_K, HONE_SEARCH_REFERENCE, (hone_cpu_level)level, "sweeps", x, 256, NULL);
+}
+END_TEST
+
 static bool same_float(float a, float b)
 {
     return hone_f32_bits(a) == hone_f32_bits(b) || (a != a && b != b);
@@ -242,6 +255,7 @@ Suite *hone_suite_kernels(void)
     tcase_set_timeout(core, 120);
     tcase_add_loop_test(core, encoders_agree_with_portable_c, 0, HONE_N_FILLS);
     tcase_add_loop_test(core, q3_k_agrees_on_many_rows, 0, 2);
+    tcase_add_test(core, q3_k_sweeps_five_times);
     tcase_add_test(core, vector_levels_have_kernels_of_their_own);
     tcase_add_test(core, decoders_agree_with_portable_c);
     tcase_add_test(core, halves_of_every_bit_pattern_agree);
