@@ -45,6 +45,7 @@ static inline void descent_start(int nmax, lanes inverse, struct descent_batch *
     struct sums s = {zero, zero};
     LANES_UNROLL
     for (size_t j = 0; j < DESCENT_SIZE; j++) {
+        // cppcheck-suppress uninitvar ; transpose_groups() fills x
         const lanes x = b->x[j], w = x * x, l = first_code(nmax, x, inverse);
         b->l[j] = l;
         b->terms[j] = w * x * l;
@@ -66,9 +67,9 @@ static inline void descent_start(int nmax, lanes inverse, struct descent_batch *
  * beyond them counts as the code itself: z is clamped.
  *
  * The test in floats is |z - l| + h t / xl < h - 2^-8 with h = 1/2 - 2^-8. That leaves room for all rounding, of the
- * test and of the step that it stands for. Let u = 2^-24, |l| <= 64, nothing overflow, and let underflow be far below
- * u xl (all of which is_ordinary() sees to). In q the products of x and l have errors of a few u of themselves, and
- * |t| <= xl + (xl - t); so x ll - l xl is found with an error of at most
+ * test and of the step that it stands for. Let u = 2^-24 and |l| <= 64; rest_test_of() sees to it that nothing
+ * overflows and that underflow is far below u xl. In q the products of x and l have errors of a few u of themselves,
+ * and |t| <= xl + (xl - t); so x ll - l xl is found with an error of at most
  *
  *   u (13 |l| + 4 |z|) (xl + (xl - t)) < 2^-13 (xl + (xl - t)),
  *
