@@ -67,8 +67,7 @@ static void run_copy(void *user)
     __asm__ volatile("" : : "r"(copy->dst) : "memory");
 }
 
-/* Seconds that memcpy takes to read and write `traffic` bytes, half of each. */
-static double copy_time(size_t traffic)
+double hone_bench_copy_time(size_t traffic)
 {
     const size_t nbytes = traffic / 2;
     char *src = malloc(nbytes), *dst = malloc(nbytes);
@@ -106,7 +105,7 @@ void hone_bench_time(hone_bench *bench, const hone_bench_entry *entry)
         bench->n_failed++;
         return;
     }
-    const double copy = copy_time(entry->nbytes);
+    const double copy = hone_bench_copy_time(entry->nbytes);
     const struct timing t = measure(entry->run, entry->user, bench->seconds);
     if (bench->csv) {
         (void)printf("%s,%.1f,%.1f,%zu,%zu,%zu,%.1f\n", entry->name, t.best * 1e9, t.median * 1e9, entry->nelems,

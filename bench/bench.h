@@ -40,6 +40,9 @@ void hone_bench_header(const hone_bench *bench);
 /* hone_bench_time() runs an entry and prints its line. An entry whose check fails is not timed. */
 void hone_bench_time(hone_bench *bench, const hone_bench_entry *entry);
 
+/* hone_bench_copy_time() is how many seconds memcpy takes to read and write `traffic` bytes, half of each. */
+double hone_bench_copy_time(size_t traffic);
+
 /* hone_bench_now() is a clock, in seconds. */
 double hone_bench_now(void);
 

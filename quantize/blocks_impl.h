@@ -8,6 +8,7 @@
 #include "base/half.h"
 #include "formats/blocks.h"
 #include "formats/value_tables.h"
+#include "quantize/encode_kernels.h"
 #include "quantize/table_encoders.h"
 
 enum { BLOCKS_NELEMS = HONE_LANES * HONE_QK };
@@ -54,78 +55,87 @@ static inline const float *filled_up(const float *src, size_t n, size_t size, fl
 /* Groups of `size` elements: lane i of the results is about group i. */
 static inline lanes largest_magnitudes(const float *x, size_t size)
 {
-    float partial[HONE_LANES * HONE_LANES];
-    lanes columns[HONE_LANES];
-    for (size_t i = 0; i < HONE_LANES; i++) {
-        lanes most = lanes_abs(lanes_load(x + i * size));
-        LANES_UNROLL
-        for (size_t j = HONE_LANES; j < size; j += HONE_LANES)
-            most = lanes_max(lanes_abs(lanes_load(x + i * size + j)), most);
-        lanes_store(partial + i * HONE_LANES, most);
-    }
-    lanes_columns(partial, HONE_LANES, columns);
+    lanes most[HONE_LANES];
     LANES_UNROLL
-    for (size_t i = 1; i < HONE_LANES; i++)
-        columns[0] = lanes_max(columns[i], columns[0]);
-    return columns[0];
+    for (size_t i = 0; i < HONE_LANES; i++, x += size) {
+        most[i] =
+            size == HONE_LANES ? lanes_abs(lanes_load(x)) : lanes_larger(lanes_load(x), lanes_load(x + HONE_LANES));
+        LANES_UNROLL
+        for (size_t j = 2 * HONE_LANES; j < size; j += 2 * HONE_LANES)
+            most[i] = lanes_max(lanes_larger(lanes_load(x + j), lanes_load(x + j + HONE_LANES)), most[i]);
+    }
+    return lanes_fold(most, lanes_max);
 }
 
 static inline void ranges(const float *x, size_t size, lanes *lowest, lanes *highest)
 {
-    float low[HONE_LANES * HONE_LANES], high[HONE_LANES * HONE_LANES];
-    lanes l[HONE_LANES], h[HONE_LANES];
+    lanes least[HONE_LANES], most[HONE_LANES];
+    LANES_UNROLL
     for (size_t i = 0; i < HONE_LANES; i++) {
-        lanes least = lanes_load(x + i * size), most = least;
+        least[i] = most[i] = lanes_load(x + i * size);
         LANES_UNROLL
         for (size_t j = HONE_LANES; j < size; j += HONE_LANES) {
             const lanes v = lanes_load(x + i * size + j);
-            least = lanes_min(v, least);
-            most = lanes_max(v, most);
+            least[i] = lanes_min(v, least[i]);
+            most[i] = lanes_max(v, most[i]);
         }
-        lanes_store(low + i * HONE_LANES, least);
-        lanes_store(high + i * HONE_LANES, most);
     }
-    lanes_columns(low, HONE_LANES, l);
-    lanes_columns(high, HONE_LANES, h);
-    LANES_UNROLL
-    for (size_t i = 1; i < HONE_LANES; i++) {
-        l[0] = lanes_min(l[i], l[0]);
-        h[0] = lanes_max(h[i], h[0]);
-    }
-    *lowest = l[0];
-    *highest = h[0];
+    *lowest = lanes_fold(least, lanes_min);
+    *highest = lanes_fold(most, lanes_max);
 }
 
+/* Of up to HONE_LANES blocks: scales as stored, and twice the inverses that codes are taken with. False if one is too
+ * large to be doubled. */
+static inline bool q8_0_scales(const float *src, size_t n, uint16_t halves[HONE_LANES], float doubles[HONE_LANES])
+{
+    float padded[BLOCKS_NELEMS];
+    const lanes d = largest_magnitudes(filled_up(src, n, HONE_QK, padded), HONE_QK) / lanes_all(127.0f);
+    const lanes twice = lanes_all(2.0f) / d, zero = lanes_all(0.0f);
+    const lane_mask some = lanes_less(zero, d);
+    lanes_store_halves(halves, d);
+    lanes_store(doubles, lanes_choose(some, twice, zero));
+    return !lanes_any(lanes_except(some, lanes_less(twice, lanes_all(__builtin_inff()))));
+}
+
+static inline void q8_0_block(const float *x, uint16_t half, lanes twice, uint8_t *out)
+{
+    lanes v[HONE_QK / HONE_LANES];
+    LANES_UNROLL
+    for (size_t k = 0; k < HONE_QK / HONE_LANES; k++)
+        v[k] = lanes_load(x + k * HONE_LANES) * twice;
+    hone_store_u16(out, half);
+    lanes_store_rounded(out + offsetof(hone_block_q8_0, qs), v);
+}
+
+/* Block i from x on, which need not be there. */
+static inline void prefetch_block(const float *x, size_t i)
+{
+    const uintptr_t at = (uintptr_t)x + i * HONE_QK * sizeof *x;
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at + 64));
+}
+
+/* Several batches at a time, so that codes do not wait for the divisions of their own. */
 static void encode_q8_0(const float *src, size_t ncols, const float *importance, void *dst)
 {
+    enum { MANY = 4 * HONE_LANES };
     (void)importance;
-    const lanes below_half = lanes_all(0x1.fffffep-2f), zero = lanes_all(0.0f);
-    float padded[BLOCKS_NELEMS];
     uint8_t *out = dst;
-    for (size_t at = 0; at < ncols; at += BLOCKS_NELEMS) {
-        const size_t left = (ncols - at) / HONE_QK, n = left < HONE_LANES ? left : HONE_LANES;
-        const float *x = filled_up(src + at, n, HONE_QK, padded);
-        uint16_t halves[HONE_LANES];
-        float inverses[HONE_LANES];
-        const lanes d = largest_magnitudes(x, HONE_QK) / lanes_all(127.0f), inverse = lanes_all(1.0f) / d;
-        lanes_store_halves(halves, d);
-        /* An infinite inverse makes every product infinite or NaN, which codes as 0; so does d = 0. */
-        lanes_store(inverses, lanes_choose(lanes_less(inverse, lanes_all(__builtin_inff())), inverse, zero));
-        for (size_t i = 0; i < n; i++, x += HONE_QK, out += sizeof(hone_block_q8_0)) {
-            const lanes id = lanes_all(inverses[i]);
-            hone_store_u16(out, halves[i]);
-            /* Halves go away from zero: add the float below 0.5 with the sign of the product, then truncate. Adding 0.5
-             * itself would lift the float below 0.5 to 1. */
-            for (size_t j = 0; j < HONE_QK; j += 16) {
-                lanes v[16 / HONE_LANES];
-                LANES_UNROLL
-                for (size_t k = 0; k < 16 / HONE_LANES; k++) {
-                    const lanes product = lanes_load(x + j + k * HONE_LANES) * id;
-                    v[k] = product + lanes_copy_sign(below_half, product);
-                }
-                lanes_store_codes(out + offsetof(hone_block_q8_0, qs) + j, v);
-            }
+    for (size_t done = 0; done < ncols / HONE_QK; done += MANY) {
+        const size_t left = ncols / HONE_QK - done, n = left < MANY ? left : MANY;
+        const float *x = src + done * HONE_QK;
+        uint16_t halves[MANY];
+        float doubles[MANY];
+        bool ordinary = true;
+        for (size_t i = 0; i < n; i += HONE_LANES)
+            ordinary &= q8_0_scales(x + i * HONE_QK, n - i < HONE_LANES ? n - i : HONE_LANES, halves + i, doubles + i);
+        if (!ordinary)
+            hone_encode_q8_0(x, n * HONE_QK, out);
+        for (size_t i = 0; ordinary && i < n; i++) {
+            prefetch_block(x, i + MANY);
+            q8_0_block(x + i * HONE_QK, halves[i], lanes_spread(doubles + i), out + i * sizeof(hone_block_q8_0));
         }
+        out += n * sizeof(hone_block_q8_0);
     }
 }
 

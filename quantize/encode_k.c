@@ -201,11 +201,17 @@ enum { SIGNED_SIZE = 16 };
 /* The sub-block scale of largest magnitude, with its sign; the first of equals. */
 static float largest_scale(const float scales[HONE_SUB_BLOCKS_MAX])
 {
-    float largest = 0.0f;
+    enum { APART = 4 }; /* maxima that do not wait for each other */
+    float most[APART] = {0.0f};
+    for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j += APART)
+        for (int k = 0; k < APART; k++)
+            most[k] = fabsf(scales[j + k]) > most[k] ? fabsf(scales[j + k]) : most[k];
+    for (int k = 1; k < APART; k++)
+        most[0] = most[k] > most[0] ? most[k] : most[0];
     for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
-        if (fabsf(scales[j]) > fabsf(largest))
-            largest = scales[j];
-    return largest;
+        if (fabsf(scales[j]) == most[0])
+            return scales[j];
+    return 0.0f; /* all are NaN */
 }
 
 static void recode_signed(const hone_search_kernels *k, const float *x, hone_recode_range range,
@@ -232,16 +238,19 @@ static void share_q3_k_plain(const float scales[HONE_SUB_BLOCKS_MAX], hone_super
     s->d = hone_store_scale(1.0f / inverse);
 }
 
+/* More super-blocks than elsewhere: the few sub-blocks that need a search are found among many. */
+enum { Q3_K_BATCH = 16 };
+
 /* What the search finds for a batch of super-blocks. */
 struct q3_k_search {
-    float scales[BATCH * HONE_SUB_BLOCKS_MAX], d[BATCH];
-    uint8_t sub_codes[BATCH * HONE_SUB_BLOCKS_MAX], codes[BATCH * HONE_QK_K];
+    float scales[Q3_K_BATCH * HONE_SUB_BLOCKS_MAX], d[Q3_K_BATCH];
+    uint8_t sub_codes[Q3_K_BATCH * HONE_SUB_BLOCKS_MAX], codes[Q3_K_BATCH * HONE_QK_K];
 };
 
 static void search_q3_k_weighted(const hone_search_kernels *k, const float *x, const float *importance, size_t nblocks,
                                  struct q3_k_search *found)
 {
-    float w[BATCH * HONE_QK_K], sub_weights[BATCH * HONE_SUB_BLOCKS_MAX];
+    float w[Q3_K_BATCH * HONE_QK_K], sub_weights[Q3_K_BATCH * HONE_SUB_BLOCKS_MAX];
     const hone_groups g = {.x = x, .w = w, .n = nblocks * HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
     for (size_t at = 0; at < nblocks * HONE_QK_K; at += HONE_QK_K) {
         const float sigma2 = 2.0f * hone_sum_squares(x + at, HONE_QK_K) / (float)HONE_QK_K;
@@ -251,6 +260,19 @@ static void search_q3_k_weighted(const hone_search_kernels *k, const float *x, c
     k->sym(4, &g, found->codes, found->scales);
     const hone_groups shared = {.x = found->scales, .w = sub_weights, .n = nblocks, .size = HONE_SUB_BLOCKS_MAX};
     k->sym(32, &shared, found->sub_codes, found->d);
+}
+
+/* Sub-blocks that keep the codes of the search, since their shared scale is 0. They are rare: those without importance
+ * are searched again for them. */
+static void keep_q3_k_codes(const hone_search_kernels *k, const float *x, const hone_super_block *s)
+{
+    const bool d_is_zero = hone_f16_to_f32(s->d) == 0.0f;
+    for (size_t j = 0; j < HONE_SUB_BLOCKS_MAX; j++) {
+        float unused;
+        const hone_groups g = {.x = x + j * SIGNED_SIZE, .n = 1, .size = SIGNED_SIZE};
+        if (d_is_zero || s->scales[j] == 32)
+            k->descent(4, &g, s->codes + j * SIGNED_SIZE, &unused);
+    }
 }
 
 /* From what was found for one super-block of the batch to its bytes. */
@@ -263,6 +285,7 @@ static void finish_q3_k(const hone_search_kernels *k, const float *x, bool weigh
         s.d = hone_store_scale(found->d[block]);
     } else {
         share_q3_k_plain(found->scales + block * HONE_SUB_BLOCKS_MAX, &s);
+        keep_q3_k_codes(k, x, &s);
     }
     int sub_scales[HONE_SUB_BLOCKS_MAX];
     for (int j = 0; j < HONE_SUB_BLOCKS_MAX; j++)
@@ -275,13 +298,13 @@ void hone_encode_q3_k(const hone_search_kernels *k, const float *src, size_t nco
 {
     uint8_t *out = dst;
     struct q3_k_search found;
-    for (size_t i = 0; i < ncols; i += BATCH * HONE_QK_K) {
-        const size_t left = (ncols - i) / HONE_QK_K, nblocks = left < BATCH ? left : BATCH;
+    for (size_t i = 0; i < ncols; i += Q3_K_BATCH * HONE_QK_K) {
+        const size_t left = (ncols - i) / HONE_QK_K, nblocks = left < Q3_K_BATCH ? left : Q3_K_BATCH;
         const hone_groups g = {.x = src + i, .n = nblocks * HONE_SUB_BLOCKS_MAX, .size = SIGNED_SIZE};
         if (importance)
             search_q3_k_weighted(k, src + i, importance + i, nblocks, &found);
         else
-            k->descent(4, &g, found.codes, found.scales);
+            k->descent(4, &g, NULL, found.scales);
         for (size_t b = 0; b < nblocks; b++, out += sizeof(hone_block_q3_k))
             finish_q3_k(k, src + i + b * HONE_QK_K, importance != NULL, b, &found, out);
     }

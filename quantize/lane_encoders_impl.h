@@ -4,6 +4,7 @@
 #include "quantize/search_impl.h"
 
 #include "quantize/blocks_impl.h"
+#include "quantize/descent_impl.h"
 #include "quantize/iq4_impl.h"
 
 static const hone_search_kernels kernels = {

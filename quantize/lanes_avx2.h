@@ -28,6 +28,11 @@ static inline lanes lanes_all(float f)
     return _mm256_set1_ps(f);
 }
 
+static inline lanes lanes_spread(const float *p)
+{
+    return lanes_all(*p);
+}
+
 static inline lanes lanes_max(lanes a, lanes b)
 {
     return _mm256_max_ps(a, b);
@@ -43,14 +48,14 @@ static inline lanes lanes_abs(lanes v)
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
 }
 
+static inline lanes lanes_larger(lanes a, lanes b)
+{
+    return _mm256_max_ps(lanes_abs(a), lanes_abs(b));
+}
+
 static inline lanes lanes_sqrt(lanes v)
 {
     return _mm256_sqrt_ps(v);
-}
-
-static inline lanes lanes_copy_sign(lanes magnitude, lanes sign)
-{
-    return _mm256_or_ps(_mm256_and_ps(sign, _mm256_set1_ps(-0.0f)), magnitude);
 }
 
 static inline lane_mask lanes_either(lane_mask a, lane_mask b)
@@ -66,6 +71,11 @@ static inline lane_mask lanes_except(lane_mask a, lane_mask without)
 static inline bool lanes_any(lane_mask m)
 {
     return _mm256_movemask_ps(m) != 0;
+}
+
+static inline unsigned lanes_bits(lane_mask m)
+{
+    return (unsigned)_mm256_movemask_ps(m);
 }
 
 static inline lane_mask lanes_differ(lanes a, lanes b)
@@ -98,11 +108,38 @@ static inline void lanes_columns(const float *src, size_t stride, lanes out[8])
     transpose8(src, stride, out);
 }
 
+static inline lanes lanes_fold(const lanes v[8], lanes (*op)(lanes a, lanes b))
+{
+    lanes halves[2];
+    LANES_UNROLL
+    for (int i = 0; i < 2; i++) {
+        const lanes *r = v + 4 * i;
+        const __m256d a = _mm256_castps_pd(op(_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1])));
+        const __m256d b = _mm256_castps_pd(op(_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3])));
+        halves[i] = op(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    return op(_mm256_permute2f128_ps(halves[0], halves[1], 0x20), _mm256_permute2f128_ps(halves[0], halves[1], 0x31));
+}
+
 static inline void lanes_store_codes(uint8_t *p, const lanes v[2])
 {
     const __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32(v[0]), _mm256_cvttps_epi32(v[1]));
     const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
     _mm_storeu_si128((void *)p, _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+}
+
+static inline void lanes_store_rounded(uint8_t *p, const lanes doubles[4])
+{
+    __m256i l[2];
+    LANES_UNROLL
+    for (int i = 0; i < 2; i++) {
+        const __m256i t =
+            _mm256_packs_epi32(_mm256_cvttps_epi32(doubles[2 * i]), _mm256_cvttps_epi32(doubles[2 * i + 1]));
+        l[i] = _mm256_mulhrs_epi16(_mm256_add_epi16(t, _mm256_srai_epi16(t, 15)), _mm256_set1_epi16(0x4000));
+    }
+    /* Four by four: the first halves of all four vectors, then the second. */
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256((void *)p, _mm256_permutevar8x32_epi32(_mm256_packs_epi16(l[0], l[1]), order));
 }
 
 static inline void lanes_store_halves(void *p, lanes v)

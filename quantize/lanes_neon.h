@@ -27,6 +27,11 @@ static inline lanes lanes_all(float f)
     return vdupq_n_f32(f);
 }
 
+static inline lanes lanes_spread(const float *p)
+{
+    return lanes_all(*p);
+}
+
 /* Not the CPU's own maximum, which is NaN where either is. */
 static inline lanes lanes_max(lanes a, lanes b)
 {
@@ -43,14 +48,14 @@ static inline lanes lanes_abs(lanes v)
     return vabsq_f32(v);
 }
 
+static inline lanes lanes_larger(lanes a, lanes b)
+{
+    return vmaxq_f32(vabsq_f32(a), vabsq_f32(b));
+}
+
 static inline lanes lanes_sqrt(lanes v)
 {
     return vsqrtq_f32(v);
-}
-
-static inline lanes lanes_copy_sign(lanes magnitude, lanes sign)
-{
-    return vbslq_f32(vdupq_n_u32(0x80000000u), sign, magnitude);
 }
 
 static inline lane_mask lanes_less(lanes a, lanes b)
@@ -88,6 +93,12 @@ static inline bool lanes_any(lane_mask m)
     return vmaxvq_u32(m) != 0;
 }
 
+static inline unsigned lanes_bits(lane_mask m)
+{
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(m, vld1q_u32(bits)));
+}
+
 static inline lanes lanes_choose(lane_mask m, lanes yes, lanes no)
 {
     return vbslq_f32(m, yes, no);
@@ -112,11 +123,29 @@ static inline void lanes_columns(const float *src, size_t stride, lanes out[4])
     out[3] = vreinterpretq_f32_f64(vtrn2q_f64(ab1, cd1));
 }
 
+static inline lanes lanes_fold(const lanes v[4], lanes (*op)(lanes a, lanes b))
+{
+    const lanes a = op(vzip1q_f32(v[0], v[1]), vzip2q_f32(v[0], v[1]));
+    const lanes b = op(vzip1q_f32(v[2], v[3]), vzip2q_f32(v[2], v[3]));
+    const float64x2_t c = vreinterpretq_f64_f32(a), d = vreinterpretq_f64_f32(b);
+    return op(vreinterpretq_f32_f64(vzip1q_f64(c, d)), vreinterpretq_f32_f64(vzip2q_f64(c, d)));
+}
+
 static inline void lanes_store_codes(uint8_t *p, const lanes v[4])
 {
     const int16x8_t low = vcombine_s16(vmovn_s32(vcvtq_s32_f32(v[0])), vmovn_s32(vcvtq_s32_f32(v[1])));
     const int16x8_t high = vcombine_s16(vmovn_s32(vcvtq_s32_f32(v[2])), vmovn_s32(vcvtq_s32_f32(v[3])));
     vst1q_s8((int8_t *)p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+}
+
+static inline void lanes_store_rounded(uint8_t *p, const lanes doubles[8])
+{
+    LANES_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+        const int16x4_t low = vmovn_s32(vcvtq_s32_f32(doubles[i])), high = vmovn_s32(vcvtq_s32_f32(doubles[i + 1]));
+        const int16x8_t t = vcombine_s16(low, high);
+        vst1_s8((int8_t *)p + 4 * i, vmovn_s16(vrshrq_n_s16(vaddq_s16(t, vshrq_n_s16(t, 15)), 1)));
+    }
 }
 
 static inline void lanes_store_halves(void *p, lanes v)

@@ -3,23 +3,27 @@
 
 #include <string.h>
 
-#include "base/cursor.h"
 #include "formats/blocks.h"
 #include "formats/k_scales.h"
 
+/* Sixteen bytes, shifted in two halves: what a shift brings in from the byte above is masked away. */
+typedef uint64_t byte_vector __attribute__((vector_size(16)));
+
 /*
  * 32 bytes of n planes: byte l holds `width` bits of the codes at l, stride + l, 2 stride + l, ..., those from bit
- * `shift` on, the first in its lowest bits. Eight bytes at a time; what a shift brings in from the byte above is masked
- * away.
+ * `shift` on, the first in its lowest bits.
  */
 static inline void pack_planes(const uint8_t *codes, size_t stride, int n, int shift, int width, uint8_t *out)
 {
     const uint64_t mask = 0x0101010101010101u * ((1u << width) - 1);
-    for (size_t l = 0; l < 32; l += 8) {
-        uint64_t bytes = 0;
-        for (int k = 0; k < n; k++)
-            bytes |= (hone_load_u64(codes + (size_t)k * stride + l) >> shift & mask) << width * k;
-        hone_store_u64(out + l, bytes);
+    for (size_t l = 0; l < 32; l += sizeof(byte_vector)) {
+        byte_vector bytes = {0, 0};
+        for (int k = 0; k < n; k++) {
+            byte_vector plane;
+            memcpy(&plane, codes + (size_t)k * stride + l, sizeof plane);
+            bytes |= (plane >> shift & mask) << width * k;
+        }
+        memcpy(out + l, &bytes, sizeof bytes);
     }
 }
 

@@ -212,7 +212,8 @@ static float descent_group(int nmax, const float *x, size_t n, uint8_t *codes)
 {
     const float extreme = signed_extreme(x, n);
     if (fabsf(extreme) < tiny) {
-        memset(codes, 0, n);
+        if (codes)
+            memset(codes, 0, n);
         return 0.0f;
     }
     const float inverse = -(float)nmax / extreme;
@@ -226,7 +227,7 @@ static float descent_group(int nmax, const float *x, size_t n, uint8_t *codes)
     }
     for (int sweep = 0; sweep < MAX_SWEEPS && descent_sweep(nmax, x, n, l, &s); sweep++)
         ;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; codes && i < n; i++)
         codes[i] = (uint8_t)(l[i] + nmax);
     return s.ll > 0.0f ? s.xl / s.ll : 0.0f;
 }
@@ -234,7 +235,7 @@ static float descent_group(int nmax, const float *x, size_t n, uint8_t *codes)
 static void descent(int nmax, const hone_groups *g, uint8_t *codes, float *scales)
 {
     for (size_t i = 0; i < g->n; i++)
-        scales[i] = descent_group(nmax, g->x + i * g->size, g->size, codes + i * g->size);
+        scales[i] = descent_group(nmax, g->x + i * g->size, g->size, codes ? codes + i * g->size : NULL);
 }
 
 static void recode(hone_recode_range range, const hone_groups *g, const float *scales, const float *mins,

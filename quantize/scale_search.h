@@ -45,7 +45,7 @@ typedef struct hone_search_kernels {
     /* x ~ scale * (code - nmax), code in [0, 2 nmax - 1]; the element of largest magnitude gets code 0 in the first
      * trial. Scale and codes are 0 where |x| < 1e-15. */
     void (*sym)(int nmax, const hone_groups *g, uint8_t *codes, float *scales);
-    /* As sym, with weights x^2 (g->w is not read), by moving one code at a time downhill. */
+    /* As sym, with weights x^2 (g->w is not read), by moving one code at a time downhill. codes may be NULL. */
     void (*descent)(int nmax, const hone_groups *g, uint8_t *codes, float *scales);
     /* Codes of groups whose scale is not 0; the others keep theirs. mins may be NULL (zeros). */
     void (*recode)(hone_recode_range range, const hone_groups *g, const float *scales, const float *mins,

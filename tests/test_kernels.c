@@ -94,6 +94,48 @@ START_TEST(encoders_agree_with_portable_c)
 }
 END_TEST
 
+/* Multiples of a half, most of them a little off: wishes for codes that are near a tie. */
+static void fill_near_halves(uint64_t seed, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t bits = hone_seeded_bits(seed, i);
+        const float off = bits % 3 == 0 ? 0.0f : ((float)(bits >> 40) - 0x1p23f) * 0x1p-43f;
+        x[i] = (float)((int)(bits >> 4 & 15) - 8) * 0.5f + off;
+    }
+}
+
+/* Most groups of 16 settle at once, few wishes are close enough to a tie to be told by rounding alone, and few groups
+ * take all the sweeps of q3_k. Here are enough for all that. */
+START_TEST(q3_k_agrees_on_many_rows)
+{
+    enum { N_ROWS = 2000, N_COLS = 2048 };
+    static float x[N_COLS];
+    for (uint64_t row = 0; row < N_ROWS; row++) {
+        if (_i == 0)
+            hone_seeded_weights(SEED + row, N_COLS, x);
+        else
+            fill_near_halves(SEED + row, x, N_COLS);
+        for (int level = HONE_CPU_REF + 1; level < HONE_CPU_N_LEVELS; level++)
+            if (has_level(level))
+                compare_encoders(HONE_Q3_K, HONE_SEARCH_REFERENCE, (hone_cpu_level)level,
+                                 _i ? "near halves" : "weights", x, N_COLS, NULL);
+    }
+}
+END_TEST
+
+/* A group that would still move in a sixth sweep. */
+START_TEST(q3_k_sweeps_five_times)
+{
+    static const float group[16] = {-14, 30, 59, -49, -8, -21, -28, -17, -2, -42, 53, -64, -1, 26, 13, -58};
+    float x[256];
+    for (int i = 0; i < 256; i++)
+        x[i] = group[i % 16];
+    for (int level = HONE_CPU_REF + 1; level < HONE_CPU_N_LEVELS; level++)
+        if (has_level(level))
+            compare_encoders(HONE_Q3_K, HONE_SEARCH_REFERENCE, (hone_cpu_level)level, "sweeps", x, 256, NULL);
+}
+END_TEST
+
 static bool same_float(float a, float b)
 {
     return hone_f32_bits(a) == hone_f32_bits(b) || (a != a && b != b);
@@ -212,6 +254,8 @@ Suite *hone_suite_kernels(void)
     TCase *core = tcase_create("core");
     tcase_set_timeout(core, 120);
     tcase_add_loop_test(core, encoders_agree_with_portable_c, 0, HONE_N_FILLS);
+    tcase_add_loop_test(core, q3_k_agrees_on_many_rows, 0, 2);
+    tcase_add_test(core, q3_k_sweeps_five_times);
     tcase_add_test(core, vector_levels_have_kernels_of_their_own);
     tcase_add_test(core, decoders_agree_with_portable_c);
     tcase_add_test(core, halves_of_every_bit_pattern_agree);

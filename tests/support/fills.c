@@ -111,6 +111,60 @@ static void fill_limits(float *x, size_t n)
         x[i] = limits[hone_seeded_bits(SEED, i) % (sizeof limits / sizeof limits[0])];
 }
 
+/* Groups of 16 in whole multiples of a scale, -4 the largest as in q3_k, but for one element halfway between two or one
+ * float beside that. Scales from where their cubes are hardly floats to where they are none. */
+static void fill_between_codes(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t bits = hone_seeded_bits(SEED + 4, i), group = hone_seeded_bits(SEED + 5, i / 16);
+        const float mantissa = 1.0f + (float)(group >> 40) * 0x1p-24f;
+        const float scale = ldexpf(mantissa, group & 64 ? (int)(group >> 8) % 91 - 48 : (int)(group >> 8) % 8 - 48);
+        const float code = (float)((int)(bits % 8) - 4);
+        x[i] = scale * (i % 16 == 0 ? -4.0f : code);
+        if (i % 16 == 1 + group % 15) {
+            x[i] = scale * (code + 0.5f);
+            x[i] = bits & 16 ? x[i] : nextafterf(x[i], bits & 32 ? 1.0f : -1.0f);
+        }
+    }
+}
+
+/* Weights whose cubes are subnormal, down to where groups are taken for zeros. */
+static void fill_subnormal_cubes(float *x, size_t n)
+{
+    hone_seeded_weights(SEED, n, x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = ldexpf(x[i], -40 - (int)(hone_seeded_bits(SEED + 5, i / 16) % 10));
+}
+
+/* Neighbouring groups of 16 of very unlike sizes: the small ones are left without a scale. */
+static void fill_uneven_groups(float *x, size_t n)
+{
+    hone_seeded_weights(SEED, n, x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = ldexpf(x[i], -(int)(hone_seeded_bits(SEED + 6, i / 16) % 14));
+}
+
+/* One element of each group of 16 makes up nearly all of it: sums without it are what rounding left. */
+static void fill_dominated_groups(float *x, size_t n)
+{
+    hone_seeded_weights(SEED, n, x);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t bits = hone_seeded_bits(SEED + 7, i / 16);
+        x[i] = i % 16 == bits % 16 ? -fabsf(x[i]) - 1.0f : ldexpf(x[i], -(int)(bits >> 8) % 32);
+    }
+}
+
+/* What a quantizer has decoded: whole multiples of a scale per group of 16, and one float beside them. */
+static void fill_decoded(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float scale = 0.01f + (float)(hone_seeded_bits(SEED + 8, i / 16) >> 40) * 0x1p-30f;
+        const uint64_t bits = hone_seeded_bits(SEED, i);
+        x[i] = scale * (float)((int)(bits % 8) - 4);
+        x[i] = bits & 256 ? nextafterf(x[i], bits & 512 ? 1.0f : -1.0f) : x[i];
+    }
+}
+
 const hone_fill hone_fills[HONE_N_FILLS] = {
     {"weights", fill_weights},
     {"zeros of both signs", fill_zeros_of_both_signs},
@@ -125,4 +179,9 @@ const hone_fill hone_fills[HONE_N_FILLS] = {
     {"subnormal", fill_subnormal},
     {"limits of f16", fill_half_limits},
     {"limits", fill_limits},
+    {"between codes", fill_between_codes},
+    {"subnormal cubes", fill_subnormal_cubes},
+    {"uneven groups", fill_uneven_groups},
+    {"dominated groups", fill_dominated_groups},
+    {"decoded", fill_decoded},
 };

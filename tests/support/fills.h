@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-enum { HONE_N_FILLS = 13, HONE_FILL_SEED = 20260101 };
+enum { HONE_N_FILLS = 18, HONE_FILL_SEED = 20260101 };
 
 typedef struct hone_fill {
     const char *name;
