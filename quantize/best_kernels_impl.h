@@ -7,6 +7,7 @@
 
 #include "quantize/best.h"
 #include "quantize/code_tables.h"
+#include "quantize/lane_bits.h"
 #include "quantize/lanes.h"
 
 static float largest(const float *x, size_t n)
@@ -314,17 +315,23 @@ static inline struct symmetric_line symmetric_line_for(const struct lane_sums *s
     return (struct symmetric_line){lanes_all(1.0f) / scale, lanes_choose(good, scale * s->xl, zero)};
 }
 
+/* The element of largest magnitude, with its sign; the first of equals. */
+static inline lanes extreme_of_lanes(const float *x, size_t size)
+{
+    lanes extreme = lanes_all(0.0f);
+    for (size_t j = 0; j < size; j++) {
+        const lanes v = lanes_load(x + HONE_TILE * j);
+        extreme = lanes_choose(lanes_less(lanes_abs(extreme), lanes_abs(v)), v, extreme);
+    }
+    return extreme;
+}
+
 static void symmetric_fit_lanes(const hone_symmetric_grid *grid, const float *x, const float *w, size_t size,
                                 float *scale)
 {
     const lanes zero = lanes_all(0.0f), one = lanes_all(1.0f);
     const struct lane_codes codes = lane_codes_of(grid->codes);
-    lanes extreme = zero;
-    for (size_t j = 0; j < size; j++) {
-        const lanes v = lanes_load(x + HONE_TILE * j);
-        extreme = lanes_choose(lanes_less(lanes_abs(extreme), lanes_abs(v)), v, extreme);
-    }
-    const lanes per_extreme = one / extreme;
+    const lanes per_extreme = one / extreme_of_lanes(x, size);
     struct symmetric_line best = {zero, zero};
     for (int i = 0; i < grid->n_ratios; i++) {
         const lanes inverse = per_extreme * lanes_all(grid->ratios[i]);
@@ -363,28 +370,39 @@ static inline lanes symmetric_error_lanes(const struct lane_codes *c, const floa
     return error;
 }
 
-/* The doubled E2M1 value nearest to a magnitude. They lie 1 apart up to 4, 2 up to 8, then 4: rounding by adding 1.5 *
- * 2^23 of these steps. */
+/* The doubled E2M1 value nearest to a magnitude. They lie 1 apart up to 4, 2 up to 8, then 4: rounding by adding 2^23
+ * of these steps, which is 2^22 of the power of two at or below the magnitude, but at least of 2. */
 static inline lanes nearest_e2m1(lanes v)
 {
     const lanes most = lanes_min(v, lanes_all(12.0f));
-    const lanes beyond4 =
-        lanes_choose(lanes_less(most, lanes_all(8.0f)), lanes_all(25165824.0f), lanes_all(50331648.0f));
-    const lanes big = lanes_choose(lanes_less(most, lanes_all(4.0f)), lanes_all(12582912.0f), beyond4);
+    const lane_bits power = bits_of(lanes_max(most, lanes_all(2.0f))) & 0x7f800000u;
+    const lanes big = lanes_from(power + (22u << 23));
     return (most + big) - big;
 }
 
-static void e2m1_error(const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *out)
+static inline lanes e2m1_error_lanes(const float *x, const float *w, size_t size, lanes scale)
+{
+    const lanes inverse = inverse_of(scale);
+    lanes error = lanes_all(0.0f);
+    for (size_t j = 0; j < size; j++) {
+        const lanes v = lanes_abs(lanes_load(x + HONE_TILE * j));
+        const lanes diff = v - nearest_e2m1(v * inverse) * scale;
+        error = error + lanes_load(w + HONE_TILE * j) * (diff * diff);
+    }
+    return error;
+}
+
+static void e2m1_choice(const hone_tile *t, const hone_tile_floats *scales, int n_scales, hone_tile_floats *choice)
 {
     for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
-        const lanes s = lanes_load(scale->of + g), inverse = inverse_of(s);
-        lanes error = lanes_all(0.0f);
-        for (size_t i = g; i < HONE_TILE * t->size; i += HONE_TILE) {
-            const lanes v = lanes_abs(lanes_load(t->x + i));
-            const lanes diff = v - nearest_e2m1(v * inverse) * s;
-            error = error + lanes_load(t->w + i) * (diff * diff);
+        lanes best = lanes_all(0.0f), least = lanes_all(INFINITY);
+        for (int i = 0; i < n_scales; i++) {
+            const lanes e = e2m1_error_lanes(t->x + g, t->w + g, t->size, lanes_load(scales[i].of + g));
+            const lane_mask better = lanes_less(e, least);
+            best = lanes_choose(better, lanes_all((float)i), best);
+            least = lanes_choose(better, e, least);
         }
-        lanes_store(out->of + g, error);
+        lanes_store(choice->of + g, best);
     }
 }
 
@@ -443,6 +461,14 @@ static void table_codes(hone_code_kind kind, const float *x, size_t n_groups, si
     }
 }
 
+static float fold(float v[HONE_TILE])
+{
+    for (int half = HONE_TILE / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            v[i] += v[i + half];
+    return v[0];
+}
+
 static float error(const float *x, const float *y, const float *w, size_t n, float factor)
 {
     float sums[HONE_TILE] = {0.0f};
@@ -459,9 +485,7 @@ static float error(const float *x, const float *y, const float *w, size_t n, flo
         }
         lanes_store(sums + g, sum);
     }
-    for (int i = 1; i < HONE_TILE; i++)
-        sums[0] += sums[i];
-    return sums[0];
+    return fold(sums);
 }
 
 /* How elements of a run are coded. */
@@ -500,14 +524,6 @@ static struct run_tail tail_of(const hone_run *run, size_t whole)
     return t;
 }
 
-static float fold(float v[HONE_TILE])
-{
-    for (int half = HONE_TILE / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            v[i] += v[i + half];
-    return v[0];
-}
-
 static void run_sums(const hone_run *run, float base, float inverse, int lo, int hi, hone_run_sums *out)
 {
     const struct lane_line line = {
@@ -536,17 +552,26 @@ static void run_sums(const hone_run *run, float base, float inverse, int lo, int
     *out = (hone_run_sums){fold(w), fold(x), fold(l), fold(ll), fold(xl)};
 }
 
+#include "quantize/best_blocks_impl.h"
+
 const hone_best_kernels HONE_BEST_KERNELS = {
     .level = HONE_BEST_LEVEL,
     .largest = largest,
     .load = load,
+    .load_groups = load_groups,
     .affine_fit = affine_fit,
     .affine_step = affine_step,
     .affine_sums = affine_sums,
     .symmetric_fit = symmetric_fit,
     .symmetric_step = symmetric_step,
     .symmetric_sums = symmetric_sums,
-    .e2m1_error = e2m1_error,
+    .equal_fit = equal_fit,
+    .soften = soften,
+    .e2m1_choice = e2m1_choice,
+    .to_halves = to_halves,
+    .from_halves = from_halves,
+    .pack = pack,
+    .packed_error = packed_error,
     .codes = codes,
     .table_codes = table_codes,
     .error = error,
