@@ -89,7 +89,7 @@ static void encode(const struct block_type *t, const hone_best_kernels *k, const
 
 /* Denser lists gain up to 0.1 % without importance, 0.5 % with. */
 static const float ratios_q4[] = {6.0f, 6.4f, 6.8f, 7.2f, 7.6f, 8.0f, 8.4f, 8.8f};
-static const float ratios_q5[] = {12.0f, 13.0f, 13.5f, 14.0f, 14.5f, 15.0f, 15.5f, 16.0f, 16.5f, 17.0f};
+static const float ratios_q5[] = {13.0f, 13.5f, 14.0f, 14.5f, 15.0f, 15.4f, 15.7f, 16.0f, 16.5f, 17.0f};
 static const float weighted_q4[] = {3.5f, 4.0f,  4.5f, 4.75f, 5.0f,  5.25f, 5.5f,  5.75f, 6.0f,  6.25f,
                                     6.5f, 6.75f, 7.0f, 7.25f, 7.5f,  7.75f, 8.0f,  8.25f, 8.5f,  8.75f,
                                     9.0f, 9.25f, 9.5f, 9.75f, 10.0f, 10.4f, 10.8f, 11.3f, 12.0f, 13.0f};
@@ -105,14 +105,14 @@ static const struct block_type q4_0 = {
     .dtype = HONE_Q4_0,
     .nbytes = sizeof(hone_block_q4_0),
     .packing = {.lo = -8, .hi = 7},
-    .symmetric = {.codes.nmax = 8, .n_ratios = sizeof ratios_q4 / sizeof(float), .ratios = ratios_q4, .n_rounds = 2},
+    .symmetric = {.codes.nmax = 8, .n_ratios = sizeof ratios_q4 / sizeof(float), .ratios = ratios_q4, .n_rounds = 1},
     .weighted = {.codes.nmax = 8, .n_ratios = sizeof weighted_q4 / sizeof(float), .ratios = weighted_q4, .n_rounds = 2},
 };
 static const struct block_type q5_0 = {
     .dtype = HONE_Q5_0,
     .nbytes = sizeof(hone_block_q5_0),
     .packing = {.lo = -16, .hi = 15},
-    .symmetric = {.codes.nmax = 16, .n_ratios = sizeof ratios_q5 / sizeof(float), .ratios = ratios_q5, .n_rounds = 2},
+    .symmetric = {.codes.nmax = 16, .n_ratios = sizeof ratios_q5 / sizeof(float), .ratios = ratios_q5, .n_rounds = 1},
     .weighted = {.codes.nmax = 16,
                  .n_ratios = sizeof weighted_q5 / sizeof(float),
                  .ratios = weighted_q5,

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The kernels for types whose blocks are single groups: a part of best_kernels_impl.h. */
-/* One factor for each group, by its largest magnitude. */
-static void factors_of(lanes most, float *factor)
+/* One factor for each group, by its largest magnitude. False if all are 1. */
+static bool factors_of(lanes most, float *factor)
 {
+    bool any = false;
     lanes_store(factor, most);
-    for (size_t g = 0; g < HONE_LANES; g++)
+    for (size_t g = 0; g < HONE_LANES; g++) {
         factor[g] = hone_best_factor(factor[g]);
+        any = any || factor[g] != 1.0f;
+    }
+    return any;
 }
 
 static inline lanes largest_of_lanes(const float *x, size_t size)
@@ -31,13 +35,13 @@ static void load_groups(const float *x, const float *w, size_t n_groups, size_t 
     if (w)
         load_part(w, n_groups, size, weights);
     for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
-        factors_of(largest_of_lanes(t->x + g, size), factor->of + g);
-        multiply_lanes(t->x + g, size, factor->of + g);
+        if (factors_of(largest_of_lanes(t->x + g, size), factor->of + g))
+            multiply_lanes(t->x + g, size, factor->of + g);
         lanes weight = lanes_all(1.0f), w_factor = weight, plus = lanes_all(0.0f);
         if (w) {
             float factors[HONE_LANES];
             const lanes most = largest_of_lanes(weights + g, size);
-            factors_of(most, factors);
+            (void)factors_of(most, factors);
             w_factor = lanes_load(factors);
             plus = lanes_choose(lanes_less(plus, most), most * lanes_all(0x1p-30f), weight);
         }
@@ -80,8 +84,8 @@ static void from_halves(const uint16_t halves[HONE_TILE], const hone_tile_floats
 }
 
 /*
- * The search of equal weights and whole codes in 16-bit arithmetic: x is counted in the 32767th part of its extreme
- * element, and a ratio in the 2^fraction_bits-th part of a code.
+ * The search of equal weights and whole codes in 16-bit arithmetic: x is counted in the 32767th part of its largest
+ * magnitude, and a ratio in the 2^fraction_bits-th part of a code.
  */
 struct equal_search {
     lane_pairs x[HONE_TILE_SIZE_MAX / 2];
@@ -160,11 +164,12 @@ static inline void equal_again(const struct equal_search *s, struct equal_best *
 
 static void equal_fit_lanes(const hone_symmetric_grid *grid, const float *x, size_t size, float *scale)
 {
-    struct equal_search s = {
-        .n_pairs = size / 2, .nmax = grid->codes.nmax, .fraction_bits = grid->codes.nmax > 8 ? 10 : 11};
-    const lanes zero = lanes_all(0.0f), big = lanes_all(12582912.0f), extreme = extreme_of_lanes(x, size);
-    const lane_mask some = lanes_less(zero, lanes_abs(extreme));
-    const lanes per_unit = lanes_choose(some, lanes_all(pair_unit) / extreme, zero);
+    struct equal_search s;
+    s.n_pairs = size / 2;
+    s.nmax = grid->codes.nmax;
+    s.fraction_bits = grid->codes.nmax > 8 ? 10 : 11;
+    const lanes zero = lanes_all(0.0f), big = lanes_all(12582912.0f), most = largest_of_lanes(x, size);
+    const lanes per_unit = lanes_choose(lanes_less(zero, most), lanes_all(pair_unit) / most, zero);
     for (size_t i = 0; i < s.n_pairs; i++) {
         const lane_bits low = bits_of_sum(lanes_load(x + HONE_TILE * 2 * i) * per_unit + big);
         const lane_bits high = bits_of_sum(lanes_load(x + HONE_TILE * (2 * i + 1)) * per_unit + big);
@@ -180,7 +185,7 @@ static void equal_fit_lanes(const hone_symmetric_grid *grid, const float *x, siz
     }
     for (int i = 0; i < grid->n_rounds; i++)
         equal_again(&s, &best);
-    const lanes found = best.xl / best.ll * (extreme / lanes_all(pair_unit));
+    const lanes found = best.xl / best.ll * (most / lanes_all(pair_unit));
     lanes_store(scale, lanes_choose(lanes_less(zero, best.gain), found, zero));
 }
 

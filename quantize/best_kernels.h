@@ -75,6 +75,15 @@ typedef struct hone_symmetric_steps {
     hone_tile_floats scale, error;
 } hone_symmetric_steps;
 
+/* Halves of powers of two, and of unsigned E4M3 numbers: see formats/value_tables.h. */
+typedef enum hone_scale_kind { HONE_SCALES_E8M0, HONE_SCALES_UE4M3 } hone_scale_kind;
+
+/* How far around a scale's code to look, and the highest code. */
+typedef struct hone_scale_range {
+    hone_scale_kind kind;
+    int below, above, most;
+} hone_scale_range;
+
 /* How the groups of a tile are packed: whole numbers from lo on, or a table's codes. */
 typedef struct hone_packing {
     hone_code_kind kind;
@@ -134,8 +143,13 @@ typedef struct hone_best_kernels {
     void (*symmetric_sums)(hone_code_set codes, const hone_tile *t, const hone_tile_floats *scale, hone_tile_sums *out);
     /* Weights of 1 / (1 + softening x^2 / mean x^2) of the group. */
     void (*soften)(hone_tile *t, float softening);
-    /* Which of n_scales leaves the least squared error with E2M1 values, doubled; the first of equals. */
-    void (*e2m1_choice)(const hone_tile *t, const hone_tile_floats *scales, int n_scales, hone_tile_floats *choice);
+    /* Eight-bit scales as decoded, times the factor. */
+    void (*small_scales)(hone_scale_kind kind, const uint32_t codes[HONE_TILE], const hone_tile_floats *factor,
+                         hone_tile_floats *scale);
+    /* From some codes of scales to those in range that leave the least squared error with E2M1 values, doubled; the
+     * lowest of equals. */
+    void (*e2m1_search)(const hone_scale_range *range, const hone_tile *t, const hone_tile_floats *factor,
+                        uint32_t codes[HONE_TILE], hone_tile_floats *scale);
     /* Scales in units of the factor as f16, at most the largest finite one, and what that is in these units; back. */
     void (*to_halves)(const hone_tile_floats *scale, const hone_tile_floats *factor, uint16_t halves[HONE_TILE],
                       hone_tile_floats *rounded);

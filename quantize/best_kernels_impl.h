@@ -392,17 +392,42 @@ static inline lanes e2m1_error_lanes(const float *x, const float *w, size_t size
     return error;
 }
 
-static void e2m1_choice(const hone_tile *t, const hone_tile_floats *scales, int n_scales, hone_tile_floats *choice)
+/* hone_e8m0_half() and hone_ue4m3_half() for the codes that encoders write. */
+static inline lanes small_scale_lanes(hone_scale_kind kind, lane_bits code)
 {
+    const lanes number = lanes_of_bits(code);
+    if (kind == HONE_SCALES_E8M0)
+        return lanes_choose(lanes_less(number, lanes_all(2.0f)), lanes_from(0x00200000u + (code << 21)),
+                            lanes_from((code << 23) - (1u << 23)));
+    return lanes_choose(lanes_less(number, lanes_all(8.0f)), number * lanes_all(0x1p-10f),
+                        lanes_from((code << 20) + (119u << 23)));
+}
+
+static void small_scales(hone_scale_kind kind, const uint32_t codes[HONE_TILE], const hone_tile_floats *factor,
+                         hone_tile_floats *scale)
+{
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES)
+        lanes_store(scale->of + g, small_scale_lanes(kind, bits_load(codes + g)) * lanes_load(factor->of + g));
+}
+
+static void e2m1_search(const hone_scale_range *range, const hone_tile *t, const hone_tile_floats *factor,
+                        uint32_t codes[HONE_TILE], hone_tile_floats *scale)
+{
+    const lanes zero = lanes_all(0.0f), big = lanes_all(12582912.0f), most = lanes_all((float)range->most);
     for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
-        lanes best = lanes_all(0.0f), least = lanes_all(INFINITY);
-        for (int i = 0; i < n_scales; i++) {
-            const lanes e = e2m1_error_lanes(t->x + g, t->w + g, t->size, lanes_load(scales[i].of + g));
+        const lanes start = lanes_of_bits(bits_load(codes + g)), f = lanes_load(factor->of + g);
+        lanes best = zero, best_scale = zero, least = lanes_all(INFINITY);
+        for (int step = -range->below; step <= range->above; step++) {
+            const lanes trial = lanes_min(lanes_max(start + lanes_all((float)step), zero), most);
+            const lanes s = small_scale_lanes(range->kind, bits_of_sum(trial + big)) * f;
+            const lanes e = e2m1_error_lanes(t->x + g, t->w + g, t->size, s);
             const lane_mask better = lanes_less(e, least);
-            best = lanes_choose(better, lanes_all((float)i), best);
+            best = lanes_choose(better, trial, best);
+            best_scale = lanes_choose(better, s, best_scale);
             least = lanes_choose(better, e, least);
         }
-        lanes_store(choice->of + g, best);
+        bits_store(codes + g, bits_of_sum(best + big));
+        lanes_store(scale->of + g, best_scale);
     }
 }
 
@@ -567,7 +592,8 @@ const hone_best_kernels HONE_BEST_KERNELS = {
     .symmetric_sums = symmetric_sums,
     .equal_fit = equal_fit,
     .soften = soften,
-    .e2m1_choice = e2m1_choice,
+    .small_scales = small_scales,
+    .e2m1_search = e2m1_search,
     .to_halves = to_halves,
     .from_halves = from_halves,
     .pack = pack,
