@@ -61,18 +61,19 @@ static void fill_weights(float *x, size_t n)
     }
 }
 
-static void bench_encode(hone_bench *bench, hone_dtype dtype, hone_cpu_level level, const char *what, struct task *t)
+static void bench_encode(hone_bench *bench, hone_dtype dtype, hone_search search, hone_cpu_level level,
+                         const char *what, struct task *t)
 {
     const hone_dtype_info *info = hone_dtype_describe(dtype);
     char name[64];
     (void)snprintf(name, sizeof name, "%s %s %s", what, info->name, hone_cpu_name(level));
     if (!hone_bench_wants(bench, name))
         return;
-    t->encode = hone_encoder(dtype, HONE_SEARCH_REFERENCE, HONE_CPU_REF);
+    t->encode = hone_encoder(dtype, search, HONE_CPU_REF);
     run_encode(t);
     memcpy(t->ref_blocks, t->blocks, NROWS * t->row_nbytes);
     memset(t->blocks, 0, NROWS * t->row_nbytes);
-    t->encode = hone_encoder(dtype, HONE_SEARCH_REFERENCE, level);
+    t->encode = hone_encoder(dtype, search, level);
     hone_bench_time(bench, &(hone_bench_entry){.name = name,
                                                .nelems = NELEMS,
                                                .nblocks = NELEMS / info->block_nelems,
@@ -135,10 +136,14 @@ void hone_bench_blocks(hone_bench *bench)
                 continue;
             t.importance = NULL;
             bench_decode(bench, dtype, (hone_cpu_level)level, &t);
-            bench_encode(bench, dtype, (hone_cpu_level)level, "encode", &t);
+            bench_encode(bench, dtype, HONE_SEARCH_REFERENCE, (hone_cpu_level)level, "encode", &t);
             t.importance = importance;
-            if (hone_dtype_describe(dtype)->is_quantized && dtype != HONE_Q8_0)
-                bench_encode(bench, dtype, (hone_cpu_level)level, "encode weighted", &t);
+            if (!hone_dtype_describe(dtype)->is_quantized || dtype == HONE_Q8_0)
+                continue;
+            bench_encode(bench, dtype, HONE_SEARCH_REFERENCE, (hone_cpu_level)level, "encode weighted", &t);
+            bench_encode(bench, dtype, HONE_SEARCH_BEST, (hone_cpu_level)level, "encode best weighted", &t);
+            t.importance = NULL;
+            bench_encode(bench, dtype, HONE_SEARCH_BEST, (hone_cpu_level)level, "encode best", &t);
         }
     }
     free(weights);

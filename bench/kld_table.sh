@@ -7,7 +7,8 @@
 # What the searches are worth in a model: KL divergence of each model, quantized to each type with each search, from the original.
 # Models are the embedded ones and those of HONE_MODELS that hone can run; HONE_TEXTS has texts for the latter (a model's
 # heldout.txt or data.txt goes first). HONE_SEARCHES: the searches to compare with the first one (default: reference best).
-# HONE_CHUNKS: chunks of text per measurement (default 20). The last lines give each model's geometric mean over the types.
+# HONE_CHUNKS: chunks of text per measurement (default 20). The ratio's standard error comes from the chunks, each with both
+# searches' KLD: what a chunk adds to both cancels. The last lines give each model's geometric mean over the types.
 set -eu
 hone=$1
 shift
@@ -30,7 +31,7 @@ text_of() {
     esac
 }
 
-# measure MODEL TEXT TYPE SEARCH: prints "MEAN STDERR", or nothing when no matrix of the model can have that type.
+# measure MODEL TEXT TYPE SEARCH: prints "MEAN STDERR CHUNK,CHUNK,...", or nothing when no matrix of the model can have that type.
 measure() {
     rm -rf "$work/out"
     case $3 in
@@ -46,11 +47,22 @@ measure() {
         ;;
     esac
     "$hone" verify "$1" "$work/out" --text "$2" --chunks "$chunks" --quiet --force --json "$work/out.json" >"$work/log" 2>&1
-    awk '/"kld"/ { inside = 1 } inside && /"mean"/ { mean = $2 } inside && /"stderr"/ { print mean + 0, $2 + 0; exit }' \
-        "$work/out.json"
+    awk '/"kld": / { inside = 1 } inside && /"mean"/ { mean = $2 } inside && /"stderr"/ { error = $2 }
+        inside && /"chunks"/ { listing = 1; next } listing && /\]/ { print mean + 0, error + 0, list; exit }
+        listing { sub(/,$/, ""); list = list (list == "" ? "" : ",") $1 }' "$work/out.json"
 }
 
-printf '%-14s %-23s %-10s %12s %11s %8s\n' model type search 'mean KLD' stderr ratio
+# ratio_of FIRST OTHER, both as measure prints them: prints "RATIO STDERR". With chunks a and b and R = sum b / sum a, the error
+# is that of the mean of b - R a, over the mean of a.
+ratio_of() {
+    awk -v a="${1##* }" -v b="${2##* }" 'BEGIN {
+        n = split(a, x, ","); split(b, y, ",")
+        for (i = 1; i <= n; i++) { sx += x[i]; sy += y[i] }
+        for (i = 1; i <= n; i++) squares += (y[i] - sy / sx * x[i]) ^ 2
+        print sy / sx, (n > 1 ? sqrt(squares * n / (n - 1)) / sx : 0) }'
+}
+
+printf '%-14s %-23s %-10s %12s %11s %8s %7s\n' model type search 'mean KLD' stderr ratio stderr
 for model in "$here"/tests/models/*/ ${HONE_MODELS:+"$HONE_MODELS"/*/}; do
     model=${model%/}
     text=$(text_of "$model")
@@ -60,12 +72,12 @@ for model in "$here"/tests/models/*/ ${HONE_MODELS:+"$HONE_MODELS"/*/}; do
         for search in $searches; do
             result=$(measure "$model" "$text" "$type" "$search")
             [ -n "$result" ] || break
-            [ -n "$first" ] || first=${result% *}
-            echo "$(basename "$model") $type $search $result $first" | tee -a "$work/all" | awk '{
-                printf "%-14s %-23s %-10s %12.8f %11.8f %8.4f\n", $1, $2, $3, $4, $5, $4 / $6 }'
+            [ -n "$first" ] || first=$result
+            echo "$(basename "$model") $type $search ${result% *} $(ratio_of "$first" "$result")" | tee -a "$work/all" | awk '{
+                printf "%-14s %-23s %-10s %12.8f %11.8f %8.4f %7.4f\n", $1, $2, $3, $4, $5, $6, $7 }'
         done
     done
 done
-awk '{ key = $1 " " $3; if (!(key in n)) keys[++k] = key; n[key]++; sum[key] += log($4 / $6) }
+awk '{ key = $1 " " $3; if (!(key in n)) keys[++k] = key; n[key]++; sum[key] += log($6) }
     END { for (i = 1; i <= k; i++) { split(keys[i], part, " ");
         printf "%-14s %-23s %-10s %12s %11s %8.4f\n", part[1], "mean", part[2], "", "", exp(sum[keys[i]] / n[keys[i]]) } }' "$work/all"

@@ -45,7 +45,7 @@ static hone_status judge(const struct request *r, hone_cli_verdict *v, hone_erro
     return HONE_OK;
 }
 
-static hone_status show(hone_cli_session *s, const hone_cli_verdict *v, hone_error *err)
+static hone_status show(hone_cli_session *s, hone_cli_verdict *v, hone_error *err)
 {
     hone_cli_progress_erase(&s->progress);
     if (hone_cli_wants_text(s->globals))
@@ -68,17 +68,28 @@ static hone_diff *diff_if_possible(hone_cli_session *s, const hone_checkpoint *c
     return NULL;
 }
 
+static void add_chunk(void *user, double kld)
+{
+    hone_cli_json_add(user, hone_cli_json_real(kld));
+}
+
 static hone_status verify(hone_cli_session *s, const struct request *r, const char *text, size_t nbytes, bool *pass,
                           hone_error *err)
 {
     hone_checkpoint *ckpts[2] = {NULL, NULL};
     hone_diff *diff = NULL;
     hone_cli_verdict v = {.reference_path = r->sources[0], .candidate_path = r->sources[1]};
+    hone_eval_options eval = r->eval;
+    if (s->globals->json) {
+        v.chunk_klds = hone_cli_json_array();
+        eval.on_chunk = add_chunk;
+        eval.user = v.chunk_klds;
+    }
     hone_status status = hone_cli_open(s, r->sources[0], &ckpts[0], err);
     if (status == HONE_OK)
         status = hone_cli_open(s, r->sources[1], &ckpts[1], err);
     if (status == HONE_OK)
-        status = hone_verify(s->ctx, ckpts[0], ckpts[1], text, nbytes, &r->eval, &v.divergence, err);
+        status = hone_verify(s->ctx, ckpts[0], ckpts[1], text, nbytes, &eval, &v.divergence, err);
     if (status == HONE_OK)
         status = judge(r, &v, err);
     if (status == HONE_OK) {
@@ -90,6 +101,7 @@ static hone_status verify(hone_cli_session *s, const struct request *r, const ch
         status = show(s, &v, err);
         *pass = v.pass;
     }
+    json_decref(v.chunk_klds);
     free(v.gates);
     hone_diff_free(diff);
     hone_checkpoint_close(ckpts[1]);

@@ -134,7 +134,7 @@ static json_t *gates_json(const hone_cli_verdict *v)
     return array;
 }
 
-json_t *hone_cli_verdict_json(const hone_cli_verdict *v)
+json_t *hone_cli_verdict_json(hone_cli_verdict *v)
 {
     const hone_divergence *d = &v->divergence;
     json_t *root = hone_cli_json_object();
@@ -147,6 +147,9 @@ json_t *hone_cli_verdict_json(const hone_cli_verdict *v)
     hone_cli_json_put(kld, "median", hone_cli_json_real(d->kld_median));
     hone_cli_json_put(kld, "p99", hone_cli_json_real(d->kld_p99));
     hone_cli_json_put(kld, "max", hone_cli_json_real(d->kld_max));
+    if (v->chunk_klds)
+        hone_cli_json_put(kld, "chunks", v->chunk_klds);
+    v->chunk_klds = NULL;
     hone_cli_json_put(root, "kld", kld);
     hone_cli_json_put(root, "top1", pair("agreement", d->top1, d->top1_stderr));
     hone_cli_json_put(root, "ppl_ratio", pair("value", d->ppl_ratio, d->ppl_ratio_stderr));

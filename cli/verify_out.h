@@ -17,11 +17,12 @@ typedef struct hone_cli_verdict {
     size_t n_gates;
     bool pass;             /* every gate */
     const hone_diff *diff; /* NULL: not compared tensor by tensor */
+    json_t *chunk_klds;    /* NULL, or numbers; hone_cli_verdict_json() takes them over */
 } hone_cli_verdict;
 
 void hone_cli_verdict_print(const hone_cli_verdict *v);
 
 /* hone_cli_verdict_json() has the fields that DESIGN promises. */
-json_t *hone_cli_verdict_json(const hone_cli_verdict *v);
+json_t *hone_cli_verdict_json(hone_cli_verdict *v);
 
 #endif

@@ -8,6 +8,8 @@
 #ifndef HONE_BEST_H
 #define HONE_BEST_H
 
+#include <stdbool.h>
+
 #include "quantize/best_kernels.h"
 
 void hone_best_q4_0(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst);
@@ -29,6 +31,10 @@ void hone_best_tq2_0(const hone_best_kernels *k, const float *src, size_t ncols,
 /* One block, or several of n elements: where candidate decodes nearer to x than kept, it replaces it. */
 void hone_best_keep(const hone_best_kernels *k, hone_dtype dtype, const float *x, const float *importance, float factor,
                     const uint8_t *candidate, uint8_t *kept);
+
+/* The same for groups of a tile: packs `new`, whose scales are given, and tells where it beats `old`. */
+void hone_best_compare(const hone_best_kernels *k, const hone_packing *p, const hone_tile *t, const float *w,
+                       hone_tile_blocks *old, hone_tile_blocks *new, bool better[HONE_TILE]);
 
 /* A power of two that brings numbers of this magnitude near 1, or 1 if they are not far from it. */
 float hone_best_factor(float largest);

@@ -1,52 +1,78 @@
 /* SPDX-License-Identifier: MIT */
 /* The best search for blocks of 32: fit the scale (and base), round it to f16, code anew, compare with the reference.
+ * Sixteen blocks go together through all of that, one in each lane.
  */
 #include "quantize/best.h"
 
-#include "base/half.h"
-#include "quantize/pack_blocks.h"
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/cursor.h"
+#include "formats/blocks.h"
 
 struct block_type {
     hone_dtype dtype;
     size_t nbytes;
-    int lo, hi; /* codes that are whole numbers */
+    hone_packing packing;
     hone_affine_grid affine;
-    hone_symmetric_grid symmetric, weighted;
-    void (*pack)(float d, float m, const uint8_t codes[HONE_QK], uint8_t *dst);
+    hone_symmetric_grid symmetric, weighted; /* n_ratios is 0 in types with a base */
 };
+
+/* Of n blocks, which are |d d|m m|qh * 4|qs * 16| without what the type has not. */
+static void read_blocks(const struct block_type *t, const hone_best_kernels *k, const hone_tile_floats *factor,
+                        const uint8_t *src, size_t n, hone_tile_blocks *b)
+{
+    const bool affine = t->symmetric.n_ratios == 0, fifth = t->packing.hi - t->packing.lo > 15;
+    uint16_t d[HONE_TILE] = {0}, m[HONE_TILE] = {0};
+    memset(b, 0, sizeof *b);
+    for (size_t g = 0; g < n; g++, src += t->nbytes) {
+        const uint8_t *qs = src + t->nbytes - HONE_QK / 2;
+        d[g] = hone_load_u16(src);
+        m[g] = affine ? hone_load_u16(src + 2) : 0;
+        b->fifths[g] = fifth ? hone_load_u32(qs - 4) : 0;
+        for (size_t i = 0; i < HONE_QK / 8; i++)
+            b->nibbles[i][g] = hone_load_u32(qs + 4 * i);
+    }
+    k->from_halves(d, factor, &b->scale);
+    k->from_halves(m, factor, &b->min);
+}
+
+static void write_block(const struct block_type *t, const hone_tile_blocks *b, size_t g, uint16_t d, uint16_t m,
+                        uint8_t *dst)
+{
+    uint8_t *qs = dst + t->nbytes - HONE_QK / 2;
+    hone_store_u16(dst, d);
+    if (t->symmetric.n_ratios == 0)
+        hone_store_u16(dst + 2, m);
+    if (t->packing.hi - t->packing.lo > 15)
+        hone_store_u32(qs - 4, b->fifths[g]);
+    for (size_t i = 0; i < HONE_QK / 8; i++)
+        hone_store_u32(qs + 4 * i, b->nibbles[i][g]);
+}
 
 static void encode_tile(const struct block_type *t, const hone_best_kernels *k, const float *x, size_t n,
                         const float *importance, uint8_t *out)
 {
-    float factor[HONE_TILE], w_factor[HONE_TILE], w_plus[HONE_TILE];
     hone_tile tile;
-    hone_tile_floats scale, min = {{0}};
-    for (size_t g = 0; g < HONE_TILE; g++) {
-        const size_t at = g < n ? g * HONE_QK : 0;
-        factor[g] = hone_best_factor(k->largest(x + at, HONE_QK));
-        hone_best_weigh(k, importance ? importance + at : NULL, HONE_QK, &w_factor[g], &w_plus[g]);
-    }
-    k->load(x, importance, n, HONE_QK, factor, w_factor, w_plus, &tile);
-    if (t->symmetric.n_ratios)
+    float weights[HONE_TILE * HONE_QK];
+    hone_tile_floats factor, scale, min = {{0}};
+    k->load_groups(x, importance, n, HONE_QK, &tile, &factor, weights);
+    if (t->symmetric.n_ratios == 0)
+        k->affine_fit(&t->affine, &tile, &scale, &min);
+    else if (importance || t->packing.kind != HONE_CODES_WHOLE)
         k->symmetric_fit(importance ? &t->weighted : &t->symmetric, &tile, &scale);
     else
-        k->affine_fit(&t->affine, &tile, &scale, &min);
-    for (size_t g = 0; g < n; g++) { /* to what is stored, as decoded */
-        float unused;
-        scale.of[g] = hone_f16_to_f32(hone_best_half(scale.of[g], factor[g], &unused));
-        min.of[g] = hone_f16_to_f32(hone_best_half(min.of[g], factor[g], &unused));
-    }
-    uint8_t codes[HONE_TILE * HONE_QK];
-    if (t->symmetric.codes.kind != HONE_CODES_WHOLE)
-        k->table_codes(t->symmetric.codes.kind, x, n, HONE_QK, scale.of, codes);
-    else
-        k->codes(t->lo, t->hi, x, n, HONE_QK, scale.of, min.of, codes);
-    for (size_t g = 0; g < n; g++) {
-        uint8_t block[sizeof(hone_block_q5_1)];
-        t->pack(scale.of[g], min.of[g], codes + g * HONE_QK, block);
-        hone_best_keep(k, t->dtype, x + g * HONE_QK, importance ? importance + g * HONE_QK : NULL, factor[g], block,
-                       out + g * t->nbytes);
-    }
+        k->equal_fit(&t->symmetric, &tile, &scale);
+    hone_tile_blocks old, new;
+    uint16_t d[HONE_TILE], m[HONE_TILE];
+    k->to_halves(&scale, &factor, d, &new.scale);
+    k->to_halves(&min, &factor, m, &new.min);
+    read_blocks(t, k, &factor, out, n, &old);
+    bool better[HONE_TILE];
+    hone_best_compare(k, &t->packing, &tile, importance ? weights : NULL, &old, &new, better);
+    for (size_t g = 0; g < n; g++)
+        if (better[g])
+            write_block(t, &new, g, d[g], m[g], out + g * t->nbytes);
 }
 
 static void encode(const struct block_type *t, const hone_best_kernels *k, const float *src, size_t ncols,
@@ -63,7 +89,7 @@ static void encode(const struct block_type *t, const hone_best_kernels *k, const
 
 /* Denser lists gain up to 0.1 % without importance, 0.5 % with. */
 static const float ratios_q4[] = {6.0f, 6.4f, 6.8f, 7.2f, 7.6f, 8.0f, 8.4f, 8.8f};
-static const float ratios_q5[] = {12.0f, 13.0f, 13.5f, 14.0f, 14.5f, 15.0f, 15.5f, 16.0f, 16.5f, 17.0f};
+static const float ratios_q5[] = {13.0f, 13.5f, 14.0f, 14.5f, 15.0f, 15.4f, 15.7f, 16.0f, 16.5f, 17.0f};
 static const float weighted_q4[] = {3.5f, 4.0f,  4.5f, 4.75f, 5.0f,  5.25f, 5.5f,  5.75f, 6.0f,  6.25f,
                                     6.5f, 6.75f, 7.0f, 7.25f, 7.5f,  7.75f, 8.0f,  8.25f, 8.5f,  8.75f,
                                     9.0f, 9.25f, 9.5f, 9.75f, 10.0f, 10.4f, 10.8f, 11.3f, 12.0f, 13.0f};
@@ -78,27 +104,24 @@ enum { N_PULLS = sizeof pulls / sizeof pulls[0] };
 static const struct block_type q4_0 = {
     .dtype = HONE_Q4_0,
     .nbytes = sizeof(hone_block_q4_0),
-    .lo = -8,
-    .hi = 7,
-    .symmetric = {.codes.nmax = 8, .n_ratios = sizeof ratios_q4 / sizeof(float), .ratios = ratios_q4, .n_rounds = 2},
+    .packing = {.lo = -8, .hi = 7},
+    .symmetric = {.codes.nmax = 8, .n_ratios = sizeof ratios_q4 / sizeof(float), .ratios = ratios_q4, .n_rounds = 1},
     .weighted = {.codes.nmax = 8, .n_ratios = sizeof weighted_q4 / sizeof(float), .ratios = weighted_q4, .n_rounds = 2},
-    .pack = hone_pack_q4_0,
 };
 static const struct block_type q5_0 = {
     .dtype = HONE_Q5_0,
     .nbytes = sizeof(hone_block_q5_0),
-    .lo = -16,
-    .hi = 15,
-    .symmetric = {.codes.nmax = 16, .n_ratios = sizeof ratios_q5 / sizeof(float), .ratios = ratios_q5, .n_rounds = 2},
+    .packing = {.lo = -16, .hi = 15},
+    .symmetric = {.codes.nmax = 16, .n_ratios = sizeof ratios_q5 / sizeof(float), .ratios = ratios_q5, .n_rounds = 1},
     .weighted = {.codes.nmax = 16,
                  .n_ratios = sizeof weighted_q5 / sizeof(float),
                  .ratios = weighted_q5,
                  .n_rounds = 2},
-    .pack = hone_pack_q5_0,
 };
 static const struct block_type iq4_nl = {
     .dtype = HONE_IQ4_NL,
     .nbytes = sizeof(hone_block_iq4_nl),
+    .packing = {.kind = HONE_CODES_IQ4},
     .symmetric = {.codes.kind = HONE_CODES_IQ4,
                   .n_ratios = sizeof ratios_iq4 / sizeof(float),
                   .ratios = ratios_iq4,
@@ -107,23 +130,18 @@ static const struct block_type iq4_nl = {
                  .n_ratios = sizeof weighted_iq4 / sizeof(float),
                  .ratios = weighted_iq4,
                  .n_rounds = 2},
-    .pack = hone_pack_q4_0,
 };
 static const struct block_type q4_1 = {
     .dtype = HONE_Q4_1,
     .nbytes = sizeof(hone_block_q4_1),
-    .lo = 0,
-    .hi = 15,
+    .packing = {.lo = 0, .hi = 15},
     .affine = {.nmax = 15, .n_pulls = N_PULLS, .pulls = pulls, .n_rounds = 2, .n_polish = 1, .positive = true},
-    .pack = hone_pack_q4_1,
 };
 static const struct block_type q5_1 = {
     .dtype = HONE_Q5_1,
     .nbytes = sizeof(hone_block_q5_1),
-    .lo = 0,
-    .hi = 31,
+    .packing = {.lo = 0, .hi = 31},
     .affine = {.nmax = 31, .n_pulls = N_PULLS, .pulls = pulls, .n_rounds = 2, .n_polish = 1, .positive = true},
-    .pack = hone_pack_q5_1,
 };
 
 void hone_best_q4_0(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)

@@ -32,6 +32,12 @@ float hone_best_factor(float largest)
     return ldexpf(1.0f, exponent < -126 ? 126 : -exponent);
 }
 
+/* The margin is wider than what rounding can do to the sums. Written so that a reference that overflowed loses. */
+static bool beats(float error, float before)
+{
+    return error < INFINITY && !(error >= before * (1.0f - 0x1p-16f));
+}
+
 void hone_best_keep(const hone_best_kernels *k, hone_dtype dtype, const float *x, const float *importance, float factor,
                     const uint8_t *candidate, uint8_t *kept)
 {
@@ -46,9 +52,27 @@ void hone_best_keep(const hone_best_kernels *k, hone_dtype dtype, const float *x
         error = k->error(x, new, NULL, n, factor);
         before = k->error(x, old, NULL, n, factor);
     }
-    /* The margin is wider than what rounding can do to the sums. Written so that a reference that overflowed loses. */
-    if (error < INFINITY && !(error >= before * (1.0f - 0x1p-16f)))
+    if (beats(error, before))
         memcpy(kept, candidate, info->block_nbytes);
+}
+
+void hone_best_compare(const hone_best_kernels *k, const hone_packing *p, const hone_tile *t, const float *w,
+                       hone_tile_blocks *old, hone_tile_blocks *new, bool better[HONE_TILE])
+{
+    bool equal[HONE_TILE], any = false;
+    k->packed_error(p, t, w, old);
+    k->pack(p, t, w, new);
+    for (int g = 0; g < HONE_TILE; g++) {
+        better[g] = beats(new->error.of[g], old->error.of[g]);
+        equal[g] = w && new->error.of[g] == 0.0f && old->error.of[g] == 0.0f; /* nothing there has importance */
+        any = any || equal[g];
+    }
+    if (!any)
+        return;
+    k->packed_error(p, t, NULL, old);
+    k->pack(p, t, NULL, new);
+    for (int g = 0; g < HONE_TILE; g++)
+        better[g] = equal[g] ? beats(new->error.of[g], old->error.of[g]) : better[g];
 }
 
 uint16_t hone_best_half(float d, float factor, float *rounded)

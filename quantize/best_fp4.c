@@ -5,158 +5,105 @@
  */
 #include "quantize/best.h"
 
-#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/cursor.h"
 #include "formats/blocks.h"
-#include "formats/value_tables.h"
-#include "quantize/table_encoders.h"
 
 struct fp4_type {
     hone_dtype dtype;
     size_t nbytes, group_size, n_groups; /* of a block */
-    int below, above;                    /* how far from the reference's scale to look */
-    int most;                            /* the largest scale */
-    float softening;                     /* without importance: see soften() */
-    uint8_t (*reference)(float largest);
-    float (*value)(uint8_t scale);
+    hone_scale_range equal, weighted;    /* where to look: around the reference's scale */
+    /*
+     * Without importance, errors are weighted by 1 / (1 + softening x^2 / mean x^2). A group whose largest magnitude is
+     * cut off can have less squared error at twice the scale, all other elements being coarser; on models that trade
+     * does not pay where it is close: large weights tend to meet small activations. See bench/RESULTS.md.
+     */
+    float softening;
 };
 
-/* A type and what its scales stand for. */
-struct search {
-    const struct fp4_type *t;
-    const hone_best_kernels *k;
-    float values[256];
-};
-
-static void find_scales(const struct search *s, const hone_tile *tile, const float *largest, const float *factor,
-                        uint8_t scales[HONE_TILE])
-{
-    int reference[HONE_TILE], best[HONE_TILE];
-    float least[HONE_TILE];
-    for (size_t g = 0; g < HONE_TILE; g++) {
-        best[g] = reference[g] = s->t->reference(largest[g]);
-        least[g] = INFINITY;
-    }
-    for (int step = -s->t->below; step <= s->t->above; step++) {
-        hone_tile_floats scale, error;
-        int trial[HONE_TILE];
-        for (size_t g = 0; g < HONE_TILE; g++) {
-            const int moved = reference[g] + step;
-            trial[g] = moved < 0 ? 0 : moved > s->t->most ? s->t->most : moved;
-            scale.of[g] = s->values[trial[g]] * factor[g];
-        }
-        s->k->e2m1_error(tile, &scale, &error);
-        for (size_t g = 0; g < HONE_TILE; g++) {
-            const bool better = error.of[g] < least[g];
-            least[g] = better ? error.of[g] : least[g];
-            best[g] = better ? trial[g] : best[g];
-        }
-    }
-    for (size_t g = 0; g < HONE_TILE; g++)
-        scales[g] = (uint8_t)best[g];
-}
-
-/*
- * Weights of 1 / (1 + softening x^2 / mean x^2) in place of equal ones. A group whose largest magnitude is cut off can
- * have less squared error at twice the scale, all other elements being coarser; on models that trade does not pay where
- * it is close: large weights tend to meet small activations. See bench/RESULTS.md.
- */
-static void soften(hone_tile *tile, float softening)
-{
-    hone_tile_floats per_square = {{0}};
-    for (size_t i = 0; i < tile->size * HONE_TILE; i++)
-        per_square.of[i % HONE_TILE] += tile->x[i] * tile->x[i];
-    for (size_t g = 0; g < HONE_TILE; g++)
-        per_square.of[g] = per_square.of[g] > 0.0f ? softening * (float)tile->size / per_square.of[g] : 0.0f;
-    for (size_t i = 0; i < tile->size * HONE_TILE; i++)
-        tile->w[i] = 1.0f / (1.0f + per_square.of[i % HONE_TILE] * (tile->x[i] * tile->x[i]));
-}
-
-/* Both types hold scales, then each group's nibbles: the first half low, the second high. */
-static void pack_block(const struct fp4_type *t, const uint8_t *scales, const uint8_t *codes, uint8_t *block)
+/* n groups from blocks that hold scales, then each group's nibbles; those missing have a scale of 0. */
+static void read_groups(const struct fp4_type *t, const uint8_t *src, size_t n, uint32_t scales[HONE_TILE],
+                        hone_tile_blocks *b)
 {
     const size_t half = t->group_size / 2;
-    memcpy(block, scales, t->n_groups);
-    block += t->n_groups;
-    for (size_t i = 0; i < t->n_groups; i++, block += half, codes += 2 * half)
-        for (size_t j = 0; j < half; j++)
-            block[j] = (uint8_t)(codes[j] | codes[j + half] << 4);
+    memset(b, 0, sizeof *b);
+    memset(scales, 0, HONE_TILE * sizeof *scales);
+    for (size_t g = 0; g < n; src += t->nbytes)
+        for (size_t s = 0; s < t->n_groups; s++, g++) {
+            scales[g] = src[s];
+            for (size_t i = 0; i < half / 4; i++)
+                b->nibbles[i][g] = hone_load_u32(src + t->n_groups + s * half + 4 * i);
+        }
+}
+
+static void write_groups(const struct fp4_type *t, const hone_tile_blocks *b, const uint32_t *scales,
+                         const bool *chosen, size_t n, uint8_t *dst)
+{
+    const size_t half = t->group_size / 2;
+    for (size_t g = 0; g < n; dst += t->nbytes)
+        for (size_t s = 0; s < t->n_groups; s++, g++) {
+            if (!chosen[g])
+                continue;
+            dst[s] = (uint8_t)scales[g];
+            for (size_t i = 0; i < half / 4; i++)
+                hone_store_u32(dst + t->n_groups + s * half + 4 * i, b->nibbles[i][g]);
+        }
 }
 
 /* n groups, of whole blocks. */
-static void encode_tile(const struct search *s, const float *x, size_t n, const float *importance, uint8_t *out)
+static void encode_tile(const struct fp4_type *t, const hone_best_kernels *k, const float *x, size_t n,
+                        const float *importance, uint8_t *out)
 {
-    float largest[HONE_TILE], factor[HONE_TILE], w_factor[HONE_TILE], w_plus[HONE_TILE], scale[HONE_TILE];
-    uint8_t scales[HONE_TILE], codes[HONE_TILE * HONE_TILE_SIZE_MAX];
+    static const hone_packing packing = {.kind = HONE_CODES_E2M1};
     hone_tile tile;
-    const size_t size = s->t->group_size, block_size = s->t->n_groups * size;
-    for (size_t g = 0; g < HONE_TILE; g++) {
-        const size_t at = g < n ? g * size : 0;
-        largest[g] = s->k->largest(x + at, size);
-        factor[g] = hone_best_factor(largest[g]);
-        hone_best_weigh(s->k, importance ? importance + at : NULL, size, &w_factor[g], &w_plus[g]);
-    }
-    s->k->load(x, importance, n, size, factor, w_factor, w_plus, &tile);
-    if (!importance && s->t->softening > 0.0f)
-        soften(&tile, s->t->softening);
-    find_scales(s, &tile, largest, factor, scales);
-    for (size_t g = 0; g < n; g++)
-        scale[g] = s->values[scales[g]];
-    s->k->table_codes(HONE_CODES_E2M1, x, n, size, scale, codes);
-    for (size_t g = 0; g < n; g += s->t->n_groups) {
-        uint8_t block[sizeof(hone_block_nvfp4)];
-        const size_t at = g * size;
-        pack_block(s->t, scales + g, codes + at, block);
-        hone_best_keep(s->k, s->t->dtype, x + at, importance ? importance + at : NULL,
-                       hone_best_factor(s->k->largest(x + at, block_size)), block,
-                       out + g / s->t->n_groups * s->t->nbytes);
-    }
+    float weights[HONE_TILE * HONE_TILE_SIZE_MAX];
+    hone_tile_floats factor;
+    hone_tile_blocks old, new = {.min = {{0}}};
+    uint32_t scales[HONE_TILE];
+    k->load_groups(x, importance, n, t->group_size, &tile, &factor, weights);
+    if (!importance && t->softening > 0.0f)
+        k->soften(&tile, t->softening);
+    read_groups(t, out, n, scales, &old);
+    k->small_scales(t->equal.kind, scales, &factor, &old.scale);
+    k->e2m1_search(importance ? &t->weighted : &t->equal, &tile, &factor, scales, &new.scale);
+    bool better[HONE_TILE];
+    hone_best_compare(k, &packing, &tile, importance ? weights : NULL, &old, &new, better);
+    write_groups(t, &new, scales, better, n, out);
 }
 
 static void encode(const struct fp4_type *t, const hone_best_kernels *k, const float *src, size_t ncols,
                    const float *importance, void *dst)
 {
     uint8_t *out = dst;
-    struct search s = {.t = t, .k = k};
-    for (int i = 0; i <= t->most; i++)
-        s.values[i] = t->value((uint8_t)i);
     const size_t n_groups = ncols / t->group_size;
     hone_encoder(t->dtype, HONE_SEARCH_REFERENCE, k->level)(src, ncols, importance, dst);
     for (size_t i = 0; i < n_groups; i += HONE_TILE) {
         const size_t n = n_groups - i < HONE_TILE ? n_groups - i : HONE_TILE, at = i * t->group_size;
-        encode_tile(&s, src + at, n, importance ? importance + at : NULL, out + i / t->n_groups * t->nbytes);
+        encode_tile(t, k, src + at, n, importance ? importance + at : NULL, out + i / t->n_groups * t->nbytes);
     }
 }
 
-static uint8_t nvfp4_scale(float largest)
-{
-    return hone_ue4m3_scale(largest / 6.0f);
-}
-
+/* From 253 on, twelve times a scale may be infinite. Cutting off the largest magnitude pays if it has little
+ * importance.
+ */
 static const struct fp4_type mxfp4 = {
     .dtype = HONE_MXFP4,
     .nbytes = sizeof(hone_block_mxfp4),
     .group_size = HONE_QK,
     .n_groups = 1,
-    .below = 1,
-    .above = 1,
-    .most = 254,
+    .equal = {.kind = HONE_SCALES_E8M0, .below = 0, .above = 1, .most = 252},
+    .weighted = {.kind = HONE_SCALES_E8M0, .below = 1, .above = 1, .most = 252},
     .softening = 0.1f,
-    .reference = hone_mxfp4_scale,
-    .value = hone_e8m0_half,
 };
 static const struct fp4_type nvfp4 = {
     .dtype = HONE_NVFP4,
     .nbytes = sizeof(hone_block_nvfp4),
     .group_size = 16,
     .n_groups = HONE_QK_NVFP4 / 16,
-    .below = 4,
-    .above = 7,
-    .most = 0x7e,
-    .reference = nvfp4_scale,
-    .value = hone_ue4m3_half,
+    .equal = {.kind = HONE_SCALES_UE4M3, .below = 4, .above = 7, .most = 0x7e},
+    .weighted = {.kind = HONE_SCALES_UE4M3, .below = 4, .above = 7, .most = 0x7e},
 };
 
 void hone_best_mxfp4(const hone_best_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)

@@ -75,6 +75,31 @@ typedef struct hone_symmetric_steps {
     hone_tile_floats scale, error;
 } hone_symmetric_steps;
 
+/* Halves of powers of two, and of unsigned E4M3 numbers: see formats/value_tables.h. */
+typedef enum hone_scale_kind { HONE_SCALES_E8M0, HONE_SCALES_UE4M3 } hone_scale_kind;
+
+/* How far around a scale's code to look, and the highest code. */
+typedef struct hone_scale_range {
+    hone_scale_kind kind;
+    int below, above, most;
+} hone_scale_range;
+
+/* How the groups of a tile are packed: whole numbers from lo on, or a table's codes. */
+typedef struct hone_packing {
+    hone_code_kind kind;
+    int lo, hi;
+} hone_packing;
+
+/*
+ * The groups of a tile, packed. Byte i of word k has the code of element 4 k + i in its low half, that of the element
+ * half a group behind it in its high half; fifths has bit j for element j, if codes have five bits.
+ */
+typedef struct hone_tile_blocks {
+    hone_tile_floats scale, min; /* as decoded, in the tile's units */
+    uint32_t nibbles[HONE_TILE_SIZE_MAX / 8][HONE_TILE], fifths[HONE_TILE];
+    hone_tile_floats error;
+} hone_tile_blocks;
+
 /*
  * Neighbouring weights with one scale, any number of them. Element i stands for x[i] * x_factor - shift, its weight for
  * (w[i] + w_plus) * w_factor, or 1 where w is NULL.
@@ -98,6 +123,9 @@ typedef struct hone_best_kernels {
      * first. */
     void (*load)(const float *x, const float *w, size_t n_groups, size_t size, const float *x_factor,
                  const float *w_factor, const float *w_plus, hone_tile *t);
+    /* Like load, but each group gets a factor of its own, and weights what w has for the tile, as it is. */
+    void (*load_groups)(const float *x, const float *w, size_t n_groups, size_t size, hone_tile *t,
+                        hone_tile_floats *factor, float *weights);
     void (*affine_fit)(const hone_affine_grid *grid, const hone_tile *t, hone_tile_floats *scale,
                        hone_tile_floats *min);
     /* The whole numbers whose multiples of d and dmin are near the targets and leave the least error. min is what is
@@ -108,11 +136,28 @@ typedef struct hone_best_kernels {
     void (*affine_sums)(int nmax, const hone_tile *t, const hone_tile_floats *scale, const hone_tile_floats *min,
                         hone_tile_sums *out);
     void (*symmetric_fit)(const hone_symmetric_grid *grid, const hone_tile *t, hone_tile_floats *scale);
+    /* Like symmetric_fit for whole numbers of 4 or 5 bits and equal weights, in 16-bit arithmetic. */
+    void (*equal_fit)(const hone_symmetric_grid *grid, const hone_tile *t, hone_tile_floats *scale);
     void (*symmetric_step)(hone_code_set codes, const hone_step_range *range, const hone_tile *t,
                            const hone_tile_floats *d, const hone_tile_floats *scale, hone_symmetric_steps *out);
     void (*symmetric_sums)(hone_code_set codes, const hone_tile *t, const hone_tile_floats *scale, hone_tile_sums *out);
-    /* The squared error with E2M1 values, doubled, times a scale per group. */
-    void (*e2m1_error)(const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *error);
+    /* Weights of 1 / (1 + softening x^2 / mean x^2) of the group. */
+    void (*soften)(hone_tile *t, float softening);
+    /* Eight-bit scales as decoded, times the factor. */
+    void (*small_scales)(hone_scale_kind kind, const uint32_t codes[HONE_TILE], const hone_tile_floats *factor,
+                         hone_tile_floats *scale);
+    /* From some codes of scales to those in range that leave the least squared error with E2M1 values, doubled; the
+     * lowest of equals. */
+    void (*e2m1_search)(const hone_scale_range *range, const hone_tile *t, const hone_tile_floats *factor,
+                        uint32_t codes[HONE_TILE], hone_tile_floats *scale);
+    /* Scales in units of the factor as f16, at most the largest finite one, and what that is in these units; back. */
+    void (*to_halves)(const hone_tile_floats *scale, const hone_tile_floats *factor, uint16_t halves[HONE_TILE],
+                      hone_tile_floats *rounded);
+    void (*from_halves)(const uint16_t halves[HONE_TILE], const hone_tile_floats *factor, hone_tile_floats *scale);
+    /* The nearest codes under a scale and min, and their squared error, weighted by w (as load_groups gives it) or, if
+     * that is NULL, equally; the error of given codes. */
+    void (*pack)(const hone_packing *p, const hone_tile *t, const float *w, hone_tile_blocks *b);
+    void (*packed_error)(const hone_packing *p, const hone_tile *t, const float *w, hone_tile_blocks *b);
     /* Bytes of groups as they lie in memory: the code nearest to (x - min) / scale in [lo, hi], less lo. min may be
      * NULL: 0. Where scale is 0, the code is 0 (or lo if that is higher), less lo. */
     void (*codes)(int lo, int hi, const float *x, size_t n_groups, size_t size, const float *scale, const float *min,

@@ -7,6 +7,7 @@
 
 #include "quantize/best.h"
 #include "quantize/code_tables.h"
+#include "quantize/lane_bits.h"
 #include "quantize/lanes.h"
 
 static float largest(const float *x, size_t n)
@@ -314,17 +315,23 @@ static inline struct symmetric_line symmetric_line_for(const struct lane_sums *s
     return (struct symmetric_line){lanes_all(1.0f) / scale, lanes_choose(good, scale * s->xl, zero)};
 }
 
+/* The element of largest magnitude, with its sign; the first of equals. */
+static inline lanes extreme_of_lanes(const float *x, size_t size)
+{
+    lanes extreme = lanes_all(0.0f);
+    for (size_t j = 0; j < size; j++) {
+        const lanes v = lanes_load(x + HONE_TILE * j);
+        extreme = lanes_choose(lanes_less(lanes_abs(extreme), lanes_abs(v)), v, extreme);
+    }
+    return extreme;
+}
+
 static void symmetric_fit_lanes(const hone_symmetric_grid *grid, const float *x, const float *w, size_t size,
                                 float *scale)
 {
     const lanes zero = lanes_all(0.0f), one = lanes_all(1.0f);
     const struct lane_codes codes = lane_codes_of(grid->codes);
-    lanes extreme = zero;
-    for (size_t j = 0; j < size; j++) {
-        const lanes v = lanes_load(x + HONE_TILE * j);
-        extreme = lanes_choose(lanes_less(lanes_abs(extreme), lanes_abs(v)), v, extreme);
-    }
-    const lanes per_extreme = one / extreme;
+    const lanes per_extreme = one / extreme_of_lanes(x, size);
     struct symmetric_line best = {zero, zero};
     for (int i = 0; i < grid->n_ratios; i++) {
         const lanes inverse = per_extreme * lanes_all(grid->ratios[i]);
@@ -363,28 +370,64 @@ static inline lanes symmetric_error_lanes(const struct lane_codes *c, const floa
     return error;
 }
 
-/* The doubled E2M1 value nearest to a magnitude. They lie 1 apart up to 4, 2 up to 8, then 4: rounding by adding 1.5 *
- * 2^23 of these steps. */
+/* The doubled E2M1 value nearest to a magnitude. They lie 1 apart up to 4, 2 up to 8, then 4: rounding by adding 2^23
+ * of these steps, which is 2^22 of the power of two at or below the magnitude, but at least of 2. */
 static inline lanes nearest_e2m1(lanes v)
 {
     const lanes most = lanes_min(v, lanes_all(12.0f));
-    const lanes beyond4 =
-        lanes_choose(lanes_less(most, lanes_all(8.0f)), lanes_all(25165824.0f), lanes_all(50331648.0f));
-    const lanes big = lanes_choose(lanes_less(most, lanes_all(4.0f)), lanes_all(12582912.0f), beyond4);
+    const lane_bits power = bits_of(lanes_max(most, lanes_all(2.0f))) & 0x7f800000u;
+    const lanes big = lanes_from(power + (22u << 23));
     return (most + big) - big;
 }
 
-static void e2m1_error(const hone_tile *t, const hone_tile_floats *scale, hone_tile_floats *out)
+static inline lanes e2m1_error_lanes(const float *x, const float *w, size_t size, lanes scale)
 {
+    const lanes inverse = inverse_of(scale);
+    lanes error = lanes_all(0.0f);
+    for (size_t j = 0; j < size; j++) {
+        const lanes v = lanes_abs(lanes_load(x + HONE_TILE * j));
+        const lanes diff = v - nearest_e2m1(v * inverse) * scale;
+        error = error + lanes_load(w + HONE_TILE * j) * (diff * diff);
+    }
+    return error;
+}
+
+/* hone_e8m0_half() and hone_ue4m3_half() for the codes that encoders write. */
+static inline lanes small_scale_lanes(hone_scale_kind kind, lane_bits code)
+{
+    const lanes number = lanes_of_bits(code);
+    if (kind == HONE_SCALES_E8M0)
+        return lanes_choose(lanes_less(number, lanes_all(2.0f)), lanes_from(0x00200000u + (code << 21)),
+                            lanes_from((code << 23) - (1u << 23)));
+    return lanes_choose(lanes_less(number, lanes_all(8.0f)), number * lanes_all(0x1p-10f),
+                        lanes_from((code << 20) + (119u << 23)));
+}
+
+static void small_scales(hone_scale_kind kind, const uint32_t codes[HONE_TILE], const hone_tile_floats *factor,
+                         hone_tile_floats *scale)
+{
+    for (size_t g = 0; g < HONE_TILE; g += HONE_LANES)
+        lanes_store(scale->of + g, small_scale_lanes(kind, bits_load(codes + g)) * lanes_load(factor->of + g));
+}
+
+static void e2m1_search(const hone_scale_range *range, const hone_tile *t, const hone_tile_floats *factor,
+                        uint32_t codes[HONE_TILE], hone_tile_floats *scale)
+{
+    const lanes zero = lanes_all(0.0f), big = lanes_all(12582912.0f), most = lanes_all((float)range->most);
     for (size_t g = 0; g < HONE_TILE; g += HONE_LANES) {
-        const lanes s = lanes_load(scale->of + g), inverse = inverse_of(s);
-        lanes error = lanes_all(0.0f);
-        for (size_t i = g; i < HONE_TILE * t->size; i += HONE_TILE) {
-            const lanes v = lanes_abs(lanes_load(t->x + i));
-            const lanes diff = v - nearest_e2m1(v * inverse) * s;
-            error = error + lanes_load(t->w + i) * (diff * diff);
+        const lanes start = lanes_of_bits(bits_load(codes + g)), f = lanes_load(factor->of + g);
+        lanes best = zero, best_scale = zero, least = lanes_all(INFINITY);
+        for (int step = -range->below; step <= range->above; step++) {
+            const lanes trial = lanes_min(lanes_max(start + lanes_all((float)step), zero), most);
+            const lanes s = small_scale_lanes(range->kind, bits_of_sum(trial + big)) * f;
+            const lanes e = e2m1_error_lanes(t->x + g, t->w + g, t->size, s);
+            const lane_mask better = lanes_less(e, least);
+            best = lanes_choose(better, trial, best);
+            best_scale = lanes_choose(better, s, best_scale);
+            least = lanes_choose(better, e, least);
         }
-        lanes_store(out->of + g, error);
+        bits_store(codes + g, bits_of_sum(best + big));
+        lanes_store(scale->of + g, best_scale);
     }
 }
 
@@ -443,6 +486,14 @@ static void table_codes(hone_code_kind kind, const float *x, size_t n_groups, si
     }
 }
 
+static float fold(float v[HONE_TILE])
+{
+    for (int half = HONE_TILE / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            v[i] += v[i + half];
+    return v[0];
+}
+
 static float error(const float *x, const float *y, const float *w, size_t n, float factor)
 {
     float sums[HONE_TILE] = {0.0f};
@@ -459,9 +510,7 @@ static float error(const float *x, const float *y, const float *w, size_t n, flo
         }
         lanes_store(sums + g, sum);
     }
-    for (int i = 1; i < HONE_TILE; i++)
-        sums[0] += sums[i];
-    return sums[0];
+    return fold(sums);
 }
 
 /* How elements of a run are coded. */
@@ -500,14 +549,6 @@ static struct run_tail tail_of(const hone_run *run, size_t whole)
     return t;
 }
 
-static float fold(float v[HONE_TILE])
-{
-    for (int half = HONE_TILE / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            v[i] += v[i + half];
-    return v[0];
-}
-
 static void run_sums(const hone_run *run, float base, float inverse, int lo, int hi, hone_run_sums *out)
 {
     const struct lane_line line = {
@@ -536,17 +577,27 @@ static void run_sums(const hone_run *run, float base, float inverse, int lo, int
     *out = (hone_run_sums){fold(w), fold(x), fold(l), fold(ll), fold(xl)};
 }
 
+#include "quantize/best_blocks_impl.h"
+
 const hone_best_kernels HONE_BEST_KERNELS = {
     .level = HONE_BEST_LEVEL,
     .largest = largest,
     .load = load,
+    .load_groups = load_groups,
     .affine_fit = affine_fit,
     .affine_step = affine_step,
     .affine_sums = affine_sums,
     .symmetric_fit = symmetric_fit,
     .symmetric_step = symmetric_step,
     .symmetric_sums = symmetric_sums,
-    .e2m1_error = e2m1_error,
+    .equal_fit = equal_fit,
+    .soften = soften,
+    .small_scales = small_scales,
+    .e2m1_search = e2m1_search,
+    .to_halves = to_halves,
+    .from_halves = from_halves,
+    .pack = pack,
+    .packed_error = packed_error,
     .codes = codes,
     .table_codes = table_codes,
     .error = error,

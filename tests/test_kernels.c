@@ -15,7 +15,7 @@
 
 Suite *hone_suite_kernels(void);
 
-enum { MAX_ELEMS = 4096, SEED = HONE_FILL_SEED };
+enum { MAX_ELEMS = 17 * 256, SEED = HONE_FILL_SEED };
 
 static bool has_level(int level)
 {
@@ -69,8 +69,8 @@ START_TEST(encoders_agree_with_portable_c)
     float *x = malloc(MAX_ELEMS * sizeof *x), *importance = malloc(MAX_ELEMS * sizeof *importance);
     ck_assert(x && importance);
     hone_seeded_importance(SEED, MAX_ELEMS, importance);
-    /* The smallest, a batch of eight blocks of 32 and its neighbours, and more. */
-    static const size_t nblocks[] = {1, 2, 7, 8, 9, 16};
+    /* The smallest, batches of eight and sixteen blocks of 32 and their neighbours. */
+    static const size_t nblocks[] = {1, 2, 7, 8, 9, 16, 17};
     for (int level = HONE_CPU_REF + 1; level < HONE_CPU_N_LEVELS; level++) {
         if (!has_level(level))
             continue;

@@ -231,6 +231,34 @@ static hone_checkpoint *open_sharpened(float factor)
     return must_open(dir.path);
 }
 
+struct chunk_list {
+    double sum;
+    size_t n;
+};
+
+static void add_chunk(void *user, double kld)
+{
+    struct chunk_list *list = user;
+    list->sum += kld;
+    list->n++;
+}
+
+START_TEST(chunks_of_a_divergence_have_its_mean)
+{
+    enum { N_CTX = 32, N_CHUNKS = 3 };
+    struct chunk_list list = {0, 0};
+    const hone_eval_options opts = {.n_ctx = N_CTX, .n_chunks = N_CHUNKS, .on_chunk = add_chunk, .user = &list};
+    hone_checkpoint *sharp = open_sharpened(2);
+    hone_divergence d;
+    const hone_status status = hone_verify(ctx, ckpt, sharp, text, n_text, &opts, &d, &err);
+    ck_assert_msg(status == HONE_OK, "%s", err.reason);
+    hone_checkpoint_close(sharp);
+    ck_assert_uint_eq(list.n, N_CHUNKS);
+    ck_assert_double_gt(d.kld_mean, 0);
+    ck_assert_double_eq_tol(list.sum / N_CHUNKS, d.kld_mean, 1e-12 * d.kld_mean);
+}
+END_TEST
+
 START_TEST(divergence_of_a_sharpened_model_is_as_computed)
 {
     enum { N_CTX = 32 };
@@ -318,6 +346,7 @@ Suite *hone_suite_perplexity(void)
     tcase_add_test(core, trained_model_is_far_better_than_chance);
     tcase_add_test(core, model_does_not_diverge_from_itself);
     tcase_add_test(core, divergence_of_a_sharpened_model_is_as_computed);
+    tcase_add_test(core, chunks_of_a_divergence_have_its_mean);
     TCase *bad = add_tcase(suite, "malformed", set_up, tear_down);
     tcase_add_test(bad, rejects_text_that_is_empty_or_short);
     tcase_add_test(bad, rejects_chunk_too_short_to_score);

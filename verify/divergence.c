@@ -88,6 +88,12 @@ static hone_status run_chunk(struct comparison *c, size_t chunk, hone_error *err
     return HONE_OK;
 }
 
+static void tell_chunk(const struct comparison *c, size_t chunk, const hone_eval_options *opts)
+{
+    if (opts && opts->on_chunk)
+        opts->on_chunk(opts->user, hone_mean_of(c->kld + chunk * c->chunks.n_scored, c->chunks.n_scored).mean);
+}
+
 /* ---- setting up ---- */
 
 /* The candidate must cut the text as the reference does, or the file would serve another text than was measured. */
@@ -241,6 +247,8 @@ hone_status hone_verify(const hone_context *ctx, const hone_checkpoint *referenc
         status = prepare(&c, reference, candidate, err);
     for (size_t i = 0; i < c.chunks.n_chunks && status == HONE_OK; i++) {
         status = run_chunk(&c, i, err);
+        if (status == HONE_OK)
+            tell_chunk(&c, i, opts);
         hone_context_progress(ctx, "verify", i + 1, c.chunks.n_chunks);
     }
     if (status == HONE_OK)

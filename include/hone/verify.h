@@ -71,6 +71,10 @@ HONE_API hone_status hone_model_logits(const hone_context *ctx, const hone_model
 typedef struct hone_eval_options {
     size_t n_ctx;    /* tokens per chunk; 0: 512, or fewer where the model has fewer positions */
     size_t n_chunks; /* at most; 0: all */
+    /* hone_verify() alone, or NULL: called with each chunk's mean KLD over its scored positions, in order. Two
+     * candidates measured on one text can be compared chunk by chunk, without the text's share of the noise. */
+    void (*on_chunk)(void *user, double kld);
+    void *user;
 } hone_eval_options;
 
 /*

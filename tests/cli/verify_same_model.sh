@@ -8,3 +8,5 @@ grep -q '^  "pass": true$' report.json
 for field in reference candidate kld top1 ppl_ratio tensors gates pass; do
     grep -q "^  \"$field\": " report.json
 done
+# Two chunks at least, each with its KLD.
+[ "$(sed -n '/"chunks": \[/,/\]/p' report.json | grep -c '[0-9]')" -ge 2 ]
