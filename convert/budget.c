@@ -144,7 +144,7 @@ static hone_status measure_item(struct measuring *m, struct item *item, hone_err
     const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
     HONE_TRY(hone_moments_prepare(m->ctx, m->plan, t, &m->current, &m->feedback, err));
     hone_type_errors e = {.types = item->types, .n = item->n, .probe = find_probe(item)};
-    if (e.probe == e.n || !hone_sensitivity_holds(m->sensitivity, t->source->name))
+    if (e.probe == e.n || hone_sensitivity_stage(m->sensitivity, t->source->name) == SIZE_MAX)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name,
                          "what it does to predictions cannot be measured");
     e.probe_rows = hone_alloc((size_t)item->nbytes[e.probe], 1);
