@@ -99,7 +99,7 @@ int hone_cmd_quantize(int argc, char **argv)
 {
     const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_BEST);
     const char *output_type = NULL, *embedding_type = NULL, *imatrix = NULL;
-    bool dry_run = false, restart = false, pure = false;
+    bool dry_run = false, restart = false, pure = false, no_measure = false;
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
@@ -128,6 +128,7 @@ int hone_cmd_quantize(int argc, char **argv)
          HONE_CLI_LIST, &budget.texts},
         {0, "ctx", "N", "with --text: tokens per chunk (default 512)", HONE_CLI_COUNT, &budget.n_ctx},
         {0, "chunks", "N", "with --text: so many chunks (default 4)", HONE_CLI_COUNT, &budget.n_chunks},
+        {0, "no-measure", NULL, "with --budget: do not measure the file that was made", HONE_CLI_FLAG, &no_measure},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},
         {0, "tensor-type", "REGEX=TYPE",
          "store output tensors whose name matches as TYPE; may be\nrepeated, the first match wins", HONE_CLI_LIST,
@@ -187,8 +188,9 @@ int hone_cmd_quantize(int argc, char **argv)
         return hone_cli_usage_error("quantize", "--type TYPE is missing");
     if (budgeted && (!gguf || type || pure))
         return hone_cli_usage_error("quantize", "a budget is for gguf, and goes without --type and --pure");
-    if (!budgeted && (budget.texts.n || budget.n_ctx || budget.n_chunks))
-        return hone_cli_usage_error("quantize", "--text, --ctx and --chunks go with --budget or --max-kld");
+    if (!budgeted && (budget.texts.n || budget.n_ctx || budget.n_chunks || no_measure))
+        return hone_cli_usage_error("quantize",
+                                    "--text, --ctx, --chunks and --no-measure go with --budget or --max-kld");
     if (gguf && (grid.bits || grid.group || grid.symmetric || grid.scale || shard_nbytes))
         return hone_cli_usage_error("quantize",
                                     "--bits, --group, --symmetric, --scale-type and --shard-size go with --to");
@@ -214,6 +216,7 @@ int hone_cmd_quantize(int argc, char **argv)
         if (code)
             return code;
         job.budget = &budget_options;
+        job.measure = !no_measure;
         job.budget_texts = &budget.texts;
         imatrix = imatrix ? imatrix : calibration; /* it is one, too */
     }

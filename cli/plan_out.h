@@ -14,6 +14,7 @@ typedef struct hone_cli_job {
     hone_convert_options convert;
     const hone_budget_options *budget; /* settle the types for it; or NULL */
     const hone_cli_list *budget_texts; /* files that it is measured on */
+    bool measure;                      /* and that the file made for it is measured on, too */
 } hone_cli_job;
 
 /*

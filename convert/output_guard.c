@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <xxhash.h>
+
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/writer.h"
@@ -102,4 +104,20 @@ hone_status hone_check_unchanged(const hone_plan *plan, hone_error *err)
 hone_status hone_output_check(const char *path, bool overwrite, hone_error *err)
 {
     return hone_writer_check_target(path, overwrite, err);
+}
+
+static uint64_t identify_file(const hone_file *f, uint64_t id)
+{
+    /* No device number: mounted again after a crash, a file system may have another. */
+    const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns};
+    return XXH3_64bits_withSeed(facts, sizeof facts, id);
+}
+
+uint64_t hone_identify_inputs(const hone_plan *plan, uint64_t id)
+{
+    for (size_t i = 0; i < plan->src->n_files; i++)
+        id = identify_file(&plan->src->files[i], id);
+    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
+        id = identify_file(&plan->calibration->files[i], id);
+    return plan->imatrix ? identify_file(hone_imatrix_file(plan->imatrix), id) : id;
 }

@@ -394,13 +394,6 @@ static hone_status find_what_is_done(struct job *job, size_t end, hone_error *er
     return HONE_OK;
 }
 
-static uint64_t identify_file(const hone_file *f, uint64_t id)
-{
-    /* No device number: mounted again after a crash, a file system may have another. */
-    const uint64_t facts[] = {f->nbytes, f->inode, (uint64_t)f->mtime_ns};
-    return XXH3_64bits_withSeed(facts, sizeof facts, id);
-}
-
 /* What must be equal for two runs to be the same work: the headers, how they are cut into chunks, and the sources as
  * they are now. */
 static uint64_t identity(const struct job *job)
@@ -409,11 +402,7 @@ static uint64_t identity(const struct job *job)
     uint64_t id = plan->chunk_nelems + ((uint64_t)plan->saturate << 63);
     for (size_t i = 0; i < plan->n_files; i++)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
-    for (size_t i = 0; i < plan->src->n_files; i++)
-        id = identify_file(&plan->src->files[i], id);
-    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
-        id = identify_file(&plan->calibration->files[i], id);
-    return plan->imatrix ? identify_file(hone_imatrix_file(plan->imatrix), id) : id;
+    return hone_identify_inputs(plan, id);
 }
 
 /* The file's header with the checksums filled in; the plan itself stays as it was made. */
