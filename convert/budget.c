@@ -209,9 +209,9 @@ static hone_status build(const hone_context *ctx, const hone_checkpoint *src, co
     if (status == HONE_OK && b->tensors.n == 0)
         status = hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "there is no tensor to choose a type for");
     if (status == HONE_OK)
-        status = measure_rest(&quiet, src, opts, b, err);
-    if (status == HONE_OK)
         status = hone_budget_items_measure(ctx, plan, &b->asked, &b->tensors, &b->journal, err);
+    if (status == HONE_OK) /* the header names the text that was measured on */
+        status = measure_rest(&quiet, src, opts, b, err);
     if (status == HONE_OK)
         status = settle(b, err);
     hone_plan_free(plan);
@@ -299,6 +299,11 @@ hone_dtype hone_budget_main_type(const hone_budget *budget)
             most = type;
     }
     return most;
+}
+
+const struct hone_text_marks *hone_budget_texts(const hone_budget *budget)
+{
+    return &budget->tensors.texts;
 }
 
 json_t *hone_budget_recipe(const hone_budget *budget)

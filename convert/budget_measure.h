@@ -8,6 +8,7 @@
 
 #include "convert/journal.h"
 #include "convert/plan_impl.h"
+#include "formats/text_marks.h"
 #include "hone/budget.h"
 
 enum { HONE_BUDGET_MAX_TYPES = 13 };
@@ -29,6 +30,7 @@ typedef struct hone_budget_items {
     hone_arena names;
     hone_budget_item *items;
     size_t n, cap;
+    hone_text_marks texts; /* what they were measured on */
 } hone_budget_items;
 
 /* hone_budget_items_find() lists the tensors of a plan that have a choice, and their types. NOMEM. */

@@ -394,6 +394,11 @@ uint32_t hone_imatrix_n_chunks(const hone_imatrix *m)
     return m->n_chunks;
 }
 
+const hone_checkpoint *hone_imatrix_gguf(const hone_imatrix *m)
+{
+    return m->gguf;
+}
+
 const struct hone_file *hone_imatrix_file(const hone_imatrix *m)
 {
     return m->file;

@@ -17,6 +17,7 @@ struct calibration_run {
     const hone_model *model;
     const hone_calibrate_options *opts;
     hone_chunks chunks;
+    hone_text_marks texts;
     hone_run run;
     hone_input_set set;
     hone_calibration_output output;
@@ -213,7 +214,8 @@ static hone_status write_file(struct calibration_run *r, const hone_checkpoint *
     const hone_calibration_origin origin = {.datasets = opts->datasets,
                                             .n_datasets = opts->n_datasets,
                                             .n_chunks = r->chunks.n_chunks,
-                                            .n_ctx = r->chunks.n_ctx};
+                                            .n_ctx = r->chunks.n_ctx,
+                                            .texts = &r->texts};
     HONE_TRY(hone_calibration_create(path, &r->set, &origin, opts->hessian, opts->overwrite, &r->output, err));
     HONE_TRY(collect(r, err));
     HONE_TRY(hone_calibration_put_sums(&r->output, &r->set, err));
@@ -221,6 +223,20 @@ static hone_status write_file(struct calibration_run *r, const hone_checkpoint *
         HONE_TRY(report_coverage(r, ckpt, report, err));
     HONE_TRY(hone_writer_sync(&r->output.writer, err));
     return hone_writer_commit(&r->output.writer, err);
+}
+
+/* Marks the texts, as far as the chunks go. */
+static hone_status mark_texts(struct calibration_run *r, const char *text, size_t nbytes, hone_error *err)
+{
+    const size_t n = r->opts->dataset_nbytes ? r->opts->n_datasets : 1;
+    size_t left = hone_chunks_covered(&r->chunks, nbytes);
+    for (size_t i = 0; i < n && left > 0; i++) {
+        const size_t own = r->opts->dataset_nbytes ? r->opts->dataset_nbytes[i] : nbytes, used = own < left ? own : left;
+        HONE_TRY(hone_text_marks_add(&r->texts, text, used, n, err));
+        text += used;
+        left -= used;
+    }
+    return HONE_OK;
 }
 
 static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *ckpt, const char *text, size_t nbytes,
@@ -235,6 +251,8 @@ static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *c
         r->model = model;
         status = hone_chunks_init(tok, text, nbytes, &eval, model->n_positions, &r->chunks, err);
     }
+    if (status == HONE_OK)
+        status = mark_texts(r, text, nbytes, err);
     if (status == HONE_OK)
         status = hone_run_init(r->ctx, model, r->chunks.n_ctx, &r->run, err);
     const hone_observer observer = {hone_input_see, &r->set};
@@ -267,6 +285,7 @@ hone_status hone_calibrate(const hone_context *ctx, const hone_checkpoint *ckpt,
     hone_input_set_deinit(&r.set);
     hone_run_deinit(&r.run);
     hone_chunks_deinit(&r.chunks);
+    hone_text_marks_deinit(&r.texts);
     if (status == HONE_OK && out) {
         *out = report;
         return HONE_OK;

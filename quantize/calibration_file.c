@@ -85,6 +85,7 @@ static void describe(hone_gguf_header *h, const hone_input_set *set, const struc
     hone_gguf_put_u32(h, "imatrix.chunk_count", (uint32_t)origin->n_chunks);
     hone_gguf_put_u32(h, "imatrix.chunk_size", (uint32_t)origin->n_ctx);
     hone_gguf_put_str(h, "hone.version", hone_version());
+    hone_text_marks_put(origin->texts, h);
     if (grams)
         put_grams(h, set, entries, n);
     for (size_t i = 0; i < n; i++) {

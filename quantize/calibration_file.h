@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/writer.h"
+#include "formats/text_marks.h"
 #include "hone/calibrate.h"
 #include "quantize/calibration_keys.h"
 #include "quantize/input_stats.h"
@@ -16,6 +17,7 @@ typedef struct hone_calibration_origin {
     const char *const *datasets;
     size_t n_datasets;
     uint64_t n_chunks, n_ctx;
+    const hone_text_marks *texts;
 } hone_calibration_origin;
 
 /* A file being written: where each input's numbers go. */

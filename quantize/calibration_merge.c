@@ -82,11 +82,24 @@ static hone_status put_datasets(const struct merge *m, hone_gguf_header *h, hone
     return HONE_OK;
 }
 
+static hone_status put_texts(const struct merge *m, hone_gguf_header *h, hone_error *err)
+{
+    hone_text_marks texts = {0};
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < m->n_files && status == HONE_OK; i++)
+        status = hone_text_marks_take(&texts, m->files[i], err);
+    if (status == HONE_OK)
+        hone_text_marks_put(&texts, h);
+    hone_text_marks_deinit(&texts);
+    return status;
+}
+
 static hone_status lay_out(const struct merge *m, hone_gguf_header *h, hone_gguf_layout *layout, hone_error *err)
 {
     const hone_checkpoint *first = m->files[0];
     hone_gguf_put_str(h, "general.type", "imatrix");
     HONE_TRY(put_datasets(m, h, err));
+    HONE_TRY(put_texts(m, h, err));
     hone_gguf_put_u32(h, "imatrix.chunk_count", (uint32_t)m->n_chunks);
     hone_gguf_put_u32(h, "imatrix.chunk_size", (uint32_t)m->n_ctx);
     hone_gguf_put_str(h, "hone.version", hone_version());

@@ -243,6 +243,11 @@ static const hone_weight *find(const hone_sensitivity *s, const char *name)
     return NULL;
 }
 
+size_t hone_sensitivity_covered(const hone_sensitivity *s, size_t nbytes)
+{
+    return hone_chunks_covered(&s->chunks, nbytes);
+}
+
 size_t hone_sensitivity_stage(const hone_sensitivity *s, const char *name)
 {
     const hone_weight *found = find(s, name);

@@ -26,6 +26,9 @@ hone_status hone_sensitivity_new(const hone_context *ctx, const hone_checkpoint 
                                  const hone_eval_options *opts, hone_sensitivity **out, hone_error *err);
 void hone_sensitivity_free(hone_sensitivity *s);
 
+/* hone_sensitivity_covered() is hone_chunks_covered(). */
+size_t hone_sensitivity_covered(const hone_sensitivity *s, size_t nbytes);
+
 /* hone_sensitivity_stage() returns the stage of a pass that first reads the matrix of that name, SIZE_MAX if the model
  * has none: see hone_model_matrix(). */
 size_t hone_sensitivity_stage(const hone_sensitivity *s, const char *name);
