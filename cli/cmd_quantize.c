@@ -103,6 +103,7 @@ int hone_cmd_quantize(int argc, char **argv)
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
+    size_t min_expert_tokens = 0;
     const char *method = NULL, *calibration = NULL;
     hone_cli_budget_words budget = {.budget = NULL};
     hone_budget_options budget_options;
@@ -131,7 +132,7 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "no-measure", NULL, "with --budget: do not measure the file that was made", HONE_CLI_FLAG, &no_measure},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},
         {0, "tensor-type", "REGEX=TYPE",
-         "store output tensors whose name matches as TYPE; may be\nrepeated, the first match wins", HONE_CLI_LIST,
+         "store output tensors whose name matches as TYPE, wherever in the name:\n^output.weight for not attn_output.weight, too; may be repeated, the\nfirst match wins", HONE_CLI_LIST,
          &rules},
         {0, "output-type", "TYPE", "store the output matrix as TYPE", HONE_CLI_TEXT, &output_type},
         {0, "embedding-type", "TYPE", "store the token embedding as TYPE", HONE_CLI_TEXT, &embedding_type},
@@ -144,6 +145,9 @@ int hone_cmd_quantize(int argc, char **argv)
          "weigh the columns of each tensor by an importance matrix of llama.cpp\nor hone calibrate, .gguf or .dat",
          HONE_CLI_TEXT, &imatrix},
         {0, "calibration", "STATS", "what hone calibrate --hessian wrote for this model", HONE_CLI_TEXT, &calibration},
+        {0, "min-expert-tokens", "N",
+         "code an expert that fewer tokens of the importance matrix reached as if\nit had none (default 64)",
+         HONE_CLI_COUNT, &min_expert_tokens},
         {0, "method", "HOW",
          "plain (default); gptq: each column makes up for what those before it left\n(--calibration)", HONE_CLI_TEXT,
          &method},
@@ -220,7 +224,10 @@ int hone_cmd_quantize(int argc, char **argv)
         job.budget_texts = &budget.texts;
         imatrix = imatrix ? imatrix : calibration; /* it is one, too */
     }
+    if (min_expert_tokens > UINT32_MAX)
+        return hone_cli_usage_error("quantize", "--min-expert-tokens %zu is too many", min_expert_tokens);
     job.convert = (hone_convert_options){.type = type,
+                                         .min_expert_tokens = (uint32_t)min_expert_tokens,
                                          .search = how,
                                          .pure = pure,
                                          .imatrix = imatrix,
