@@ -223,6 +223,7 @@ static hone_status write_file(struct calibration_run *r, const hone_checkpoint *
     HONE_TRY(hone_calibration_put_sums(&r->output, &r->set, err));
     if (report)
         HONE_TRY(report_coverage(r, ckpt, report, err));
+    HONE_TRY(hone_calibration_seal(&r->output, err));
     HONE_TRY(hone_writer_sync(&r->output.writer, err));
     return hone_writer_commit(&r->output.writer, err);
 }

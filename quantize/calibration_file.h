@@ -23,6 +23,8 @@ typedef struct hone_calibration_origin {
 /* A file being written: where each input's numbers go. */
 typedef struct hone_calibration_output {
     hone_writer writer;
+    hone_gguf_header *header;
+    hone_gguf_layout layout;
     uint64_t *sums;  /* (n_weights) position of a weight's squares, */
     uint64_t *grams; /* (n_inputs) and of an input's products */
     uint64_t *counts;
@@ -42,6 +44,9 @@ void hone_calibration_output_deinit(hone_calibration_output *out);
 hone_status hone_calibration_put_sums(const hone_calibration_output *out, const hone_input_set *set, hone_error *err);
 hone_status hone_calibration_put_gram(const hone_calibration_output *out, const hone_input_set *set, size_t input,
                                       hone_error *err);
+
+/* hone_calibration_seal() fills the file's checksums in, once all else is written. IO, NOMEM. */
+hone_status hone_calibration_seal(const hone_calibration_output *out, hone_error *err);
 
 /* What hone_calibration is. */
 struct hone_calibration {

@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/run_context.h"
+#include "formats/checksum.h"
 #include "formats/gguf_writer.h"
 #include "quantize/calibration_file.h"
 
@@ -110,6 +111,7 @@ static hone_status lay_out(const struct merge *m, hone_gguf_header *h, hone_gguf
         if (list)
             hone_gguf_put_metadata(h, list);
     }
+    hone_gguf_put_sums(h, hone_checkpoint_n_tensors(first));
     for (size_t i = 0; i < hone_checkpoint_n_tensors(first); i++) {
         const hone_tensor *t = hone_checkpoint_tensor(first, i);
         hone_gguf_add_tensor(h, t->name, t->dtype, t->n_dims, t->shape);
@@ -162,6 +164,8 @@ static hone_status write_file(struct merge *m, const char *path, bool overwrite,
         status = hone_writer_write(&writer, 0, layout.bytes, layout.nbytes, err);
     if (status == HONE_OK)
         status = add_tensors(m, &writer, &layout, err);
+    if (status == HONE_OK)
+        status = hone_gguf_seal(&writer, h, &layout, err);
     if (status == HONE_OK)
         status = hone_writer_sync(&writer, err);
     if (status == HONE_OK)
