@@ -30,7 +30,8 @@ int hone_cli_parse_budget(const hone_cli_budget_words *words, hone_budget_option
             return hone_cli_usage_error("quantize", "--budget \"%s\" is neither a size nor 4.25bpw", words->budget);
         /* No model is so small a file: 4.25 was meant to be bits. */
         if (out->nbytes < 1024 && strspn(words->budget, "0123456789.") == strlen(words->budget))
-            return hone_cli_usage_error("quantize", "--budget \"%s\" lacks a unit: bpw, KiB, MiB or GiB", words->budget);
+            return hone_cli_usage_error("quantize", "--budget \"%s\" lacks a unit: bpw, KiB, MiB or GiB",
+                                        words->budget);
     }
     if (words->max_kld && !parse_number(words->max_kld, "", &out->max_kld))
         return hone_cli_usage_error("quantize", "--max-kld \"%s\" is no number above 0", words->max_kld);

@@ -132,8 +132,9 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "no-measure", NULL, "with --budget: do not measure the file that was made", HONE_CLI_FLAG, &no_measure},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},
         {0, "tensor-type", "REGEX=TYPE",
-         "store output tensors whose name matches as TYPE, wherever in the name:\n^output.weight for not attn_output.weight, too; may be repeated, the\nfirst match wins", HONE_CLI_LIST,
-         &rules},
+         "store output tensors whose name matches as TYPE, wherever in the name:\n^output.weight for not "
+         "attn_output.weight, too; may be repeated, the\nfirst match wins",
+         HONE_CLI_LIST, &rules},
         {0, "output-type", "TYPE", "store the output matrix as TYPE", HONE_CLI_TEXT, &output_type},
         {0, "embedding-type", "TYPE", "store the token embedding as TYPE", HONE_CLI_TEXT, &embedding_type},
         {0, "search", "HOW",

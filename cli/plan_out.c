@@ -147,8 +147,8 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
     return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome), err) : HONE_OK;
 }
 
-/* Settles the types where the job has a budget. What is measured is kept beside the output, which under dry_run would be
- * writing. */
+/* Settles the types where the job has a budget. What is measured is kept beside the output, which under dry_run would
+ * be writing. */
 static hone_status settle_budget(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
                                  struct settling *b, hone_error *err)
 {

@@ -253,9 +253,8 @@ static hone_status measure_all(struct measuring *m, struct turn *turns, hone_err
 
 hone_eval_options hone_budget_eval(const hone_budget_options *budget)
 {
-    return (hone_eval_options){.any_text = true,
-                               .n_ctx = budget->n_ctx,
-                               .n_chunks = budget->n_chunks ? budget->n_chunks : DEFAULT_N_CHUNKS};
+    return (hone_eval_options){
+        .any_text = true, .n_ctx = budget->n_ctx, .n_chunks = budget->n_chunks ? budget->n_chunks : DEFAULT_N_CHUNKS};
 }
 
 hone_status hone_budget_items_measure(const hone_context *ctx, const hone_plan *plan, const hone_budget_options *asked,
@@ -272,8 +271,8 @@ hone_status hone_budget_items_measure(const hone_context *ctx, const hone_plan *
     if (status == HONE_OK)
         status = hone_sensitivity_new(ctx, plan->src, asked->text, asked->text_nbytes, &eval, &m.sensitivity, err);
     if (status == HONE_OK)
-        status = hone_text_marks_add(&b->texts, asked->text, hone_sensitivity_covered(m.sensitivity, asked->text_nbytes),
-                                     1, err);
+        status = hone_text_marks_add(&b->texts, asked->text,
+                                     hone_sensitivity_covered(m.sensitivity, asked->text_nbytes), 1, err);
     if (status == HONE_OK)
         status = measure_all(&m, turns, err);
     hone_release(turns);

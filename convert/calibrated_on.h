@@ -8,7 +8,6 @@
 
 /* hone_calibrated_on() collects what the plan's source, importance matrix, calibration file and budget were made from.
  * DATA: a file's list of texts is malformed. NOMEM. *out is the caller's, on failure too. */
-hone_status hone_calibrated_on(const hone_plan *plan, const hone_budget *budget, hone_text_marks *out,
-                               hone_error *err);
+hone_status hone_calibrated_on(const hone_plan *plan, const hone_budget *budget, hone_text_marks *out, hone_error *err);
 
 #endif

@@ -204,7 +204,8 @@ static json_t *describe_file(const hone_file *file)
     json_t *out = NULL;
     if (head && hone_file_read(file, 0, head, nbytes, &ignored) == HONE_OK) {
         char sum[17];
-        (void)snprintf(sum, sizeof sum, "%016llx", (unsigned long long)XXH3_64bits_withSeed(head, nbytes, file->nbytes));
+        (void)snprintf(sum, sizeof sum, "%016llx",
+                       (unsigned long long)XXH3_64bits_withSeed(head, nbytes, file->nbytes));
         out = json_pack("{s:s, s:s}", "file", slash ? slash + 1 : file->path, "xxh3", sum);
     }
     hone_release(head);

@@ -23,8 +23,8 @@
 /* hone_gguf_put_sums() adds both keys to a header that will have n_tensors tensors. */
 void hone_gguf_put_sums(hone_gguf_header *header, size_t n_tensors);
 
-/* hone_gguf_seal() reads back the tensors of a file that is written but for its header, and writes that with the sums of
- * both kinds filled in. IO, NOMEM. */
+/* hone_gguf_seal() reads back the tensors of a file that is written but for its header, and writes that with the sums
+ * of both kinds filled in. IO, NOMEM. */
 hone_status hone_gguf_seal(const hone_writer *writer, const hone_gguf_header *header, const hone_gguf_layout *layout,
                            hone_error *err);
 

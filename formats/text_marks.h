@@ -3,7 +3,8 @@
  * Marks of texts: enough of a text to recognize it, or a good part of it, later on, and little of it.
  *
  * A text's windows are the 128 bytes from each of its characters on. Of their hashes (XXH3-64) the least few are its
- * marks: a sample of the windows that is the same wherever the text is found. A file made with the help of texts carries
+ * marks: a sample of the windows that is the same wherever the text is found. A file made with the help of texts
+ * carries
  *
  *   hone.calibration.texts   for each text: u64 bytes | u64 n_marks | u64 mark, ascending | ...
  *
@@ -25,8 +26,8 @@ typedef struct hone_text_marks {
 
 void hone_text_marks_deinit(hone_text_marks *m);
 
-/* hone_text_marks_add() adds a text that is one of n_texts, which share some 256 marks, but have 8 at least. A text that
- * is there already is not added. NOMEM. */
+/* hone_text_marks_add() adds a text that is one of n_texts, which share some 256 marks, but have 8 at least. A text
+ * that is there already is not added. NOMEM. */
 hone_status hone_text_marks_add(hone_text_marks *m, const char *text, size_t nbytes, size_t n_texts, hone_error *err);
 
 /* hone_text_marks_take() adds what a file carries, if anything. DATA: it is malformed. NOMEM. */

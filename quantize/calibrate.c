@@ -234,7 +234,8 @@ static hone_status mark_texts(struct calibration_run *r, const char *text, size_
     const size_t n = r->opts->dataset_nbytes ? r->opts->n_datasets : 1;
     size_t left = hone_chunks_covered(&r->chunks, nbytes);
     for (size_t i = 0; i < n && left > 0; i++) {
-        const size_t own = r->opts->dataset_nbytes ? r->opts->dataset_nbytes[i] : nbytes, used = own < left ? own : left;
+        const size_t own = r->opts->dataset_nbytes ? r->opts->dataset_nbytes[i] : nbytes,
+                     used = own < left ? own : left;
         HONE_TRY(hone_text_marks_add(&r->texts, text, used, n, err));
         text += used;
         left -= used;

@@ -21,15 +21,15 @@ struct hone_sensitivity {
     hone_chunks chunks;
     hone_run run;
     size_t slice;
-    float *prefixes;      /* (n_chunks, n_ctx, n_embd) the streams of the model as it is, before stage `at`; */
-    size_t at;            /* not 0: that is the tokens themselves */
-    float *reference;     /* (n_chunks, n_scored, n_embd) hidden states of the model as it is, */
-    double *p_lse;        /* (n_chunks * n_scored) and the log-sum-exps of its logits, */
-    bool *known;          /* (n_chunks) where they were computed already; */
-    float *p;             /* its logits: (n_chunks, n_scored, n_vocab) if they are kept, else (slice, n_vocab) */
+    float *prefixes;  /* (n_chunks, n_ctx, n_embd) the streams of the model as it is, before stage `at`; */
+    size_t at;        /* not 0: that is the tokens themselves */
+    float *reference; /* (n_chunks, n_scored, n_embd) hidden states of the model as it is, */
+    double *p_lse;    /* (n_chunks * n_scored) and the log-sum-exps of its logits, */
+    bool *known;      /* (n_chunks) where they were computed already; */
+    float *p;         /* its logits: (n_chunks, n_scored, n_vocab) if they are kept, else (slice, n_vocab) */
     bool keeps_p;
-    float *q;             /* (slice, n_vocab) with replacements */
-    double *kld;          /* (n_chunks * n_scored) */
+    float *q;    /* (slice, n_vocab) with replacements */
+    double *kld; /* (n_chunks * n_scored) */
 };
 
 /* Some neighbouring positions, whose logits are in p and q; p_lse is to be computed or known. */
@@ -129,10 +129,8 @@ static const float *reference_logits(hone_sensitivity *s, size_t chunk, size_t d
         return p;
     const hone_weight replaced = s->model->output;
     s->model->output = *own_output(s);
-    const hone_run reference = {.ctx = s->ctx,
-                                .model = s->model,
-                                .hidden = s->reference + chunk * chunk_nfloats(s),
-                                .scratch = s->run.scratch};
+    const hone_run reference = {
+        .ctx = s->ctx, .model = s->model, .hidden = s->reference + chunk * chunk_nfloats(s), .scratch = s->run.scratch};
     hone_run_logits(&reference, done, n, p);
     s->model->output = replaced;
     return p;
@@ -146,8 +144,8 @@ static hone_status score_chunk(hone_sensitivity *s, size_t chunk, hone_error *er
         const size_t n = n_scored - done < s->slice ? n_scored - done : s->slice;
         const size_t at = chunk * n_scored + done;
         hone_run_logits(&s->run, s->chunks.first + done, n, s->q);
-        struct slice slice = {reference_logits(s, chunk, done, n), s->q, s->p_lse + at, s->kld + at, n_vocab,
-                              s->known[chunk]};
+        struct slice slice = {
+            reference_logits(s, chunk, done, n), s->q, s->p_lse + at, s->kld + at, n_vocab, s->known[chunk]};
         const int n_threads = hone_team(s->ctx, n, 30.0 * (double)n * (double)n_vocab);
         HONE_TRY(hone_parallel_for(n, n_threads, score, &slice, err));
     }

@@ -30,7 +30,7 @@ typedef struct hone_calibrate_options {
     const char *const *datasets; /* what the text is called; goes into the file */
     size_t n_datasets;
     const size_t *dataset_nbytes; /* (n_datasets) of which text is put together in that order; NULL: it is one */
-    bool overwrite; /* the output may exist */
+    bool overwrite;               /* the output may exist */
 } hone_calibrate_options;
 
 /* What is known of a weight. */
