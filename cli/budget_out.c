@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -27,6 +28,10 @@ int hone_cli_parse_budget(const hone_cli_budget_words *words, hone_budget_option
         out->bpw = 0;
         if (!hone_cli_parse_size(words->budget, &out->nbytes))
             return hone_cli_usage_error("quantize", "--budget \"%s\" is neither a size nor 4.25bpw", words->budget);
+        /* No model is so small a file: 4.25 was meant to be bits. */
+        if (out->nbytes < 1024 && strspn(words->budget, "0123456789.") == strlen(words->budget))
+            return hone_cli_usage_error("quantize", "--budget \"%s\" lacks a unit: bpw, KiB, MiB or GiB",
+                                        words->budget);
     }
     if (words->max_kld && !parse_number(words->max_kld, "", &out->max_kld))
         return hone_cli_usage_error("quantize", "--max-kld \"%s\" is no number above 0", words->max_kld);
@@ -43,7 +48,7 @@ static void print_point(hone_cli_table *t, const hone_budget_point *p, const cha
     hone_cli_table_cell(t, "%s", mark);
 }
 
-void hone_cli_print_budget(const hone_budget *budget)
+void hone_cli_print_budget(const hone_budget *budget, const hone_divergence *measured)
 {
     const hone_budget_point chosen = hone_budget_chosen(budget);
     hone_cli_table *t = hone_cli_table_new(">bits/weight|>bytes|>predicted KLD|<");
@@ -59,6 +64,12 @@ void hone_cli_print_budget(const hone_budget *budget)
     if (!shown)
         print_point(t, &chosen, "<- this file");
     hone_cli_table_print(t);
+    if (!measured)
+        return;
+    (void)printf("\nthis file on the same text: KLD %.6f +- %.6f", measured->kld_mean, measured->kld_stderr);
+    if (chosen.kld > 0)
+        (void)printf(", %.2f of what was predicted", measured->kld_mean / chosen.kld);
+    (void)putchar('\n');
 }
 
 static json_t *point_json(const hone_budget_point *p)
@@ -71,11 +82,17 @@ static json_t *point_json(const hone_budget_point *p)
     return o;
 }
 
-json_t *hone_cli_budget_json(const hone_budget *budget)
+json_t *hone_cli_budget_json(const hone_budget *budget, const hone_divergence *measured)
 {
     const hone_budget_point chosen = hone_budget_chosen(budget);
     json_t *root = hone_cli_json_object(), *points = hone_cli_json_array(), *tensors = hone_cli_json_array();
     hone_cli_json_put(root, "predicted", point_json(&chosen));
+    if (measured) {
+        json_t *o = hone_cli_json_object();
+        hone_cli_json_put(o, "kld", hone_cli_json_real(measured->kld_mean));
+        hone_cli_json_put(o, "stderr", hone_cli_json_real(measured->kld_stderr));
+        hone_cli_json_put(root, "measured", o);
+    }
     for (size_t i = 0; i < hone_budget_n_points(budget); i++) {
         const hone_budget_point p = hone_budget_point_at(budget, i);
         hone_cli_json_add(points, point_json(&p));

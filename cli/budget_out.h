@@ -5,6 +5,7 @@
 
 #include "cli/json_out.h"
 #include "hone/budget.h"
+#include "hone/verify.h"
 
 /* The options as given. */
 typedef struct hone_cli_budget_words {
@@ -16,10 +17,11 @@ typedef struct hone_cli_budget_words {
 /* hone_cli_parse_budget() reads the options, all but the text. Returns 0, or an exit code when they are no budget. */
 int hone_cli_parse_budget(const hone_cli_budget_words *words, hone_budget_options *out);
 
-/* hone_cli_print_budget() prints sizes against divergences, and where the file lies among them. */
-void hone_cli_print_budget(const hone_budget *budget);
+/* hone_cli_print_budget() prints sizes against divergences, where the file lies among them, and beside what was
+ * predicted for it what was measured, if not NULL. */
+void hone_cli_print_budget(const hone_budget *budget, const hone_divergence *measured);
 
 /* hone_cli_budget_json() returns all that is known of a budget. */
-json_t *hone_cli_budget_json(const hone_budget *budget);
+json_t *hone_cli_budget_json(const hone_budget *budget, const hone_divergence *measured);
 
 #endif

@@ -94,15 +94,18 @@ static json_t *to_json(const char *out, const hone_calibration *c, double second
 static hone_status calibrate(const hone_cli_session *s, const struct words *w, hone_calibration **out, hone_error *err)
 {
     char *text = NULL;
-    size_t nbytes = 0;
+    size_t nbytes = 0, *each = hone_cli_alloc(w->texts.n, sizeof *each);
     hone_checkpoint *ckpt = NULL;
-    hone_status status = hone_cli_text_read(&w->texts, &text, &nbytes, err);
+    hone_calibrate_options options = w->options;
+    options.dataset_nbytes = each;
+    hone_status status = hone_cli_texts_read(&w->texts, &text, &nbytes, each, err);
     if (status == HONE_OK)
         status = hone_cli_open_rotated(s, w->src, w->rotate, &ckpt, err);
     if (status == HONE_OK)
-        status = hone_calibrate(s->ctx, ckpt, text, nbytes, &w->options, w->out, out, err);
+        status = hone_calibrate(s->ctx, ckpt, text, nbytes, &options, w->out, out, err);
     hone_checkpoint_close(ckpt);
     free(text);
+    free(each);
     return status;
 }
 

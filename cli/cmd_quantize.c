@@ -99,13 +99,14 @@ int hone_cmd_quantize(int argc, char **argv)
 {
     const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_BEST);
     const char *output_type = NULL, *embedding_type = NULL, *imatrix = NULL;
-    bool dry_run = false, restart = false, pure = false;
+    bool dry_run = false, restart = false, pure = false, no_measure = false;
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
     const char *method = NULL, *calibration = NULL, *rotate = NULL;
     bool sequential = false;
     hone_calibration_text sequential_text;
+    size_t min_expert_tokens = 0;
     hone_cli_budget_words budget = {.budget = NULL};
     hone_budget_options budget_options;
     const hone_cli_option options[] = {
@@ -131,10 +132,12 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "ctx", "N", "with --text: tokens per chunk (default 512)", HONE_CLI_COUNT, &budget.n_ctx},
         {0, "chunks", "N", "with --text: so many chunks (default 4; with --sequential all)", HONE_CLI_COUNT,
          &budget.n_chunks},
+        {0, "no-measure", NULL, "with --budget: do not measure the file that was made", HONE_CLI_FLAG, &no_measure},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},
         {0, "tensor-type", "REGEX=TYPE",
-         "store output tensors whose name matches as TYPE; may be\nrepeated, the first match wins", HONE_CLI_LIST,
-         &rules},
+         "store output tensors whose name matches as TYPE, wherever in the name:\n^output.weight for not "
+         "attn_output.weight, too; may be repeated, the\nfirst match wins",
+         HONE_CLI_LIST, &rules},
         {0, "output-type", "TYPE", "store the output matrix as TYPE", HONE_CLI_TEXT, &output_type},
         {0, "embedding-type", "TYPE", "store the token embedding as TYPE", HONE_CLI_TEXT, &embedding_type},
         {0, "search", "HOW",
@@ -146,6 +149,9 @@ int hone_cmd_quantize(int argc, char **argv)
          "weigh the columns of each tensor by an importance matrix of llama.cpp\nor hone calibrate, .gguf or .dat",
          HONE_CLI_TEXT, &imatrix},
         {0, "calibration", "STATS", "what hone calibrate --hessian wrote for this model", HONE_CLI_TEXT, &calibration},
+        {0, "min-expert-tokens", "N",
+         "code an expert that fewer tokens of the importance matrix reached as if\nit had none (default 64)",
+         HONE_CLI_COUNT, &min_expert_tokens},
         {0, "method", "HOW",
          "plain (default); gptq: each column makes up for what those before it left\n(--calibration)", HONE_CLI_TEXT,
          &method},
@@ -200,6 +206,8 @@ int hone_cmd_quantize(int argc, char **argv)
     if (!budgeted && !sequential && (budget.texts.n || budget.n_ctx || budget.n_chunks))
         return hone_cli_usage_error("quantize",
                                     "--text, --ctx and --chunks go with --budget, --max-kld or --sequential");
+    if (!budgeted && no_measure)
+        return hone_cli_usage_error("quantize", "--no-measure goes with --budget or --max-kld");
     if (sequential && !budget.texts.n)
         return hone_cli_usage_error("quantize", "--sequential needs --text FILE");
     if (gguf && (grid.bits || grid.group || grid.symmetric || grid.scale || shard_nbytes))
@@ -240,10 +248,14 @@ int hone_cmd_quantize(int argc, char **argv)
         if (code)
             return code;
         job.budget = &budget_options;
+        job.measure = !no_measure;
         job.budget_texts = &budget.texts;
         imatrix = imatrix || rotate ? imatrix : calibration; /* it is one, too, of the model as it is */
     }
+    if (min_expert_tokens > UINT32_MAX)
+        return hone_cli_usage_error("quantize", "--min-expert-tokens %zu is too many", min_expert_tokens);
     job.convert = (hone_convert_options){.type = type,
+                                         .min_expert_tokens = (uint32_t)min_expert_tokens,
                                          .search = how,
                                          .pure = pure,
                                          .imatrix = imatrix,

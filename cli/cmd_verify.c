@@ -117,6 +117,8 @@ int hone_cmd_verify(int argc, char **argv)
         {0, "ctx", "N", "tokens per chunk (default 512, or as many as the model has positions)", HONE_CLI_COUNT,
          &r.eval.n_ctx},
         {0, "chunks", "N", "stop after N chunks", HONE_CLI_COUNT, &r.eval.n_chunks},
+        {0, "allow-calibration-text", NULL, "measure on text that CANDIDATE was calibrated on, too", HONE_CLI_FLAG,
+         &r.eval.any_text},
         {0, "gate", "EXPR",
          "METRIC OP NUMBER, such as 'kld.mean<0.01'; may be repeated;\nexit 1 when one does not hold", HONE_CLI_LIST,
          &r.gates},

@@ -15,6 +15,7 @@
 #include "cli/session.h"
 #include "cli/table.h"
 #include "cli/text_input.h"
+#include "hone/verify.h"
 
 static void print_plan(const hone_plan *plan, const hone_plan_totals *totals)
 {
@@ -87,6 +88,15 @@ static void print_result(const hone_cli_job *job, const hone_plan_totals *totals
 struct outcome {
     double seconds;
     hone_tensor_error *errors; /* one for each tensor, or NULL */
+    bool measured;
+    hone_divergence divergence; /* of the file made for a budget, on the text that it was settled on */
+};
+
+/* What a budget is made from while it is in use. */
+struct settling {
+    hone_budget *budget; /* NULL: the job has none */
+    hone_budget_options options;
+    char *text, *journal;
 };
 
 static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const hone_plan_totals *totals,
@@ -128,7 +138,8 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
     if (job->rotate)
         hone_cli_json_put(root, "rotation", hone_cli_rotation_json(job->rotate, rotation));
     if (job->convert.budget)
-        hone_cli_json_put(root, "budget", hone_cli_budget_json(job->convert.budget));
+        hone_cli_json_put(root, "budget",
+                          hone_cli_budget_json(job->convert.budget, outcome->measured ? &outcome->divergence : NULL));
     if (job->quality)
         hone_cli_put_quality(root, plan, job->convert.imatrix, outcome->errors);
     return root;
@@ -158,30 +169,35 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
     }
     if (hone_cli_wants_text(globals) && job->convert.budget) {
         (void)putchar('\n');
-        hone_cli_print_budget(job->convert.budget);
+        hone_cli_print_budget(job->convert.budget, outcome->measured ? &outcome->divergence : NULL);
     }
     return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome, rotation), err)
                          : HONE_OK;
 }
 
-/* Settles the types where the job has a budget; *out is NULL where it has none. */
+/* Settles the types where the job has a budget. What is measured is kept beside the output, which under dry_run would
+ * be writing. */
 static hone_status settle_budget(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
-                                 hone_budget **out, hone_error *err)
+                                 struct settling *b, hone_error *err)
 {
-    *out = NULL;
     if (!job->budget)
         return HONE_OK;
-    hone_budget_options options = *job->budget;
+    b->options = *job->budget;
+    hone_status status = hone_cli_text_read(job->budget_texts, &b->text, &b->options.text_nbytes, err);
+    if (status != HONE_OK)
+        return status;
+    b->options.text = b->text;
+    b->options.restart = job->restart;
+    if (!job->dry_run) {
+        const size_t cap = strlen(job->out) + sizeof ".budget";
+        b->journal = hone_cli_alloc(cap, 1);
+        (void)snprintf(b->journal, cap, "%s.budget", job->out);
+        b->options.journal = b->journal;
+    }
     hone_convert_options convert = job->convert;
     if (!convert.calibration) /* before there are moments, tensors are measured without */
         convert.method = HONE_METHOD_PLAIN;
-    char *text = NULL;
-    hone_status status = hone_cli_text_read(job->budget_texts, &text, &options.text_nbytes, err);
-    options.text = text;
-    if (status == HONE_OK)
-        status = hone_budget_new(s->ctx, src, &convert, &options, out, err);
-    free(text);
-    return status;
+    return hone_budget_new(s->ctx, src, &convert, &b->options, &b->budget, err);
 }
 
 /* Makes the plan, for which the text of a sequential calibration is read. */
@@ -199,6 +215,27 @@ static hone_status make_plan(const hone_cli_session *s, const hone_cli_job *job,
     if (status == HONE_OK)
         status = hone_plan_new(s->ctx, src, &convert, plan, err);
     free(text);
+    return status;
+}
+
+static void free_settling(struct settling *b)
+{
+    hone_budget_free(b->budget);
+    free(b->journal);
+    free(b->text);
+}
+
+/* What the prediction is worth: the file that was made, measured on the text that its types were settled on. */
+static hone_status measure_file(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
+                                const struct settling *b, struct outcome *outcome, hone_error *err)
+{
+    hone_checkpoint *made = NULL;
+    const hone_eval_options eval = hone_budget_eval(&b->options);
+    hone_status status = hone_cli_open(s, job->out, &made, err);
+    if (status == HONE_OK)
+        status = hone_verify(s->ctx, src, made, b->text, b->options.text_nbytes, &eval, &outcome->divergence, err);
+    outcome->measured = status == HONE_OK;
+    hone_checkpoint_close(made);
     return status;
 }
 
@@ -224,7 +261,7 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
 {
     hone_cli_session session;
     hone_checkpoint *src = NULL;
-    hone_budget *budget = NULL;
+    struct settling settling = {.budget = NULL};
     hone_plan *plan = NULL;
     hone_rotation_choice rotation = {0};
     hone_cli_job job = *asked;
@@ -241,17 +278,21 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     if (status == HONE_OK)
         status = hone_cli_open_rotated(&session, job.src, job.rotate, &src, &err);
     if (status == HONE_OK)
-        status = settle_budget(&session, &job, src, &budget, &err);
-    job.convert.budget = budget;
+        status = settle_budget(&session, &job, src, &settling, &err);
+    job.convert.budget = settling.budget;
     struct outcome outcome = {0};
     if (status == HONE_OK)
         status = carry_out(&session, &job, src, &plan, &outcome, &err);
+    if (status == HONE_OK && settling.budget && !job.dry_run)
+        hone_budget_forget(settling.budget);
+    if (status == HONE_OK && settling.budget && !job.dry_run && job.measure)
+        status = measure_file(&session, &job, src, &settling, &outcome, &err);
     hone_cli_progress_erase(&session.progress);
     if (status == HONE_OK)
         status = report(globals, &job, plan, &outcome, &rotation, &err);
     free(outcome.errors);
     hone_plan_free(plan);
-    hone_budget_free(budget);
+    free_settling(&settling);
     hone_checkpoint_close(src);
     hone_rotation_choice_deinit(&rotation);
     hone_cli_session_close(&session);

@@ -147,6 +147,11 @@ void hone_cli_print_importance(const hone_plan *plan, const char *imatrix)
             hone_cli_table_cell(t, "%s: %" PRIu64 " of %" PRIu64 " matrices, whose columns all weigh 1", p.name,
                                 p.n_unseen, p.n_experts);
         }
+        if (p.n_few > 0) {
+            hone_cli_table_cell(t, "reached too little");
+            hone_cli_table_cell(t, "%s: %" PRIu64 " of %" PRIu64 " matrices, coded without importance", p.name, p.n_few,
+                                p.n_experts);
+        }
         if (p.n_zero_columns > 0) {
             hone_cli_table_cell(t, "zero importance");
             hone_cli_table_cell(t, "%s: %" PRIu64 " columns", p.name, p.n_zero_columns);
@@ -182,6 +187,7 @@ static void put_importance(json_t *object, const hone_plan_tensor *p)
     hone_cli_json_put(o, "entry", hone_cli_json_text(names[p->importance]));
     hone_cli_json_put(o, "zero_columns", hone_cli_json_uint(p->n_zero_columns));
     hone_cli_json_put(o, "matrices_never_reached", hone_cli_json_uint(p->n_unseen));
+    hone_cli_json_put(o, "matrices_reached_too_little", hone_cli_json_uint(p->n_few));
     hone_cli_json_put(object, "importance", o);
 }
 

@@ -77,13 +77,16 @@ static hone_status read_one(const char *path, struct text *t, hone_error *err)
     return status == HONE_OK ? check_utf8(t, start, name, err) : status;
 }
 
-hone_status hone_cli_text_read(const hone_cli_list *files, char **text, size_t *nbytes, hone_error *err)
+hone_status hone_cli_texts_read(const hone_cli_list *files, char **text, size_t *nbytes, size_t *each, hone_error *err)
 {
     struct text t = {NULL, 0, 0};
     *text = NULL;
     *nbytes = 0;
     for (size_t i = 0; i < files->n; i++) {
+        const size_t start = t.n;
         const hone_status status = read_one(files->items[i], &t, err);
+        if (each)
+            each[i] = t.n - start;
         if (status != HONE_OK) {
             free(t.data);
             return status;
@@ -92,4 +95,9 @@ hone_status hone_cli_text_read(const hone_cli_list *files, char **text, size_t *
     *text = t.data;
     *nbytes = t.n;
     return HONE_OK;
+}
+
+hone_status hone_cli_text_read(const hone_cli_list *files, char **text, size_t *nbytes, hone_error *err)
+{
+    return hone_cli_texts_read(files, text, nbytes, NULL, err);
 }

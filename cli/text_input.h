@@ -12,4 +12,7 @@
  */
 hone_status hone_cli_text_read(const hone_cli_list *files, char **text, size_t *nbytes, hone_error *err);
 
+/* hone_cli_texts_read() is hone_cli_text_read(), and tells the bytes of each file. */
+hone_status hone_cli_texts_read(const hone_cli_list *files, char **text, size_t *nbytes, size_t *each, hone_error *err);
+
 #endif

@@ -7,6 +7,7 @@
 #include "convert/importance.h"
 #include "formats/checksum.h"
 #include "formats/sources.h"
+#include "formats/text_marks.h"
 
 /* Keys that describe the file rather than the model: written anew, or void in a single file. */
 static bool is_about_the_file(const char *key)
@@ -15,7 +16,8 @@ static bool is_about_the_file(const char *key)
                                        "general.alignment",  "split.no",
                                        "split.count",        "split.tensors.count",
                                        "hone.version",       "hone.recipe",
-                                       HONE_TENSOR_SUMS_KEY, HONE_HEADER_SUM_KEY};
+                                       HONE_TENSOR_SUMS_KEY, HONE_HEADER_SUM_KEY,
+                                       HONE_TEXT_MARKS_KEY};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(key, keys[i]) == 0)
             return true;

@@ -137,12 +137,29 @@ bool hone_importance_is_key(const char *key)
            strcmp(key, N_CHUNKS_KEY) == 0;
 }
 
+/* Whether a matrix of t was reached, but by too few tokens to tell which columns matter. */
+static bool saw_too_few(const hone_plan *plan, const hone_planned_tensor *t, uint64_t matrix)
+{
+    if (!t->entry || t->entry->n_mats < 2 || plan->search == HONE_SEARCH_REFERENCE)
+        return false;
+    const float count = hone_imatrix_count(t->entry, matrix);
+    return count > 0.0f && count < plan->min_expert_tokens;
+}
+
+uint64_t hone_importance_n_few(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    uint64_t n = 0;
+    for (uint64_t i = 0; t->entry && i < t->entry->n_mats; i++)
+        n += saw_too_few(plan, t, i);
+    return n;
+}
+
 hone_status hone_importance_of_row(const hone_plan *plan, const hone_planned_tensor *t, uint64_t row, float *buffer,
                                    uint64_t *held, const float **out, hone_error *err)
 {
-    *out = t->entry ? buffer : NULL;
     const uint64_t matrix = row / (t->n_rows / n_matrices(t));
-    if (!t->entry || matrix == *held)
+    *out = t->entry && !saw_too_few(plan, t, matrix) ? buffer : NULL;
+    if (!*out || matrix == *held)
         return HONE_OK;
     *held = matrix;
     return hone_imatrix_read(plan->imatrix, t->entry, matrix * t->row_nelems, (size_t)t->row_nelems, buffer, err);

@@ -22,8 +22,12 @@ void hone_importance_put_metadata(hone_plan *plan);
 /* hone_importance_is_key() tells whether a metadata key is one of those. */
 bool hone_importance_is_key(const char *key);
 
+/* hone_importance_n_few() counts the experts of t whose importance is not used because few tokens reached them. */
+uint64_t hone_importance_n_few(const hone_plan *plan, const hone_planned_tensor *t);
+
 /*
- * hone_importance_of_row() returns the importance (row_nelems) of a row of a tensor, NULL if it has none. buffer (of as
+ * hone_importance_of_row() returns the importance (row_nelems) of a row of a tensor, NULL if it has none, or
+ * is of an expert that saw too little. buffer (of as
  * many floats) holds it, and *held the matrix that it is of; start with UINT64_MAX. DATA, IO.
  */
 hone_status hone_importance_of_row(const hone_plan *plan, const hone_planned_tensor *t, uint64_t row, float *buffer,

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <xxhash.h>
+
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/writer.h"
@@ -102,4 +104,13 @@ hone_status hone_check_unchanged(const hone_plan *plan, hone_error *err)
 hone_status hone_output_check(const char *path, bool overwrite, hone_error *err)
 {
     return hone_writer_check_target(path, overwrite, err);
+}
+
+uint64_t hone_identify_inputs(const hone_plan *plan, uint64_t id)
+{
+    for (size_t i = 0; i < plan->src->n_files; i++)
+        id = hone_file_identity(&plan->src->files[i], id);
+    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
+        id = hone_file_identity(&plan->calibration->files[i], id);
+    return plan->imatrix ? hone_file_identity(hone_imatrix_file(plan->imatrix), id) : id;
 }

@@ -19,4 +19,7 @@ hone_status hone_refuse_own_input(const hone_plan *plan, const char *path, hone_
  * opened. DATA: one was written to. IO. */
 hone_status hone_check_unchanged(const hone_plan *plan, hone_error *err);
 
+/* hone_identify_inputs() goes on from id to a hash of what the files are by size, time of change and inode. */
+uint64_t hone_identify_inputs(const hone_plan *plan, uint64_t id);
+
 #endif

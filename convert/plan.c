@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <xxhash.h>
+
 #include "base/arith.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -193,6 +195,26 @@ static hone_status settle_tensors(const hone_context *ctx, hone_plan *plan, cons
     return HONE_OK;
 }
 
+/* A file by its name, whatever its folder, and by its first bytes: of a GGUF file, the header with its checksums. NULL:
+ * it cannot be read, or out of memory. */
+static json_t *describe_file(const hone_file *file)
+{
+    enum { HEAD_NBYTES = 1 << 20 };
+    const char *slash = strrchr(file->path, '/');
+    const size_t nbytes = file->nbytes < HEAD_NBYTES ? (size_t)file->nbytes : HEAD_NBYTES;
+    void *head = hone_alloc(nbytes, 1);
+    hone_error ignored;
+    json_t *out = NULL;
+    if (head && hone_file_read(file, 0, head, nbytes, &ignored) == HONE_OK) {
+        char sum[17];
+        (void)snprintf(sum, sizeof sum, "%016llx",
+                       (unsigned long long)XXH3_64bits_withSeed(head, nbytes, file->nbytes));
+        out = json_pack("{s:s, s:s}", "file", slash ? slash + 1 : file->path, "xxh3", sum);
+    }
+    hone_release(head);
+    return out;
+}
+
 hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, const char **out, hone_error *err)
 {
     json_t *rules = json_array();
@@ -216,6 +238,10 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
         (void)json_object_set_new(recipe, "budget", hone_budget_recipe(opts->budget));
     if (recipe && opts->method == HONE_METHOD_GPTQ)
         (void)json_object_set_new(recipe, "method", json_string("gptq"));
+    if (recipe && plan->imatrix)
+        (void)json_object_set_new(recipe, "imatrix", describe_file(hone_imatrix_file(plan->imatrix)));
+    if (recipe && plan->calibration)
+        (void)json_object_set_new(recipe, "calibration", describe_file(&plan->calibration->files[0]));
     if (recipe && plan->sequential)
         (void)json_object_set_new(recipe, "sequential", hone_sequential_recipe(plan));
     if (recipe && plan->n_weights) {
@@ -362,6 +388,7 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
     plan->src = src;
     plan->target = target;
     plan->search = opts->search;
+    plan->min_expert_tokens = opts->min_expert_tokens ? (float)opts->min_expert_tokens : 64;
     plan->saturate = opts->saturate;
     hone_status status = build(ctx, plan, opts, err);
     if (status != HONE_OK) {
@@ -440,6 +467,7 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
         .n_zero_columns = t->entry ? t->entry->n_zeros : 0,
         .n_unseen = t->entry ? t->entry->n_unseen : 0,
         .n_experts = t->entry ? t->entry->n_mats : 0,
+        .n_few = hone_importance_n_few(plan, t),
     };
     memcpy(out.shape, t->shape, sizeof out.shape);
     return out;

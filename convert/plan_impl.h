@@ -81,6 +81,7 @@ struct hone_plan {
     uint32_t n_vocab;     /* rows of the embedding; filled by the family */
     hone_search search;
     struct hone_imatrix *imatrix; /* or NULL */
+    float min_expert_tokens;      /* experts that saw fewer are coded without importance */
     size_t n_known_entries;       /* of it: for weights of the output */
     /* settled by plan.c */
     hone_output_file *files;

@@ -400,11 +400,7 @@ static uint64_t identity(const struct job *job)
     uint64_t id = plan->chunk_nelems + ((uint64_t)plan->saturate << 63);
     for (size_t i = 0; i < plan->n_files; i++)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
-    for (size_t i = 0; i < plan->src->n_files; i++)
-        id = hone_file_identity(&plan->src->files[i], id);
-    for (size_t i = 0; plan->calibration && i < plan->calibration->n_files; i++)
-        id = hone_file_identity(&plan->calibration->files[i], id);
-    return plan->imatrix ? hone_file_identity(hone_imatrix_file(plan->imatrix), id) : id;
+    return hone_identify_inputs(plan, id);
 }
 
 /* The file's header with the checksums filled in; the plan itself stays as it was made. */

@@ -5,6 +5,7 @@
 
 #include "base/cursor.h"
 #include "base/fail.h"
+#include "convert/calibrated_on.h"
 #include "convert/importance.h"
 #include "convert/target.h"
 #include "formats/checksum.h"
@@ -62,6 +63,16 @@ static bool any_quantized(const hone_plan *plan)
     return false;
 }
 
+static hone_status put_texts(hone_plan *plan, const hone_convert_options *opts, hone_error *err)
+{
+    hone_text_marks texts;
+    const hone_status status = hone_calibrated_on(plan, opts->budget, &texts, err);
+    if (status == HONE_OK)
+        hone_text_marks_put(&texts, plan->header);
+    hone_text_marks_deinit(&texts);
+    return status;
+}
+
 static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, const hone_convert_options *opts,
                               hone_error *err)
 {
@@ -73,6 +84,7 @@ static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, c
     const char *recipe;
     HONE_TRY(hone_plan_recipe(plan, opts, &recipe, err));
     hone_gguf_put_str(plan->header, "hone.recipe", recipe);
+    HONE_TRY(put_texts(plan, opts, err));
     hone_gguf_put_u64_array(plan->header, HONE_TENSOR_SUMS_KEY, NULL, plan->n_tensors);
     hone_gguf_put_u64(plan->header, HONE_HEADER_SUM_KEY, 0);
     return HONE_OK;

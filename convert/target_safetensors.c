@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "convert/calibrated_on.h"
 #include "convert/sidecars.h"
 #include "convert/target.h"
 #include "formats/safetensors_writer.h"
@@ -76,16 +77,31 @@ static bool any_retyped(const hone_plan *plan)
     return false;
 }
 
+/* The texts that the output depends on; "" for none. */
+static hone_status describe_texts(hone_plan *plan, const hone_convert_options *opts, const char **out, hone_error *err)
+{
+    hone_text_marks texts;
+    hone_status status = hone_calibrated_on(plan, opts->budget, &texts, err);
+    char *hex = status == HONE_OK ? hone_text_marks_hex(&texts) : NULL;
+    *out = hex ? hone_arena_copy(&plan->arena, hex, strlen(hex)) : NULL;
+    if (status == HONE_OK && !*out)
+        status = hone_fail_nomem(err, texts.n * sizeof *texts.records);
+    hone_release(hex);
+    hone_text_marks_deinit(&texts);
+    return status;
+}
+
 hone_status hone_plan_put_safetensors_metadata(hone_plan *plan, const hone_convert_options *opts, const char *format,
                                                hone_safetensors_pair **out, size_t *n_out, hone_error *err)
 {
     const size_t n_source = hone_checkpoint_n_metadata(plan->src);
     const bool same = strcmp(plan->src->format, hone_safetensors_reader.name) == 0;
-    hone_safetensors_pair *pairs = hone_arena_alloc(&plan->arena, n_source + 3, sizeof *pairs);
+    hone_safetensors_pair *pairs = hone_arena_alloc(&plan->arena, n_source + 4, sizeof *pairs);
     if (!pairs)
         return hone_fail_nomem(err, n_source * sizeof *pairs);
-    const char *recipe;
+    const char *recipe, *texts;
     HONE_TRY(hone_plan_recipe(plan, opts, &recipe, err));
+    HONE_TRY(describe_texts(plan, opts, &texts, err));
     size_t n = 0;
     pairs[n++] = (hone_safetensors_pair){"format", format};
     for (size_t i = 0; same && i < n_source; i++) {
@@ -95,6 +111,8 @@ hone_status hone_plan_put_safetensors_metadata(hone_plan *plan, const hone_conve
     }
     pairs[n++] = (hone_safetensors_pair){"hone.version", hone_version()};
     pairs[n++] = (hone_safetensors_pair){"hone.recipe", recipe};
+    if (texts[0])
+        pairs[n++] = (hone_safetensors_pair){HONE_TEXT_MARKS_KEY, texts};
     *out = pairs;
     *n_out = n;
     return HONE_OK;

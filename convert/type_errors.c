@@ -12,7 +12,7 @@
 #include "quantize/encode.h"
 #include "quantize/gptq.h"
 
-enum { TILE = HONE_FEEDBACK_ROWS, SAMPLE_NELEMS = 1 << 17 }; /* some hundred rows tell a ratio to a percent */
+enum { TILE = HONE_FEEDBACK_ROWS, SAMPLE_NELEMS = 1 << 15 };
 
 struct workspace {
     void *raw;

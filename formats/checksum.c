@@ -266,3 +266,52 @@ hone_status hone_checkpoint_check(const hone_context *ctx, const hone_checkpoint
     *n_checked = status == HONE_OK ? ckpt->n_tensors : first_bad != SIZE_MAX ? first_bad : 0;
     return status;
 }
+
+/* ---- writing ---- */
+
+enum { SEAL_NBYTES = 1 << 20 };
+
+void hone_gguf_put_sums(hone_gguf_header *header, size_t n_tensors)
+{
+    hone_gguf_put_u64_array(header, HONE_TENSOR_SUMS_KEY, NULL, n_tensors);
+    hone_gguf_put_u64(header, HONE_HEADER_SUM_KEY, 0);
+}
+
+static hone_status hash_written(const hone_writer *writer, uint64_t at, uint64_t nbytes, void *block,
+                                XXH3_state_t *state, uint64_t *sum, hone_error *err)
+{
+    (void)XXH3_64bits_reset(state);
+    for (uint64_t done = 0; done < nbytes; done += SEAL_NBYTES) {
+        const size_t n = nbytes - done < SEAL_NBYTES ? (size_t)(nbytes - done) : SEAL_NBYTES;
+        HONE_TRY(hone_writer_read(writer, at + done, block, n, err));
+        (void)XXH3_64bits_update(state, block, n);
+    }
+    *sum = XXH3_64bits_digest(state);
+    return HONE_OK;
+}
+
+hone_status hone_gguf_seal(const hone_writer *writer, const hone_gguf_header *header, const hone_gguf_layout *layout,
+                           hone_error *err)
+{
+    XXH3_state_t *state = XXH3_createState();
+    uint8_t *bytes = hone_alloc(layout->nbytes, 1);
+    void *block = hone_alloc(SEAL_NBYTES, 1);
+    hone_status status = state && bytes && block ? HONE_OK : hone_fail_nomem(err, layout->nbytes);
+    if (status == HONE_OK)
+        memcpy(bytes, layout->bytes, layout->nbytes);
+    const size_t sums_at = (size_t)hone_gguf_payload_offset(header, HONE_TENSOR_SUMS_KEY);
+    for (size_t i = 0; i < layout->n_tensors && status == HONE_OK; i++) {
+        uint64_t sum = 0;
+        status = hash_written(writer, layout->offsets[i], layout->sizes[i], block, state, &sum, err);
+        hone_store_u64(bytes + sums_at + 8 * i, sum);
+    }
+    if (status == HONE_OK) {
+        hone_store_u64(bytes + hone_gguf_payload_offset(header, HONE_HEADER_SUM_KEY),
+                       hone_header_sum(bytes, layout->nbytes));
+        status = hone_writer_write(writer, 0, bytes, layout->nbytes, err);
+    }
+    hone_release(block);
+    hone_release(bytes);
+    (void)XXH3_freeState(state);
+    return status;
+}

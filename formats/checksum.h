@@ -14,8 +14,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/writer.h"
+#include "formats/gguf_writer.h"
+
 #define HONE_TENSOR_SUMS_KEY "hone.tensor_xxh3"
 #define HONE_HEADER_SUM_KEY "hone.header_xxh3"
+
+/* hone_gguf_put_sums() adds both keys to a header that will have n_tensors tensors. */
+void hone_gguf_put_sums(hone_gguf_header *header, size_t n_tensors);
+
+/* hone_gguf_seal() reads back the tensors of a file that is written but for its header, and writes that with the sums
+ * of both kinds filled in. IO, NOMEM. */
+hone_status hone_gguf_seal(const hone_writer *writer, const hone_gguf_header *header, const hone_gguf_layout *layout,
+                           hone_error *err);
 
 /* hone_header_sum() returns the checksum of a header of nbytes whose value of HONE_HEADER_SUM_KEY is zero. */
 uint64_t hone_header_sum(const uint8_t *header, size_t nbytes);

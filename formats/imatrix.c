@@ -400,6 +400,16 @@ uint32_t hone_imatrix_n_chunks(const hone_imatrix *m)
     return m->n_chunks;
 }
 
+float hone_imatrix_count(const hone_imatrix_entry *entry, uint64_t mat)
+{
+    return ((const struct entry *)entry)->counts[mat < entry->n_mats ? mat : 0]; /* shown is its first member */
+}
+
+const hone_checkpoint *hone_imatrix_gguf(const hone_imatrix *m)
+{
+    return m->gguf;
+}
+
 const struct hone_file *hone_imatrix_file(const hone_imatrix *m)
 {
     return m->file;

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "hone/status.h"
+#include "hone/checkpoint.h"
 
 typedef struct hone_imatrix hone_imatrix;
 
@@ -66,6 +66,13 @@ const hone_imatrix_entry *hone_imatrix_find(const hone_imatrix *m, const char *n
  */
 hone_status hone_imatrix_read(const hone_imatrix *m, const hone_imatrix_entry *entry, uint64_t first, size_t n,
                               float *dst, hone_error *err);
+
+/* hone_imatrix_count() returns how many rows matrix mat of an entry was summed over: calls in the legacy form. */
+float hone_imatrix_count(const hone_imatrix_entry *entry, uint64_t mat);
+
+/* hone_imatrix_gguf() returns the file opened as GGUF, for its other metadata; NULL: it is of the legacy form.
+ * Borrowed. */
+const hone_checkpoint *hone_imatrix_gguf(const hone_imatrix *m);
 
 /* hone_imatrix_file() returns the file it is read from, to compare and to watch. Borrowed. */
 const struct hone_file *hone_imatrix_file(const hone_imatrix *m);

@@ -20,6 +20,7 @@ struct calibration_run {
     const hone_context *ctx;
     const hone_calibrate_options *opts;
     hone_layer_pass pass;
+    hone_text_marks texts;
     hone_calibration_output output;
     bool *done; /* (inputs) an earlier run wrote them */
 };
@@ -265,15 +266,32 @@ hone_status hone_calibrate_plan(const hone_context *ctx, const hone_checkpoint *
     return status;
 }
 
+/* Marks the texts, as far as the chunks go. */
+static hone_status mark_texts(struct calibration_run *r, const char *text, size_t nbytes, hone_error *err)
+{
+    const size_t n = r->opts->dataset_nbytes ? r->opts->n_datasets : 1;
+    size_t left = hone_chunks_covered(&r->pass.chunks, nbytes);
+    for (size_t i = 0; i < n && left > 0; i++) {
+        const size_t own = r->opts->dataset_nbytes ? r->opts->dataset_nbytes[i] : nbytes,
+                     used = own < left ? own : left;
+        HONE_TRY(hone_text_marks_add(&r->texts, text, used, n, err));
+        text += used;
+        left -= used;
+    }
+    return HONE_OK;
+}
+
 static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *ckpt, const char *text, size_t nbytes,
                              const char *path, hone_calibration *report, hone_error *err)
 {
     const hone_calibrate_options *opts = r->opts;
     HONE_TRY(open_pass(r, ckpt, text, nbytes, err));
+    HONE_TRY(mark_texts(r, text, nbytes, err));
     const hone_calibration_origin origin = {.datasets = opts->datasets,
                                             .n_datasets = opts->n_datasets,
                                             .n_chunks = r->pass.chunks.n_chunks,
                                             .n_ctx = r->pass.chunks.n_ctx,
+                                            .texts = &r->texts,
                                             .transforms = hone_checkpoint_transforms_text(ckpt)};
     const hone_writer_options how = {.overwrite = opts->overwrite, .restart = opts->restart};
     HONE_TRY(
@@ -306,6 +324,7 @@ hone_status hone_calibrate(const hone_context *ctx, const hone_checkpoint *ckpt,
     hone_calibration_output_deinit(&r.output, keep);
     hone_release(r.done);
     hone_layer_pass_close(&r.pass);
+    hone_text_marks_deinit(&r.texts);
     if (status == HONE_OK && out) {
         *out = report;
         return HONE_OK;

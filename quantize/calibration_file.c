@@ -9,6 +9,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "formats/checksum.h"
 #include "formats/gguf_writer.h"
 #include "formats/imatrix_keys.h"
 
@@ -90,6 +91,15 @@ static void put_grams(hone_gguf_header *h, const hone_input_set *set, const stru
     hone_release(weights);
 }
 
+/* Two for each weight, one for each input that has its products, experts together. */
+static size_t count_tensors(const hone_input_set *set, bool grams)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < set->n; i++)
+        n += set->inputs[i].expert == 0 ? 2 * set->inputs[i].n_weights + grams : 0;
+    return n;
+}
+
 static void describe(hone_gguf_header *h, const hone_input_set *set, const struct entry *entries, size_t n, bool grams,
                      const hone_calibration_origin *origin)
 {
@@ -100,8 +110,10 @@ static void describe(hone_gguf_header *h, const hone_input_set *set, const struc
     hone_gguf_put_str(h, "hone.version", hone_version());
     if (origin->transforms[0])
         hone_gguf_put_str(h, HONE_IMATRIX_TRANSFORMS_KEY, origin->transforms);
+    hone_text_marks_put(origin->texts, h);
     if (grams)
         put_grams(h, set, entries, n);
+    hone_gguf_put_sums(h, count_tensors(set, grams));
     for (size_t i = 0; i < n; i++) {
         const hone_input_stats *in = &set->inputs[entries[i].input];
         if (in->expert > 0)
@@ -164,16 +176,13 @@ hone_status hone_calibration_create(const char *path, const hone_input_set *set,
     struct entry *entries = sorted_entries(set, n);
     if (!entries)
         return hone_fail_nomem(err, n * sizeof *entries);
-    hone_gguf_header *h = hone_gguf_new();
-    hone_gguf_layout layout = {0};
-    describe(h, set, entries, n, grams, origin);
-    hone_status status = hone_gguf_finish(h, HONE_GGUF_ALIGNMENT, &layout, err);
+    out->header = hone_gguf_new(); /* NULL is reported by finish */
+    describe(out->header, set, entries, n, grams, origin);
+    hone_status status = hone_gguf_finish(out->header, HONE_GGUF_ALIGNMENT, &out->layout, err);
     if (status == HONE_OK)
-        status = take_places(&layout, set, entries, n, grams, out, err);
+        status = take_places(&out->layout, set, entries, n, grams, out, err);
     if (status == HONE_OK)
-        status = open_output(path, &layout, set->n, identity, how, out, err);
-    hone_gguf_layout_deinit(&layout);
-    hone_gguf_free(h);
+        status = open_output(path, &out->layout, set->n, identity, how, out, err);
     hone_release(entries);
     if (status != HONE_OK)
         hone_calibration_output_deinit(out, true);
@@ -182,6 +191,7 @@ hone_status hone_calibration_create(const char *path, const hone_input_set *set,
 
 hone_status hone_calibration_commit(hone_calibration_output *out, hone_error *err)
 {
+    HONE_TRY(hone_gguf_seal(&out->writer, out->header, &out->layout, err));
     const hone_status synced = hone_writer_sync(&out->writer, err);
     if (synced != HONE_OK) {
         hone_journal_forget(&out->journal);
@@ -197,6 +207,8 @@ void hone_calibration_output_deinit(hone_calibration_output *out, bool keep)
         hone_writer_suspend(&out->writer);
     else
         hone_writer_abort(&out->writer);
+    hone_gguf_layout_deinit(&out->layout);
+    hone_gguf_free(out->header);
     hone_release(out->sums);
     hone_release(out->counts);
     hone_release(out->grams);

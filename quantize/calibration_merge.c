@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/run_context.h"
+#include "formats/checksum.h"
 #include "formats/gguf_writer.h"
 #include "formats/imatrix_keys.h"
 #include "quantize/calibration_file.h"
@@ -93,11 +94,24 @@ static hone_status put_datasets(const struct merge *m, hone_gguf_header *h, hone
     return HONE_OK;
 }
 
+static hone_status put_texts(const struct merge *m, hone_gguf_header *h, hone_error *err)
+{
+    hone_text_marks texts = {0};
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < m->n_files && status == HONE_OK; i++)
+        status = hone_text_marks_take(&texts, m->files[i], err);
+    if (status == HONE_OK)
+        hone_text_marks_put(&texts, h);
+    hone_text_marks_deinit(&texts);
+    return status;
+}
+
 static hone_status lay_out(const struct merge *m, hone_gguf_header *h, hone_gguf_layout *layout, hone_error *err)
 {
     const hone_checkpoint *first = m->files[0];
     hone_gguf_put_str(h, "general.type", "imatrix");
     HONE_TRY(put_datasets(m, h, err));
+    HONE_TRY(put_texts(m, h, err));
     hone_gguf_put_u32(h, "imatrix.chunk_count", (uint32_t)m->n_chunks);
     hone_gguf_put_u32(h, "imatrix.chunk_size", (uint32_t)m->n_ctx);
     hone_gguf_put_str(h, "hone.version", hone_version());
@@ -109,6 +123,7 @@ static hone_status lay_out(const struct merge *m, hone_gguf_header *h, hone_gguf
         if (list)
             hone_gguf_put_metadata(h, list);
     }
+    hone_gguf_put_sums(h, hone_checkpoint_n_tensors(first));
     for (size_t i = 0; i < hone_checkpoint_n_tensors(first); i++) {
         const hone_tensor *t = hone_checkpoint_tensor(first, i);
         hone_gguf_add_tensor(h, t->name, t->dtype, t->n_dims, t->shape);
@@ -161,6 +176,8 @@ static hone_status write_file(struct merge *m, const char *path, bool overwrite,
         status = hone_writer_write(&writer, 0, layout.bytes, layout.nbytes, err);
     if (status == HONE_OK)
         status = add_tensors(m, &writer, &layout, err);
+    if (status == HONE_OK)
+        status = hone_gguf_seal(&writer, h, &layout, err);
     if (status == HONE_OK)
         status = hone_writer_sync(&writer, err);
     if (status == HONE_OK)

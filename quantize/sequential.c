@@ -24,12 +24,13 @@ struct hone_sequential {
     hone_layer_pass pass, original; /* behind what is coded, and behind the model as it was */
     size_t *order;                  /* (n inputs) where in pass.set input i is */
     /* The input that is being summed up, ... */
-    size_t seen;       /* ... where in the sets it is, */
-    float *x;          /* (n_ctx, ncols) a chunk of it in the original */
-    size_t n_original; /* rows of x that are there, ... */
-    size_t n_coded;    /* ... and that have met theirs */
-    float *difference; /* (ncols, ncols) sum of (x - x') x'T */
+    size_t seen;              /* ... where in the sets it is, */
+    float *x;                 /* (n_ctx, ncols) a chunk of it in the original */
+    size_t n_original;        /* rows of x that are there, ... */
+    size_t n_coded;           /* ... and that have met theirs */
+    float *difference;        /* (ncols, ncols) sum of (x - x') x'T */
     uint64_t n_done, n_to_do; /* chunks through a stage */
+    hone_text_marks texts;
 };
 
 /* The set has the embedding's input last; a pass comes to it first. */
@@ -47,8 +48,8 @@ static hone_status order_inputs(hone_sequential *s, hone_error *err)
     return HONE_OK;
 }
 
-hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
-                                 hone_sequential **out, hone_error *err)
+hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt,
+                                 const hone_calibration_text *text, hone_sequential **out, hone_error *err)
 {
     *out = NULL;
     hone_sequential *s = hone_calloc(1, sizeof *s);
@@ -59,6 +60,8 @@ hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint 
         status = hone_layer_pass_open(ctx, ckpt, text, HONE_ENDS_OUTPUT_AND_EMBEDDING, &s->original, err);
     if (status == HONE_OK)
         status = order_inputs(s, err);
+    if (status == HONE_OK)
+        status = hone_text_marks_add(&s->texts, text->text, hone_chunks_covered(&s->pass.chunks, text->nbytes), 1, err);
     if (status != HONE_OK) {
         hone_sequential_close(s);
         return status;
@@ -73,8 +76,14 @@ void hone_sequential_close(hone_sequential *s)
         return;
     hone_layer_pass_close(&s->pass);
     hone_layer_pass_close(&s->original);
+    hone_text_marks_deinit(&s->texts);
     hone_release(s->order);
     hone_release(s);
+}
+
+const hone_text_marks *hone_sequential_texts(const hone_sequential *s)
+{
+    return &s->texts;
 }
 
 size_t hone_sequential_n_inputs(const hone_sequential *s)
@@ -101,8 +110,7 @@ size_t hone_sequential_ncols(const hone_sequential *s, size_t input)
 hone_sequential_text hone_sequential_describe(const hone_sequential *s)
 {
     const hone_chunks *c = &s->pass.chunks;
-    return (hone_sequential_text){c->n_chunks, c->n_ctx,
-                                  XXH3_64bits(c->ids, c->n_chunks * c->n_ctx * sizeof *c->ids)};
+    return (hone_sequential_text){c->n_chunks, c->n_ctx, XXH3_64bits(c->ids, c->n_chunks * c->n_ctx * sizeof *c->ids)};
 }
 
 hone_sequential_memory hone_sequential_memory_needed(const hone_sequential *s)

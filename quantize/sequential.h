@@ -13,14 +13,15 @@
 #ifndef HONE_SEQUENTIAL_H
 #define HONE_SEQUENTIAL_H
 
+#include "formats/text_marks.h"
 #include "hone/calibrate.h"
 #include "quantize/feedback.h"
 
 typedef struct hone_sequential hone_sequential;
 
 /* hone_sequential_open() prepares; reads no matrix. *out is NULL on failure. Fails as hone_calibrate(). */
-hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
-                                 hone_sequential **out, hone_error *err);
+hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt,
+                                 const hone_calibration_text *text, hone_sequential **out, hone_error *err);
 void hone_sequential_close(hone_sequential *s);
 
 size_t hone_sequential_n_inputs(const hone_sequential *s);
@@ -37,6 +38,7 @@ typedef struct hone_sequential_text {
     uint64_t checksum;
 } hone_sequential_text;
 hone_sequential_text hone_sequential_describe(const hone_sequential *s);
+const hone_text_marks *hone_sequential_texts(const hone_sequential *s);
 
 /* What it takes, of both models: the weights of a stage, the moments of an input, what a layer works in. */
 typedef struct hone_sequential_memory {

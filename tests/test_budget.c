@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Types settled for a size, on the model that comes with the tests; and what they are settled by. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -105,8 +107,8 @@ START_TEST(refuses_matrices_that_do_not_fit)
     r.ncols *= 2;
     r.name = "model.norm.weight";
     ck_assert_int_eq(hone_sensitivity_measure(s, &r, 1, &kld, &err), HONE_ERROR_ARG);
-    ck_assert(!hone_sensitivity_holds(s, r.name));
-    ck_assert(hone_sensitivity_holds(s, MATRIX));
+    ck_assert_uint_eq(hone_sensitivity_stage(s, r.name), SIZE_MAX);
+    ck_assert_uint_eq(hone_sensitivity_stage(s, MATRIX), 2);
     ck_assert_double_eq(kld_of(s, NULL, 0), 0);
     free(r.rows);
     hone_sensitivity_free(s);
@@ -233,6 +235,51 @@ START_TEST(threads_do_not_change_the_types)
 }
 END_TEST
 
+static char noted[256];
+
+static void take_note(void *user, const char *note)
+{
+    (void)user;
+    (void)snprintf(noted, sizeof noted, "%s", note);
+}
+
+/* A journal that ends in the middle of a record, as a killed run leaves it; another size is asked for than before. */
+START_TEST(what_was_measured_is_not_measured_again)
+{
+    const hone_convert_options opts = {.type = NULL};
+    const hone_context_options how = {.n_threads = 2, .note = take_note};
+    hone_context_free(ctx);
+    ck_assert_int_eq(hone_context_new(&how, &ctx, &err), HONE_OK);
+    hone_budget_options budget = asked(mix_nbytes("q4_k_m"));
+    hone_budget *whole = settled(&opts, &budget);
+    budget.journal = hone_temp_path(&dir, "out");
+    budget.nbytes = mix_nbytes("q3_k_m");
+    hone_budget_free(settled(&opts, &budget));
+    char journal[512];
+    (void)snprintf(journal, sizeof journal, "%s.hone-journal", budget.journal);
+    ck_assert_int_eq(truncate(journal, 24 + 2 * 15 * 8 + 30), 0);
+    noted[0] = '\0';
+    budget.nbytes = mix_nbytes("q4_k_m");
+    hone_budget *b = settled(&opts, &budget);
+    ck_assert_msg(strncmp(noted, "resuming: 2 of ", 15) == 0, "%s", noted);
+    for (size_t i = 0; i < hone_budget_n(b); i++) {
+        ck_assert_int_eq(hone_budget_at(b, i).dtype, hone_budget_at(whole, i).dtype);
+        ck_assert_double_eq(hone_budget_at(b, i).kld, hone_budget_at(whole, i).kld);
+        ck_assert_double_eq(hone_budget_at(b, i).probe_kld, hone_budget_at(whole, i).probe_kld);
+    }
+    hone_budget_free(b);
+    budget.n_chunks = 1; /* other work */
+    ck_assert_int_eq(hone_budget_new(ctx, model, &opts, &budget, &b, &err), HONE_ERROR_ARG);
+    ck_assert_ptr_nonnull(strstr(err.reason, "--restart"));
+    budget.restart = true;
+    b = settled(&opts, &budget);
+    hone_budget_forget(b);
+    ck_assert(!hone_file_exists(journal));
+    hone_budget_free(b);
+    hone_budget_free(whole);
+}
+END_TEST
+
 START_TEST(refuses_budgets_that_cannot_be)
 {
     const hone_convert_options opts = {.type = NULL}, elsewhere = {.to = "mlx", .grid = {.bits = 4, .group = 64}};
@@ -287,6 +334,7 @@ Suite *hone_suite_budget(void)
     tcase_add_test(t, bits_per_weight_and_divergence_are_kept);
     tcase_add_test(t, rules_go_before_a_budget);
     tcase_add_test(t, threads_do_not_change_the_types);
+    tcase_add_test(t, what_was_measured_is_not_measured_again);
     tcase_add_test(t, refuses_budgets_that_cannot_be);
     tcase_add_test(t, survives_failed_allocations);
     suite_add_tcase(s, t);

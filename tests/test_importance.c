@@ -112,6 +112,8 @@ static hone_status plan_with(const char *type, const char *path, hone_search sea
     return hone_plan_new(ctx, src, &opts, &plan, &err);
 }
 
+static size_t plain_expert = SIZE_MAX;
+
 /* Runs the plan, and compares a tensor of the output with rows encoded under given importance (n_mats, NCOLS), or NULL.
  */
 static void expect_encoded(size_t tensor, hone_search search, const float *importance)
@@ -127,7 +129,7 @@ static void expect_encoded(size_t tensor, hone_search search, const float *impor
     const size_t n_mats = tensors[tensor].n_dims == 3 ? N_EXPERTS : 1;
     for (size_t m = 0; m < n_mats; m++)
         ck_assert_int_eq(hone_quantize_rows(ctx, t->dtype, search, values[tensor] + m * NROWS * NCOLS, NROWS, NCOLS,
-                                            importance ? importance + m * NCOLS : NULL,
+                                            importance && m != plain_expert ? importance + m * NCOLS : NULL,
                                             expected + m * (size_t)t->nbytes / n_mats, &err),
                          HONE_OK);
     ck_assert_mem_eq(got, expected, (size_t)t->nbytes);
@@ -164,6 +166,31 @@ START_TEST(each_expert_has_its_own_importance)
     ck_assert_uint_eq(hone_plan_tensor_at(plan, EXPS).n_unseen, 1);
     ck_assert_uint_eq(hone_plan_tensor_at(plan, EXPS).n_experts, N_EXPERTS);
     expect_encoded(EXPS, HONE_SEARCH_REFERENCE, mean);
+}
+END_TEST
+
+/* 40 tokens are too few by default, and enough where 40 are asked for; the reference does as llama.cpp. */
+START_TEST(an_expert_that_saw_little_is_coded_plainly)
+{
+    float mean[N_EXPERTS * NCOLS];
+    for (size_t i = 0; i < N_EXPERTS; i++)
+        counts[i] = i == 1 ? 40 : 64;
+    for (size_t i = 0; i < N_EXPERTS * NCOLS; i++)
+        mean[i] = sums[i] / counts[i / NCOLS];
+    write_imatrix(&(hone_imatrix_sums){tensors[EXPS].name, NCOLS, N_EXPERTS, sums, counts}, 1);
+    ck_assert_int_eq(plan_with("q4_k", imatrix, HONE_SEARCH_REFERENCE), HONE_OK);
+    ck_assert_uint_eq(hone_plan_tensor_at(plan, EXPS).n_few, 0);
+    expect_encoded(EXPS, HONE_SEARCH_REFERENCE, mean);
+    hone_plan_free(plan);
+    hone_convert_options opts = {.type = "q4_k", .imatrix = imatrix, .pure = true, .min_expert_tokens = 40};
+    ck_assert_int_eq(hone_plan_new(ctx, src, &opts, &plan, &err), HONE_OK);
+    ck_assert_uint_eq(hone_plan_tensor_at(plan, EXPS).n_few, 0);
+    expect_encoded(EXPS, HONE_SEARCH_BEST, mean);
+    ck_assert_int_eq(plan_with("q4_k", imatrix, HONE_SEARCH_BEST), HONE_OK);
+    ck_assert_uint_eq(hone_plan_tensor_at(plan, EXPS).n_few, 1);
+    plain_expert = 1;
+    expect_encoded(EXPS, HONE_SEARCH_BEST, mean);
+    plain_expert = SIZE_MAX;
 }
 END_TEST
 
@@ -525,6 +552,7 @@ Suite *hone_suite_importance(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_loop_test(t, rows_are_weighed_by_the_entry_of_their_tensor, 0, n_types);
     tcase_add_test(t, each_expert_has_its_own_importance);
+    tcase_add_test(t, an_expert_that_saw_little_is_coded_plainly);
     tcase_add_test(t, says_what_has_no_importance);
     tcase_add_test(t, refuses_entries_of_another_length);
     tcase_add_test(t, refuses_what_makes_no_sense);

@@ -65,6 +65,13 @@ int32_t hone_chunks_target(const hone_chunks *chunks, size_t i, size_t position)
     return chunks->ids[i * chunks->n_ctx + position + 1];
 }
 
+size_t hone_chunks_covered(const hone_chunks *chunks, size_t nbytes)
+{
+    const double n_used = (double)(chunks->n_chunks + 1) * (double)chunks->n_ctx; /* tokens are not of one length */
+    const double share = n_used / (double)chunks->n_ids;
+    return share < 1 ? (size_t)(share * (double)nbytes) : nbytes;
+}
+
 double hone_clock(void)
 {
     struct timespec now;

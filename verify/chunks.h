@@ -35,6 +35,9 @@ const int32_t *hone_chunks_tokens(hone_chunks *chunks, size_t i);
 /* hone_chunks_target() returns the token that position `position` of chunk i is scored on. */
 int32_t hone_chunks_target(const hone_chunks *chunks, size_t i, size_t position);
 
+/* hone_chunks_covered() returns about how many of the nbytes of the text the chunks take, not too few. */
+size_t hone_chunks_covered(const hone_chunks *chunks, size_t nbytes);
+
 /* hone_clock() returns seconds from some fixed point, for measuring durations. */
 double hone_clock(void);
 

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "base/run_context.h"
+#include "formats/text_marks.h"
 #include "verify/chunks.h"
 #include "verify/model_impl.h"
 #include "verify/statistics.h"
@@ -153,6 +154,24 @@ static hone_status tokenize(struct comparison *c, const hone_checkpoint *referen
     return check_tokens(&c->chunks, candidate, text, nbytes, err);
 }
 
+/* What a model was fitted to says little about what it is worth elsewhere. */
+static hone_status check_unseen(const hone_checkpoint *candidate, const char *text, size_t nbytes, hone_error *err)
+{
+    const double tolerated = 0.05; /* licences, headings */
+    hone_text_marks marks = {0};
+    double share = 0;
+    hone_status status = hone_text_marks_take(&marks, candidate, err);
+    if (status == HONE_OK)
+        status = hone_text_marks_share(&marks, text, nbytes, &share, err);
+    hone_text_marks_deinit(&marks);
+    if (status != HONE_OK || share < tolerated)
+        return status;
+    (void)hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                    "about %.0f%% of the text is text that this file was calibrated on (--allow-calibration-text)",
+                    100 * share);
+    return hone_fail_in_file(err, HONE_ERROR_ARG, hone_checkpoint_path(candidate));
+}
+
 static hone_status prepare_side(const struct comparison *c, struct side *s, hone_error *err)
 {
     HONE_TRY(hone_run_init(c->ctx, s->model, c->chunks.n_ctx, &s->run, err));
@@ -242,7 +261,9 @@ hone_status hone_verify(const hone_context *ctx, const hone_checkpoint *referenc
 {
     memset(out, 0, sizeof *out);
     struct comparison c = {.ctx = ctx};
-    hone_status status = tokenize(&c, reference, candidate, text, nbytes, opts, err);
+    hone_status status = opts && opts->any_text ? HONE_OK : check_unseen(candidate, text, nbytes, err);
+    if (status == HONE_OK)
+        status = tokenize(&c, reference, candidate, text, nbytes, opts, err);
     if (status == HONE_OK)
         status = prepare(&c, reference, candidate, err);
     for (size_t i = 0; i < c.chunks.n_chunks && status == HONE_OK; i++) {

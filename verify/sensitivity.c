@@ -15,31 +15,46 @@
 struct hone_sensitivity {
     const hone_context *ctx;
     hone_model *model;
-    hone_weight *kept; /* (n_matrices) the model's own matrices */
+    hone_weight *kept; /* (n_matrices) the model's own matrices, */
+    size_t *stages;    /* and the stage of a pass that reads each: see hone_model_matrix() */
     size_t n_matrices;
     hone_chunks chunks;
     hone_run run;
     size_t slice;
-    float *reference; /* (n_chunks, n_scored, n_embd) hidden states of the model as it is */
-    float *p, *q;     /* (slice, n_vocab) logits of the model as it is, and with replacements */
-    double *kld;      /* (n_chunks * n_scored) */
+    float *prefixes;  /* (n_chunks, n_ctx, n_embd) the streams of the model as it is, before stage `at`; */
+    size_t at;        /* not 0: that is the tokens themselves */
+    float *reference; /* (n_chunks, n_scored, n_embd) hidden states of the model as it is, */
+    double *p_lse;    /* (n_chunks * n_scored) and the log-sum-exps of its logits, */
+    bool *known;      /* (n_chunks) where they were computed already; */
+    float *p;         /* its logits: (n_chunks, n_scored, n_vocab) if they are kept, else (slice, n_vocab) */
+    bool keeps_p;
+    float *q;    /* (slice, n_vocab) with replacements */
+    double *kld; /* (n_chunks * n_scored) */
 };
 
-/* Some neighbouring positions, whose logits are in p and q. */
+/* Some neighbouring positions, whose logits are in p and q; p_lse is to be computed or known. */
 struct slice {
-    const hone_sensitivity *s;
-    double *kld;
+    const float *p, *q;
+    double *p_lse, *kld;
+    size_t n_vocab;
+    bool known;
 };
 
 static hone_status score(void *user, size_t i, int thread, hone_error *err)
 {
     (void)thread;
     (void)err;
-    const struct slice *slice = user;
-    const size_t n_vocab = slice->s->model->n_vocab;
-    const float *p = slice->s->p + i * n_vocab, *q = slice->s->q + i * n_vocab;
-    slice->kld[i] = hone_kl_divergence(p, hone_log_sum_exp(p, n_vocab), q, hone_log_sum_exp(q, n_vocab), n_vocab);
+    const struct slice *s = user;
+    const float *p = s->p + i * s->n_vocab, *q = s->q + i * s->n_vocab;
+    if (!s->known)
+        s->p_lse[i] = hone_log_sum_exp(p, s->n_vocab);
+    s->kld[i] = hone_kl_divergence(p, s->p_lse[i], q, hone_log_sum_exp(q, s->n_vocab), s->n_vocab);
     return HONE_OK;
+}
+
+static size_t stream_nfloats(const hone_sensitivity *s)
+{
+    return s->chunks.n_ctx * s->model->n_embd;
 }
 
 static size_t chunk_nfloats(const hone_sensitivity *s)
@@ -47,49 +62,109 @@ static size_t chunk_nfloats(const hone_sensitivity *s)
     return s->chunks.n_scored * s->model->n_embd;
 }
 
+/* ---- passes ---- */
+
+/* The states of a chunk behind all layers, replacements and all; no stage before `at` has one. */
+static hone_status run_chunk(hone_sensitivity *s, size_t chunk, hone_error *err)
+{
+    if (s->at == 0)
+        return hone_run_sequence(&s->run, hone_chunks_tokens(&s->chunks, chunk), s->chunks.n_ctx, err);
+    HONE_TRY(hone_run_resume(&s->run, s->chunks.n_ctx, err));
+    memcpy(s->run.hidden, s->prefixes + chunk * stream_nfloats(s), stream_nfloats(s) * sizeof *s->prefixes);
+    for (size_t stage = s->at; stage <= s->model->n_layers; stage++)
+        hone_run_layer(&s->run, stage - 1);
+    hone_run_finish(&s->run);
+    return HONE_OK;
+}
+
+/* Brings the streams of the model as it is to where `stage` is next: from where they are, or from the start. */
+static hone_status advance(hone_sensitivity *s, size_t stage, hone_error *err)
+{
+    if (stage == s->at)
+        return HONE_OK;
+    const size_t from = s->at > stage ? 0 : s->at;
+    s->at = 0; /* none is of use until all are */
+    for (size_t i = 0; i < s->chunks.n_chunks && stage > 0; i++) {
+        float *stream = s->prefixes + i * stream_nfloats(s);
+        if (from == 0) {
+            HONE_TRY(hone_run_begin(&s->run, hone_chunks_tokens(&s->chunks, i), s->chunks.n_ctx, err));
+        } else {
+            HONE_TRY(hone_run_resume(&s->run, s->chunks.n_ctx, err));
+            memcpy(s->run.hidden, stream, stream_nfloats(s) * sizeof *stream);
+        }
+        for (size_t layer = from ? from : 1; layer < stage; layer++)
+            hone_run_layer(&s->run, layer - 1);
+        memcpy(stream, s->run.hidden, stream_nfloats(s) * sizeof *stream);
+    }
+    s->at = stage;
+    return HONE_OK;
+}
+
 static hone_status run_reference(hone_sensitivity *s, hone_error *err)
 {
     for (size_t i = 0; i < s->chunks.n_chunks; i++) {
-        HONE_TRY(hone_run_sequence(&s->run, hone_chunks_tokens(&s->chunks, i), s->chunks.n_ctx, err));
+        HONE_TRY(run_chunk(s, i, err));
         memcpy(s->reference + i * chunk_nfloats(s), s->run.hidden + s->chunks.first * s->model->n_embd,
                chunk_nfloats(s) * sizeof *s->reference);
     }
     return HONE_OK;
 }
 
-/* The logits of the model as it is come from its output matrix, kept[output], not from one put in its place. */
-static hone_status score_chunk(hone_sensitivity *s, size_t chunk, const hone_weight *output, hone_error *err)
+/* ---- scoring ---- */
+
+static const hone_weight *own_output(const hone_sensitivity *s)
 {
-    const hone_model *model = s->model;
-    const size_t n_scored = s->chunks.n_scored;
-    HONE_TRY(hone_run_sequence(&s->run, hone_chunks_tokens(&s->chunks, chunk), s->chunks.n_ctx, err));
+    for (size_t i = 0; i < s->n_matrices; i++)
+        if (hone_model_matrix(s->model, i, NULL) == &s->model->output)
+            return &s->kept[i];
+    return &s->model->output;
+}
+
+/* The logits of the model as it is at some positions of a chunk: by its output matrix, not one put in its place. */
+static const float *reference_logits(hone_sensitivity *s, size_t chunk, size_t done, size_t n)
+{
+    const size_t at = chunk * s->chunks.n_scored + done;
+    float *p = s->keeps_p ? s->p + at * s->model->n_vocab : s->p;
+    if (s->keeps_p && s->known[chunk])
+        return p;
+    const hone_weight replaced = s->model->output;
+    s->model->output = *own_output(s);
+    const hone_run reference = {
+        .ctx = s->ctx, .model = s->model, .hidden = s->reference + chunk * chunk_nfloats(s), .scratch = s->run.scratch};
+    hone_run_logits(&reference, done, n, p);
+    s->model->output = replaced;
+    return p;
+}
+
+static hone_status score_chunk(hone_sensitivity *s, size_t chunk, hone_error *err)
+{
+    const size_t n_scored = s->chunks.n_scored, n_vocab = s->model->n_vocab;
+    HONE_TRY(run_chunk(s, chunk, err));
     for (size_t done = 0; done < n_scored; done += s->slice) {
         const size_t n = n_scored - done < s->slice ? n_scored - done : s->slice;
-        const hone_weight replaced = model->output;
+        const size_t at = chunk * n_scored + done;
         hone_run_logits(&s->run, s->chunks.first + done, n, s->q);
-        s->model->output = *output;
-        const hone_run reference = {.ctx = s->ctx,
-                                    .model = model,
-                                    .hidden = s->reference + chunk * chunk_nfloats(s),
-                                    .scratch = s->run.scratch};
-        hone_run_logits(&reference, done, n, s->p);
-        s->model->output = replaced;
-        struct slice slice = {s, s->kld + chunk * n_scored + done};
-        const int n_threads = hone_team(s->ctx, n, 30.0 * (double)n * (double)model->n_vocab);
+        struct slice slice = {
+            reference_logits(s, chunk, done, n), s->q, s->p_lse + at, s->kld + at, n_vocab, s->known[chunk]};
+        const int n_threads = hone_team(s->ctx, n, 30.0 * (double)n * (double)n_vocab);
         HONE_TRY(hone_parallel_for(n, n_threads, score, &slice, err));
     }
+    s->known[chunk] = true;
     return HONE_OK;
 }
+
+/* ---- setting up ---- */
 
 static hone_status keep_matrices(hone_sensitivity *s, hone_error *err)
 {
     while (hone_model_matrix(s->model, s->n_matrices, NULL))
         s->n_matrices++;
     s->kept = hone_alloc(s->n_matrices, sizeof *s->kept);
-    if (!s->kept)
+    s->stages = hone_alloc(s->n_matrices, sizeof *s->stages);
+    if (!s->kept || !s->stages)
         return hone_fail_nomem(err, s->n_matrices * sizeof *s->kept);
     for (size_t i = 0; i < s->n_matrices; i++)
-        s->kept[i] = *hone_model_matrix(s->model, i, NULL);
+        s->kept[i] = *hone_model_matrix(s->model, i, &s->stages[i]);
     return HONE_OK;
 }
 
@@ -98,13 +173,19 @@ static hone_status prepare(hone_sensitivity *s, hone_error *err)
     HONE_TRY(keep_matrices(s, err));
     HONE_TRY(hone_run_init(s->ctx, s->model, s->chunks.n_ctx, &s->run, err));
     s->slice = hone_model_slice(s->model);
-    const size_t n_logits = s->slice * s->model->n_vocab, n_chunks = s->chunks.n_chunks;
+    const size_t n_chunks = s->chunks.n_chunks, n_scored = n_chunks * s->chunks.n_scored;
+    const size_t n_vocab = s->model->n_vocab;
+    /* Half of the budget: the rest is for coding what replaces. */
+    s->keeps_p = n_scored <= s->ctx->memory_nbytes / 2 / sizeof *s->p / n_vocab;
+    s->prefixes = hone_alloc(n_chunks * stream_nfloats(s), sizeof *s->prefixes);
     s->reference = hone_alloc(n_chunks * chunk_nfloats(s), sizeof *s->reference);
-    s->p = hone_alloc(n_logits, sizeof *s->p);
-    s->q = hone_alloc(n_logits, sizeof *s->q);
-    s->kld = hone_alloc(n_chunks * s->chunks.n_scored, sizeof *s->kld);
-    if (!s->reference || !s->p || !s->q || !s->kld)
-        return hone_fail_nomem(err, (n_chunks * chunk_nfloats(s) + 2 * n_logits) * sizeof *s->p);
+    s->p = hone_alloc((s->keeps_p ? n_scored : s->slice) * n_vocab, sizeof *s->p);
+    s->q = hone_alloc(s->slice * n_vocab, sizeof *s->q);
+    s->p_lse = hone_alloc(n_scored, sizeof *s->p_lse);
+    s->known = hone_calloc(n_chunks, sizeof *s->known);
+    s->kld = hone_alloc(n_scored, sizeof *s->kld);
+    if (!s->prefixes || !s->reference || !s->p || !s->q || !s->p_lse || !s->known || !s->kld)
+        return hone_fail_nomem(err, 2 * n_chunks * stream_nfloats(s) * sizeof *s->p);
     return run_reference(s, err);
 }
 
@@ -138,11 +219,15 @@ void hone_sensitivity_free(hone_sensitivity *s)
     if (!s)
         return;
     hone_release(s->kld);
+    hone_release(s->known);
+    hone_release(s->p_lse);
     hone_release(s->q);
     hone_release(s->p);
     hone_release(s->reference);
+    hone_release(s->prefixes);
     hone_run_deinit(&s->run);
     hone_chunks_deinit(&s->chunks);
+    hone_release(s->stages);
     hone_release(s->kept);
     hone_model_free(s->model);
     hone_release(s);
@@ -156,9 +241,18 @@ static const hone_weight *find(const hone_sensitivity *s, const char *name)
     return NULL;
 }
 
-bool hone_sensitivity_holds(const hone_sensitivity *s, const char *name)
+size_t hone_sensitivity_covered(const hone_sensitivity *s, size_t nbytes)
 {
-    return find(s, name) != NULL;
+    return hone_chunks_covered(&s->chunks, nbytes);
+}
+
+size_t hone_sensitivity_stage(const hone_sensitivity *s, const char *name)
+{
+    const hone_weight *found = find(s, name);
+    size_t i = 0;
+    while (found && s->kept[i].data != found->data) /* a tied one counts where it comes first */
+        i++;
+    return found ? s->stages[i] : SIZE_MAX;
 }
 
 /* Puts the replacement wherever the matrix is used: a tied one in two places. */
@@ -186,23 +280,20 @@ static hone_status put(hone_sensitivity *s, const hone_replacement *r, hone_erro
     return HONE_OK;
 }
 
-static const hone_weight *own_output(const hone_sensitivity *s)
-{
-    for (size_t i = 0; i < s->n_matrices; i++)
-        if (hone_model_matrix(s->model, i, NULL) == &s->model->output)
-            return &s->kept[i];
-    return &s->model->output;
-}
-
 hone_status hone_sensitivity_measure(hone_sensitivity *s, const hone_replacement *replacements, size_t n, double *kld,
                                      hone_error *err)
 {
+    size_t stage = s->model->n_layers + 1;
+    for (size_t i = 0; i < n; i++) {
+        const size_t own = hone_sensitivity_stage(s, replacements[i].name);
+        stage = own < stage ? own : stage;
+    }
+    HONE_TRY(advance(s, stage, err));
     hone_status status = HONE_OK;
     for (size_t i = 0; i < n && status == HONE_OK; i++)
         status = put(s, &replacements[i], err);
-    const hone_weight *output = own_output(s);
     for (size_t i = 0; i < s->chunks.n_chunks && status == HONE_OK; i++)
-        status = score_chunk(s, i, output, err);
+        status = score_chunk(s, i, err);
     for (size_t i = 0; i < s->n_matrices; i++)
         *hone_model_matrix(s->model, i, NULL) = s->kept[i];
     if (status == HONE_OK)

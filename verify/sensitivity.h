@@ -26,12 +26,18 @@ hone_status hone_sensitivity_new(const hone_context *ctx, const hone_checkpoint 
                                  const hone_eval_options *opts, hone_sensitivity **out, hone_error *err);
 void hone_sensitivity_free(hone_sensitivity *s);
 
-/* hone_sensitivity_holds() tells whether the model has a matrix of that name. */
-bool hone_sensitivity_holds(const hone_sensitivity *s, const char *name);
+/* hone_sensitivity_covered() is hone_chunks_covered(). */
+size_t hone_sensitivity_covered(const hone_sensitivity *s, size_t nbytes);
+
+/* hone_sensitivity_stage() returns the stage of a pass that first reads the matrix of that name, SIZE_MAX if the model
+ * has none: see hone_model_matrix(). */
+size_t hone_sensitivity_stage(const hone_sensitivity *s, const char *name);
 
 /*
  * hone_sensitivity_measure() runs the text with some matrices replaced, and puts them back. *kld: the mean over all
- * scored positions, in nats. ARG: no such matrix, or it has another shape, or dtype has no decoder.
+ * scored positions, in nats. Costs the stages from the first one with a replacement on; one that comes before that of
+ * the call before costs a run to there, so go through a model in its order. ARG: no such matrix, or it has another
+ * shape, or dtype has no decoder.
  */
 hone_status hone_sensitivity_measure(hone_sensitivity *s, const hone_replacement *replacements, size_t n, double *kld,
                                      hone_error *err);

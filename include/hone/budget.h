@@ -13,6 +13,7 @@
 #define HONE_BUDGET_H
 
 #include "hone/convert.h"
+#include "hone/verify.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,7 +27,14 @@ typedef struct hone_budget_options {
     const char *text; /* UTF-8, to measure on; not what the result is judged by later */
     size_t text_nbytes;
     size_t n_ctx, n_chunks; /* as in hone_eval_options, but 0 chunks: 4 */
+    /* What is measured is kept in "JOURNAL.hone-journal", and taken from there when a call that was interrupted is made
+     * again, whatever the size then: until hone_budget_forget(). NULL: it is not kept. */
+    const char *journal;
+    bool restart; /* discard a journal that is there */
 } hone_budget_options;
+
+/* hone_budget_eval() returns the chunks of the text that tensors are measured on, to measure the file on them, too. */
+HONE_API hone_eval_options hone_budget_eval(const hone_budget_options *budget);
 
 /* What was settled for a tensor. */
 typedef struct hone_budget_tensor {
@@ -50,13 +58,16 @@ typedef struct hone_budget_point {
  * hone_budget_new() measures a model and settles the types. opts as for hone_plan_new(), for GGUF; its type is not
  * used, its rules and types of the ends go before. Give the result to hone_plan_new() in opts.budget, with all else the
  * same. ARG: the budget is below the smallest file there is, or the divergence cannot be had; several budgets or none;
- * else as hone_plan_new(), hone_perplexity(). UNSUPPORTED: an architecture that hone_model_load() does not
- * know. The measured model is in memory, beyond the memory budget of ctx.
+ * a journal of other work is in the way; else as hone_plan_new(), hone_perplexity(). UNSUPPORTED: an architecture that
+ * hone_model_load() does not know. The measured model is in memory, beyond the memory budget of ctx.
  */
 HONE_API hone_status hone_budget_new(const hone_context *ctx, const hone_checkpoint *src,
                                      const hone_convert_options *opts, const hone_budget_options *budget,
                                      hone_budget **out, hone_error *err) HONE_CHECK_RESULT;
 HONE_API void hone_budget_free(hone_budget *budget);
+
+/* hone_budget_forget() removes the journal: the file is made, or will not be. */
+HONE_API void hone_budget_forget(hone_budget *budget);
 
 /* The tensors that had a choice. */
 HONE_API size_t hone_budget_n(const hone_budget *budget);

@@ -37,7 +37,8 @@ typedef struct hone_calibrate_options {
     bool output;                 /* the output matrix, too */
     const char *const *datasets; /* what the text is called; goes into the file */
     size_t n_datasets;
-    bool overwrite; /* the output may exist */
+    const size_t *dataset_nbytes; /* (n_datasets) of which text is put together in that order; NULL: it is one */
+    bool overwrite;               /* the output may exist */
     bool restart;   /* discard what an interrupted run left instead of resuming it */
 } hone_calibrate_options;
 

@@ -65,6 +65,9 @@ typedef struct hone_convert_options {
      * fast search, nor, but for "gguf", under the reference search.
      */
     const char *imatrix;
+    /* Of stacked experts one that saw some tokens, but fewer, is coded as if there were no importance: so few say
+     * nothing of the others to come. 0: 64. Not under the reference search. */
+    uint32_t min_expert_tokens;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
     hone_method method;
     const char *calibration;   /* file of hone_calibrate() with second moments; GPTQ needs it, or... */
@@ -99,6 +102,7 @@ typedef struct hone_plan_tensor {
     uint64_t n_zero_columns;      /* of the importance used: columns that only zeros reached */
     uint64_t n_unseen, n_experts; /* of the importance used: experts that nothing reached, each column of which counts
                                    * 1; of how many */
+    uint64_t n_few;               /* experts that too few tokens reached for their importance to be used */
 } hone_plan_tensor;
 
 typedef struct hone_plan_totals {

@@ -71,6 +71,7 @@ HONE_API hone_status hone_model_logits(const hone_context *ctx, const hone_model
 typedef struct hone_eval_options {
     size_t n_ctx;    /* tokens per chunk; 0: 512, or fewer where the model has fewer positions */
     size_t n_chunks; /* at most; 0: all */
+    bool any_text;   /* hone_verify(): on text that the candidate was calibrated on, too */
     /* hone_verify() alone, or NULL: called with each chunk's mean KLD over its scored positions, in order. Two
      * candidates measured on one text can be compared chunk by chunk, without the text's share of the noise. */
     void (*on_chunk)(void *user, double kld);
@@ -112,7 +113,8 @@ typedef struct hone_divergence {
 
 /*
  * hone_verify() runs both models side by side. ARG: the text is too short, or the vocabularies differ (in size, or in
- * how they tokenize the text). DATA, NOMEM.
+ * how they tokenize the text); or a good part of the text is what the candidate was calibrated on, as the file says
+ * (hone.calibration.texts). DATA, NOMEM.
  */
 HONE_API hone_status hone_verify(const hone_context *ctx, const hone_checkpoint *reference,
                                  const hone_checkpoint *candidate, const char *text, size_t nbytes,

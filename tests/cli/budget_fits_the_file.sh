@@ -10,6 +10,8 @@ size=$(wc -c <mix.gguf)
     -o budget.gguf --quiet --json budget.json >shown
 grep -q 'predicted KLD' shown
 [ "$(grep -c '<- this file' shown)" -eq 1 ]
+[ "$(grep -c 'this file on the same text: KLD' shown)" -eq 1 ]
+[ "$(echo budget.gguf*)" = budget.gguf ]
 [ "$(wc -c <budget.gguf)" -le "$size" ]
 [ "$(wc -c <budget.gguf)" -ge $((size - size / 100)) ]
 "$HONE" check budget.gguf >/dev/null
@@ -19,5 +21,7 @@ for f in mix budget; do
     sed -n '/"kld"/,/}/s/^ *"mean": \([0-9.e-]*\).*/\1/p' $f.v >$f.kld
 done
 sed -n '/"predicted"/,/}/s/^ *"kld": \([0-9.e-]*\).*/\1/p' budget.json >predicted.kld
+sed -n '/"measured"/,/}/s/^ *"kld": \([0-9.e-]*\).*/\1/p' budget.json >measured.kld
+awk -v m="$(cat measured.kld)" -v p="$(cat predicted.kld)" 'BEGIN { exit !(m > 0 && m < 1.5 * p && m > p / 1.5) }'
 awk -v a="$(cat budget.kld)" -v b="$(cat mix.kld)" -v p="$(cat predicted.kld)" \
     'BEGIN { exit !(a > 0 && a < 0.9 * b && a < 1.5 * p && a > p / 1.5) }'

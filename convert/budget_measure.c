@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+#include "convert/budget_measure.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "convert/moments.h"
+#include "convert/output_guard.h"
+#include "convert/type_errors.h"
+#include "quantize/encode.h"
+#include "verify/sensitivity.h"
+
+/* Types there is a choice of: those that every runtime of GGUF computes with. */
+static const hone_dtype types[] = {HONE_Q2_K, HONE_Q3_K, HONE_IQ4_XS, HONE_Q4_K, HONE_IQ4_NL, HONE_Q4_0, HONE_Q4_1,
+                                   HONE_Q5_K, HONE_Q5_0, HONE_Q5_1,   HONE_Q6_K, HONE_Q8_0,   HONE_F16};
+enum { N_TYPES = sizeof types / sizeof types[0], DEFAULT_N_CHUNKS = 4 };
+static_assert(N_TYPES <= (size_t)HONE_BUDGET_MAX_TYPES, "an item has room for every type");
+
+/* What a tensor alone is measured in, the first that its rows can be cut into. */
+static const hone_dtype probes[] = {HONE_Q3_K, HONE_Q4_0};
+
+/* What the journal keeps of an item: as many entries of 8 bytes, the last of which is the checksum of the others. */
+struct record {
+    double errors[N_TYPES], probe_kld;
+};
+enum { RECORD_N = sizeof(struct record) / 8 + 1 };
+
+struct measuring {
+    const hone_context *ctx;
+    const hone_plan *plan;
+    hone_budget_items *budget;
+    hone_sensitivity *sensitivity;
+    hone_feedback feedback;
+    const hone_tensor *current;
+    hone_journal *journal;
+    size_t n_known;
+};
+
+/* An item and when its matrix is read. */
+struct turn {
+    size_t stage, item;
+};
+
+/* ---- items ---- */
+
+static bool has_choice(const hone_planned_tensor *t)
+{
+    return t->source && !t->bytes && !t->ruled && hone_dtype_describe(t->dtype)->is_quantized;
+}
+
+static hone_status add_item(hone_budget_items *b, const hone_plan *plan, size_t tensor, hone_cpu_level cpu,
+                            hone_error *err)
+{
+    const hone_planned_tensor *t = &plan->tensors[tensor];
+    hone_budget_item item = {.tensor = tensor, .n_weights = t->n_rows * t->row_nelems};
+    for (size_t i = 0; i < N_TYPES; i++) {
+        uint64_t row_nbytes;
+        if (hone_dtype_row_nbytes(types[i], t->row_nelems, &row_nbytes) || !hone_encoder(types[i], plan->search, cpu))
+            continue;
+        item.types[item.n] = types[i];
+        item.nbytes[item.n++] = row_nbytes * t->n_rows;
+    }
+    item.name = hone_arena_copy(&b->names, t->name, strlen(t->name));
+    hone_budget_item *grown = hone_grow(b->items, &b->cap, b->n + 1, sizeof item);
+    if (grown)
+        b->items = grown;
+    if (!item.name || !grown)
+        return hone_fail_nomem(err, sizeof item);
+    b->items[b->n++] = item;
+    return HONE_OK;
+}
+
+hone_status hone_budget_items_find(const hone_context *ctx, const hone_plan *plan, hone_budget_items *out,
+                                   hone_error *err)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (has_choice(&plan->tensors[i]))
+            HONE_TRY(add_item(out, plan, i, ctx->cpu, err));
+    return HONE_OK;
+}
+
+void hone_budget_items_deinit(hone_budget_items *b)
+{
+    hone_text_marks_deinit(&b->texts);
+    hone_release(b->items);
+    hone_arena_deinit(&b->names);
+}
+
+static size_t find_probe(const hone_budget_item *item)
+{
+    for (size_t p = 0; p < sizeof probes / sizeof probes[0]; p++)
+        for (size_t i = 0; i < item->n; i++)
+            if (item->types[i] == probes[p])
+                return i;
+    return item->n;
+}
+
+/* ---- one item ---- */
+
+/* Divergences from errors, by what the probe was measured to do. */
+static void set_costs(hone_budget_item *item, const struct record *r)
+{
+    const size_t probe = find_probe(item);
+    const double unit = r->errors[probe], scale = unit > 0 ? r->probe_kld / unit : 0;
+    size_t n = 0;
+    item->probed = item->types[probe];
+    item->probe_kld = r->probe_kld;
+    for (size_t i = 0; i < item->n; i++) {
+        if (!isfinite(r->errors[i]))
+            continue;
+        item->types[n] = item->types[i];
+        item->nbytes[n] = item->nbytes[i];
+        item->costs[n++] = r->errors[i] * scale;
+    }
+    item->n = n;
+}
+
+/*
+ * Three digits: more are within the error of the measurement, and the last of them depend on the machine's products of
+ * floats, which is no reason for another choice of types.
+ */
+static double rounded(double x)
+{
+    if (!(x > 0))
+        return 0;
+    const double unit = pow(10, floor(log10(x)) - 2);
+    return round(x / unit) * unit;
+}
+
+static hone_status probe(const struct measuring *m, const hone_budget_item *item, const hone_type_errors *e,
+                         double *kld, hone_error *err)
+{
+    const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
+    const hone_replacement r = {.name = t->source->name,
+                                .dtype = item->types[e->probe],
+                                .nrows = (size_t)t->n_rows,
+                                .ncols = (size_t)t->row_nelems,
+                                .rows = e->probe_rows};
+    HONE_TRY(hone_sensitivity_measure(m->sensitivity, &r, 1, kld, err));
+    if (!isfinite(*kld))
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->source->name, "no divergence can be measured");
+    *kld = rounded(*kld);
+    return HONE_OK;
+}
+
+static hone_status measure_item(struct measuring *m, const hone_budget_item *item, struct record *out, hone_error *err)
+{
+    const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
+    HONE_TRY(hone_moments_prepare(m->ctx, m->plan, t, &m->current, &m->feedback, err));
+    hone_type_errors e = {.types = item->types, .n = item->n, .probe = find_probe(item)};
+    e.probe_rows = hone_alloc((size_t)item->nbytes[e.probe], 1);
+    if (!e.probe_rows)
+        return hone_fail_nomem(err, item->nbytes[e.probe]);
+    hone_status status = hone_type_errors_measure(m->ctx, m->plan, t, t->moments ? &m->feedback : NULL, &e, err);
+    if (status == HONE_OK)
+        status = probe(m, item, &e, &out->probe_kld, err);
+    memcpy(out->errors, e.error, sizeof out->errors);
+    hone_release(e.probe_rows);
+    return status;
+}
+
+/* ---- the journal ---- */
+
+/* What must be equal for measurements to be the same: the inputs, the text, and what is asked of them. */
+static uint64_t identity(const hone_plan *plan, const hone_budget_options *asked, const hone_budget_items *b)
+{
+    const uint64_t facts[] = {asked->n_ctx, asked->n_chunks, (uint64_t)plan->search, plan->calibration != NULL, b->n};
+    uint64_t id = XXH3_64bits_withSeed(facts, sizeof facts, hone_identify_inputs(plan, 0));
+    id = XXH3_64bits_withSeed(asked->text, asked->text_nbytes, id);
+    for (size_t i = 0; i < b->n; i++) {
+        id = XXH3_64bits_withSeed(b->items[i].name, strlen(b->items[i].name), id);
+        id = XXH3_64bits_withSeed(b->items[i].types, sizeof b->items[i].types, id);
+    }
+    return XXH3_64bits_withSeed(hone_version(), strlen(hone_version()), id);
+}
+
+static hone_status load(const struct measuring *m, size_t item, struct record *out, bool *known, hone_error *err)
+{
+    uint64_t entries[RECORD_N] = {0};
+    *known = false;
+    if (!m->journal->path)
+        return HONE_OK;
+    for (size_t i = 0; i < RECORD_N; i++)
+        HONE_TRY(hone_journal_chunk(m->journal, item * RECORD_N + i, &entries[i], err));
+    *known = entries[RECORD_N - 1] != 0 && entries[RECORD_N - 1] == XXH3_64bits(entries, sizeof *out);
+    memcpy(out, entries, sizeof *out);
+    return HONE_OK;
+}
+
+static hone_status save(const struct measuring *m, size_t item, const struct record *r, hone_error *err)
+{
+    if (!m->journal->path)
+        return HONE_OK;
+    uint64_t entries[RECORD_N];
+    memcpy(entries, r, sizeof *r);
+    entries[RECORD_N - 1] = XXH3_64bits(entries, sizeof *r);
+    for (size_t i = 0; i < RECORD_N; i++)
+        HONE_TRY(hone_journal_commit(m->journal, item * RECORD_N + i, entries[i], err));
+    return HONE_OK;
+}
+
+/* ---- all of them ---- */
+
+static int by_stage(const void *a, const void *b)
+{
+    const struct turn *x = a, *y = b;
+    if (x->stage != y->stage)
+        return x->stage < y->stage ? -1 : 1;
+    return x->item < y->item ? -1 : 1;
+}
+
+/* In which order the model comes to the items. UNSUPPORTED: to one of them it does not. */
+static hone_status take_turns(const struct measuring *m, struct turn *turns, hone_error *err)
+{
+    for (size_t i = 0; i < m->budget->n; i++) {
+        const hone_budget_item *item = &m->budget->items[i];
+        const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
+        turns[i] = (struct turn){hone_sensitivity_stage(m->sensitivity, t->source->name), i};
+        if (turns[i].stage == SIZE_MAX || find_probe(item) == item->n)
+            return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name,
+                             "what it does to predictions cannot be measured");
+    }
+    qsort(turns, m->budget->n, sizeof *turns, by_stage);
+    return HONE_OK;
+}
+
+static hone_status measure_all(struct measuring *m, struct turn *turns, hone_error *err)
+{
+    HONE_TRY(take_turns(m, turns, err));
+    for (size_t i = 0; i < m->budget->n; i++) {
+        hone_budget_item *item = &m->budget->items[turns[i].item];
+        struct record r;
+        bool known;
+        HONE_TRY(load(m, turns[i].item, &r, &known, err));
+        if (!known) {
+            HONE_TRY(measure_item(m, item, &r, err));
+            HONE_TRY(save(m, turns[i].item, &r, err));
+        }
+        m->n_known += known;
+        set_costs(item, &r);
+        hone_context_progress(m->ctx, "measure", i + 1, m->budget->n);
+    }
+    if (m->n_known > 0)
+        hone_context_note(m->ctx, "resuming: %zu of %zu tensors were measured", m->n_known, m->budget->n);
+    return HONE_OK;
+}
+
+hone_eval_options hone_budget_eval(const hone_budget_options *budget)
+{
+    return (hone_eval_options){
+        .any_text = true, .n_ctx = budget->n_ctx, .n_chunks = budget->n_chunks ? budget->n_chunks : DEFAULT_N_CHUNKS};
+}
+
+hone_status hone_budget_items_measure(const hone_context *ctx, const hone_plan *plan, const hone_budget_options *asked,
+                                      hone_budget_items *b, hone_journal *journal, hone_error *err)
+{
+    *journal = (hone_journal){.fd = -1};
+    if (asked->journal)
+        HONE_TRY(hone_journal_open(asked->journal, !asked->restart, identity(plan, asked, b), b->n * RECORD_N, journal,
+                                   err));
+    struct measuring m = {.ctx = ctx, .plan = plan, .budget = b, .journal = journal};
+    const hone_eval_options eval = hone_budget_eval(asked);
+    struct turn *turns = hone_alloc(b->n, sizeof *turns);
+    hone_status status = turns ? HONE_OK : hone_fail_nomem(err, b->n * sizeof *turns);
+    if (status == HONE_OK)
+        status = hone_sensitivity_new(ctx, plan->src, asked->text, asked->text_nbytes, &eval, &m.sensitivity, err);
+    if (status == HONE_OK)
+        status = hone_text_marks_add(&b->texts, asked->text,
+                                     hone_sensitivity_covered(m.sensitivity, asked->text_nbytes), 1, err);
+    if (status == HONE_OK)
+        status = measure_all(&m, turns, err);
+    hone_release(turns);
+    hone_feedback_deinit(&m.feedback);
+    hone_sensitivity_free(m.sensitivity);
+    return status;
+}
