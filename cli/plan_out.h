@@ -12,8 +12,8 @@ typedef struct hone_cli_job {
     bool dry_run, restart;
     bool quality; /* measure what encoding does to the weights, and tell */
     hone_convert_options convert;
-    const hone_budget_options *budget; /* settle the types for it; or NULL */
-    const hone_cli_list *budget_texts; /* files that it is measured on */
+    const hone_budget_options *budget;       /* settle the types for it; or NULL */
+    const hone_cli_list *budget_texts;       /* files that it is measured on */
     const hone_calibration_text *sequential; /* calibrate while quantizing; or NULL. Its text is that of... */
     const hone_cli_list *sequential_texts;   /* ...these files */
 } hone_cli_job;

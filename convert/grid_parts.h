@@ -56,7 +56,8 @@ typedef struct hone_grid_feedback {
 void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
                            const float *values, const float *importance, const hone_grid_feedback *feedback, void *dst);
 
-/* hone_grid_unpack_rows() takes up a chunk whose pieces were read back: it becomes what hone_grid_encode_rows() left. */
+/* hone_grid_unpack_rows() takes up a chunk whose pieces were read back: it becomes what hone_grid_encode_rows() left.
+ */
 void hone_grid_unpack_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows, void *chunk);
 
 /* hone_grid_decode_piece() decodes columns [first, first + n) of row r of the nrows that were encoded to chunk. */

@@ -97,7 +97,7 @@ struct hone_plan {
     int n_slots; /* chunks in memory at a time, at least one for each thread */
     uint64_t memory_nbytes;
     bool saturate;
-    hone_checkpoint *calibration; /* or NULL */
+    hone_checkpoint *calibration;       /* or NULL */
     struct hone_sequential *sequential; /* or NULL: moments are computed while the plan runs, */
     hone_tensor *inputs;                /* and stand for those of its inputs; arena */
     uint64_t moments_nbytes, thread_moments_nbytes;

@@ -83,7 +83,8 @@ static hone_status read_groups(const hone_plan *plan, const hone_planned_tensor 
     m->data = (unsigned char *)values;
     const size_t nbytes = hone_grid_chunk_nbytes(w, STEP);
     void *chunk = hone_alloc(nbytes, 1);
-    hone_status status = values && chunk ? HONE_OK : hone_fail_nomem(err, nbytes + m->nrows * m->ncols * sizeof *values);
+    hone_status status =
+        values && chunk ? HONE_OK : hone_fail_nomem(err, nbytes + m->nrows * m->ncols * sizeof *values);
     for (size_t row = 0; row < m->nrows && status == HONE_OK; row += STEP) {
         const size_t n = m->nrows - row < STEP ? m->nrows - row : STEP;
         hone_piece pieces[HONE_N_PARTS];

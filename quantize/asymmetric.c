@@ -32,8 +32,8 @@ static hone_status solve_rows(void *user, size_t turn, int thread, hone_error *e
     for (size_t r = 0; r < n; r++)
         for (size_t j = 0; j < d; j++)
             rows[r * d + j] /= s->f->diagonal[j];
-    cblas_strsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasUnit, (int)n, (int)d, 1.0f, s->m, (int)d, rows,
-                (int)d);
+    cblas_strsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasUnit, (int)n, (int)d, 1.0f, s->m, (int)d,
+                rows, (int)d);
     return HONE_OK;
 }
 

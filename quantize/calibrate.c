@@ -246,8 +246,7 @@ static hone_status plan(struct calibration_run *r, hone_calibrate_cost *out, hon
                                  .seconds = estimate_seconds(r)};
     count_moments(r, out);
     out->streams_spilled = out->streams_nbytes > streams_max_nbytes(r);
-    out->memory_nbytes =
-        out->weights_nbytes + out->moments_nbytes + (out->streams_spilled ? 0 : out->streams_nbytes);
+    out->memory_nbytes = out->weights_nbytes + out->moments_nbytes + (out->streams_spilled ? 0 : out->streams_nbytes);
     return HONE_OK;
 }
 
@@ -275,8 +274,8 @@ static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *c
                                             .n_chunks = r->pass.chunks.n_chunks,
                                             .n_ctx = r->pass.chunks.n_ctx};
     const hone_writer_options how = {.overwrite = opts->overwrite, .restart = opts->restart};
-    HONE_TRY(hone_calibration_create(path, &r->pass.set, &origin, identity(r, ckpt), opts->hessian, how, &r->output,
-                                     err));
+    HONE_TRY(
+        hone_calibration_create(path, &r->pass.set, &origin, identity(r, ckpt), opts->hessian, how, &r->output, err));
     HONE_TRY(find_done(r, err));
     HONE_TRY(collect(r, path, err));
     if (report)
@@ -295,7 +294,8 @@ hone_status hone_calibrate(const hone_context *ctx, const hone_checkpoint *ckpt,
         if (!report)
             return hone_fail_nomem(err, sizeof *report);
     }
-    struct calibration_run r = {.ctx = ctx, .opts = opts, .pass.streams = HONE_NO_SPILL, .output = HONE_NO_CALIBRATION_OUTPUT};
+    struct calibration_run r = {
+        .ctx = ctx, .opts = opts, .pass.streams = HONE_NO_SPILL, .output = HONE_NO_CALIBRATION_OUTPUT};
     hone_status status = hone_writer_check_target(path, opts->overwrite, err);
     if (status == HONE_OK)
         status = calibrate(&r, ckpt, text, nbytes, path, report, err);

@@ -23,8 +23,8 @@ typedef struct hone_calibration_origin {
 typedef struct hone_calibration_output {
     hone_writer writer;
     hone_journal journal; /* a chunk for each input */
-    uint64_t *sums;  /* (n_weights) position of a weight's squares, */
-    uint64_t *grams; /* (n_inputs) and of an input's products */
+    uint64_t *sums;       /* (n_weights) position of a weight's squares, */
+    uint64_t *grams;      /* (n_inputs) and of an input's products */
     uint64_t *counts;
     bool has_grams;
 } hone_calibration_output;
@@ -33,10 +33,10 @@ typedef struct hone_calibration_output {
 #define HONE_NO_CALIBRATION_OUTPUT ((hone_calibration_output){.writer.fd = -1, .journal.fd = -1})
 
 /*
- * hone_calibration_create() lays the file out for the inputs of a set and writes its header, or takes up what an earlier
- * run of the same identity left. ARG: path exists and may not be overwritten; a name is too long for GGUF; a partial
- * file of other work is in the way. IO, NOMEM. On failure *out is empty. Finish with hone_calibration_commit() or
- * hone_calibration_output_deinit().
+ * hone_calibration_create() lays the file out for the inputs of a set and writes its header, or takes up what an
+ * earlier run of the same identity left. ARG: path exists and may not be overwritten; a name is too long for GGUF; a
+ * partial file of other work is in the way. IO, NOMEM. On failure *out is empty. Finish with hone_calibration_commit()
+ * or hone_calibration_output_deinit().
  */
 hone_status hone_calibration_create(const char *path, const hone_input_set *set, const hone_calibration_origin *origin,
                                     uint64_t identity, bool grams, hone_writer_options how,

@@ -36,9 +36,9 @@ typedef struct hone_input_set {
     hone_naming naming;
     hone_input_stats *inputs;
     size_t n, cap;
-    size_t next;     /* the input expected to be seen next */
-    size_t stage;    /* that unknown inputs are of */
-    bool complete;   /* else unknown inputs are added, and nothing is summed */
+    size_t next;   /* the input expected to be seen next */
+    size_t stage;  /* that unknown inputs are of */
+    bool complete; /* else unknown inputs are added, and nothing is summed */
     hone_status status;
     hone_error error; /* why, if it is not HONE_OK */
 } hone_input_set;

@@ -102,8 +102,9 @@ static hone_status describe_matrices(hone_layer_pass *p, hone_error *err)
     return HONE_OK;
 }
 
-hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
-                                 hone_layer_ends ends, hone_layer_pass *out, hone_error *err)
+hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint *ckpt,
+                                 const hone_calibration_text *text, hone_layer_ends ends, hone_layer_pass *out,
+                                 hone_error *err)
 {
     *out = (hone_layer_pass){.ctx = ctx, .streams = HONE_NO_SPILL};
     const hone_eval_options eval = {.n_ctx = text->n_ctx, .n_chunks = text->n_chunks};

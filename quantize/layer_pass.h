@@ -22,9 +22,9 @@ typedef struct hone_layer_pass {
     hone_run run;
     hone_input_set set; /* every input, each with its stage */
     hone_observer observer;
-    hone_spill streams;      /* a record for each chunk */
-    size_t stage;            /* of the model (hone_model_matrix()): what the streams go into next; 0: there are none */
-    const char *phase;       /* progress is told under this name, ... */
+    hone_spill streams;       /* a record for each chunk */
+    size_t stage;             /* of the model (hone_model_matrix()): what the streams go into next; 0: there are none */
+    const char *phase;        /* progress is told under this name, ... */
     uint64_t n_done, n_to_do; /* ... in chunks through a stage */
 } hone_layer_pass;
 
@@ -37,8 +37,9 @@ typedef enum hone_layer_ends { HONE_ENDS_NONE = 0, HONE_ENDS_OUTPUT, HONE_ENDS_O
  * ckpt must outlive *out. Fails as hone_model_load(), hone_perplexity(). On failure *out is empty, which
  * hone_layer_pass_close() accepts. *out must not move.
  */
-hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
-                                 hone_layer_ends ends, hone_layer_pass *out, hone_error *err);
+hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint *ckpt,
+                                 const hone_calibration_text *text, hone_layer_ends ends, hone_layer_pass *out,
+                                 hone_error *err);
 void hone_layer_pass_close(hone_layer_pass *pass);
 
 /* hone_layer_pass_begin() makes room for the streams, in memory up to max_nbytes, else beside a path, and forgets those

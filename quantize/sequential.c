@@ -16,7 +16,9 @@
 #include "verify/team.h"
 
 /*
- * How much of the way from W to W* is gone.
+ * How much of the way from W to W* is gone. On lit-llama under q2_k, calibrated on 24,600 tokens, KLD was 0.0215 with
+ * none, 0.0084 with half, 0.0076 with three quarters, 0.0077 with all of it (2,540 positions of other text, standard
+ * error 0.0003). Less text wants less of it: under q4_k_m on 12,300 tokens half left 0.00060 and all 0.00064.
  */
 static const float STRENGTH = 0.75f;
 
@@ -24,11 +26,11 @@ struct hone_sequential {
     hone_layer_pass pass, original; /* behind what is coded, and behind the model as it was */
     size_t *order;                  /* (n inputs) where in pass.set input i is */
     /* The input that is being summed up, ... */
-    size_t seen;       /* ... where in the sets it is, */
-    float *x;          /* (n_ctx, ncols) a chunk of it in the original */
-    size_t n_original; /* rows of x that are there, ... */
-    size_t n_coded;    /* ... and that have met theirs */
-    float *difference; /* (ncols, ncols) sum of (x - x') x'T */
+    size_t seen;              /* ... where in the sets it is, */
+    float *x;                 /* (n_ctx, ncols) a chunk of it in the original */
+    size_t n_original;        /* rows of x that are there, ... */
+    size_t n_coded;           /* ... and that have met theirs */
+    float *difference;        /* (ncols, ncols) sum of (x - x') x'T */
     uint64_t n_done, n_to_do; /* chunks through a stage */
 };
 
@@ -47,8 +49,8 @@ static hone_status order_inputs(hone_sequential *s, hone_error *err)
     return HONE_OK;
 }
 
-hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
-                                 hone_sequential **out, hone_error *err)
+hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt,
+                                 const hone_calibration_text *text, hone_sequential **out, hone_error *err)
 {
     *out = NULL;
     hone_sequential *s = hone_calloc(1, sizeof *s);
@@ -101,8 +103,7 @@ size_t hone_sequential_ncols(const hone_sequential *s, size_t input)
 hone_sequential_text hone_sequential_describe(const hone_sequential *s)
 {
     const hone_chunks *c = &s->pass.chunks;
-    return (hone_sequential_text){c->n_chunks, c->n_ctx,
-                                  XXH3_64bits(c->ids, c->n_chunks * c->n_ctx * sizeof *c->ids)};
+    return (hone_sequential_text){c->n_chunks, c->n_ctx, XXH3_64bits(c->ids, c->n_chunks * c->n_ctx * sizeof *c->ids)};
 }
 
 hone_sequential_memory hone_sequential_memory_needed(const hone_sequential *s)

@@ -19,8 +19,8 @@
 typedef struct hone_sequential hone_sequential;
 
 /* hone_sequential_open() prepares; reads no matrix. *out is NULL on failure. Fails as hone_calibrate(). */
-hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_calibration_text *text,
-                                 hone_sequential **out, hone_error *err);
+hone_status hone_sequential_open(const hone_context *ctx, const hone_checkpoint *ckpt,
+                                 const hone_calibration_text *text, hone_sequential **out, hone_error *err);
 void hone_sequential_close(hone_sequential *s);
 
 size_t hone_sequential_n_inputs(const hone_sequential *s);
