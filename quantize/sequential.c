@@ -16,7 +16,9 @@
 #include "verify/team.h"
 
 /*
- * How much of the way from W to W* is gone.
+ * How much of the way from W to W* is gone. On lit-llama under q2_k, calibrated on 24,600 tokens, KLD was 0.0215 with
+ * none, 0.0084 with half, 0.0076 with three quarters, 0.0077 with all of it (2,540 positions of other text, standard
+ * error 0.0003). Less text wants less of it: under q4_k_m on 12,300 tokens half left 0.00060 and all 0.00064.
  */
 static const float STRENGTH = 0.75f;
 

@@ -128,9 +128,9 @@ struct hone_family {
 hone_weight *hone_model_matrix(hone_model *model, size_t i, size_t *stage);
 
 /*
- * hone_model_open() is hone_model_load() but for the matrices, which are read a stage at a time: hone_model_hold() reads
- * those that a stage (see hone_model_matrix()) lacks, hone_model_drop() releases them. One that is not held is zeros to
- * a pass. ckpt must outlive *out. A matrix that is both embedding and output is held for each.
+ * hone_model_open() is hone_model_load() but for the matrices, which are read a stage at a time: hone_model_hold()
+ * reads those that a stage (see hone_model_matrix()) lacks, hone_model_drop() releases them. One that is not held is
+ * zeros to a pass. ckpt must outlive *out. A matrix that is both embedding and output is held for each.
  */
 hone_status hone_model_open(const hone_context *ctx, const hone_checkpoint *ckpt, hone_model **out, hone_error *err);
 hone_status hone_model_hold(hone_model *model, size_t stage, hone_error *err);

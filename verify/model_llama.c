@@ -253,7 +253,7 @@ static hone_weight *matrix(hone_model *model, size_t stage, size_t i)
     if (stage == 0 || stage > model->n_layers)
         return i > 0 ? NULL : stage == 0 ? &body->embedding : &model->output;
     hone_llama_layer *layer = &body->layers[stage - 1];
-    hone_weight *const weights[N_IN_LAYER] = {&layer->q.weight,    &layer->k.weight,  &layer->v.weight,
+    hone_weight *const weights[N_IN_LAYER] = {&layer->q.weight,    &layer->k.weight,    &layer->v.weight,
                                               &layer->o.weight,    &layer->gate.weight, &layer->up.weight,
                                               &layer->down.weight, &layer->router};
     return i < (body->config.n_experts ? N_IN_LAYER : N_IN_LAYER - 1) ? weights[i] : NULL;

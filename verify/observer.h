@@ -15,7 +15,8 @@ typedef struct hone_observer {
     /* The same of expert e of n_experts, which weights hold stacked; n may be 0. May be NULL: they are not told of. */
     void (*see_expert)(void *user, const hone_weight *const *weights, size_t n_weights, size_t e, size_t n_experts,
                        const float *x, size_t n);
-    const hone_weight *last; /* what follows the weights of which this is the first need not be computed; NULL: all is */
+    const hone_weight
+        *last; /* what follows the weights of which this is the first need not be computed; NULL: all is */
 } hone_observer;
 
 /* hone_observe() tells an observer; NULL is nobody. Returns whether the rest of the layer is not wanted. */

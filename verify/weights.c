@@ -120,8 +120,8 @@ static hone_status describe_rows(const hone_context *ctx, const hone_checkpoint 
     uint64_t row_nbytes;
     size_t nbytes;
     if (hone_dtype_row_nbytes(t->dtype, ncols, &row_nbytes) != HONE_OK || !hone_mul_size(nrows, row_nbytes, &nbytes))
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
-                         "rows of %zu elements do not hold whole blocks", ncols);
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "rows of %zu elements do not hold whole blocks",
+                         ncols);
     w.row_nbytes = row_nbytes;
     HONE_TRY(find_scale(ctx, ckpt, t->name, &w, err));
     *out = w;

@@ -59,12 +59,11 @@ typedef struct hone_calibration hone_calibration;
  *
  * All chunks go through one layer, then all through the next: only one layer's weights and second moments are in memory
  * at a time, or some of these, if all would exceed the budget, and what the layers pass on is spilled to a temporary
- * file beside path if it does. A run that was killed, or stopped by an IO or NOMEM error, leaves "path.hone-partial" and
- * a ".hone-journal", and the same run again computes only the inputs that are not there yet; the bytes are those of an
- * undisturbed run.
- * ARG: the text gives fewer tokens than one chunk, path exists, or a partial file of other work is in the way. NOMEM:
- * the budget does not hold one input's moments. Else as hone_model_load(), hone_perplexity(). *out, if given, gets the
- * coverage (hone_calibration_free()).
+ * file beside path if it does. A run that was killed, or stopped by an IO or NOMEM error, leaves "path.hone-partial"
+ * and a ".hone-journal", and the same run again computes only the inputs that are not there yet; the bytes are those of
+ * an undisturbed run. ARG: the text gives fewer tokens than one chunk, path exists, or a partial file of other work is
+ * in the way. NOMEM: the budget does not hold one input's moments. Else as hone_model_load(), hone_perplexity(). *out,
+ * if given, gets the coverage (hone_calibration_free()).
  */
 HONE_API hone_status hone_calibrate(const hone_context *ctx, const hone_checkpoint *ckpt, const char *text,
                                     size_t nbytes, const hone_calibrate_options *opts, const char *path,

@@ -70,7 +70,7 @@ typedef struct hone_convert_options {
     uint32_t min_expert_tokens;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
     hone_method method;
-    const char *calibration;   /* file of hone_calibrate() with second moments; GPTQ needs it, or... */
+    const char *calibration; /* file of hone_calibrate() with second moments; GPTQ needs it, or... */
     /* ...text for sequential calibration: tensors are coded in the order of a forward pass, each by the moments of its
      * input behind the quantized matrices before it. Goes before `calibration`. */
     const hone_calibration_text *sequential;
@@ -107,12 +107,12 @@ typedef struct hone_plan_tensor {
 
 typedef struct hone_plan_totals {
     size_t n_tensors;
-    uint64_t input_nbytes;    /* tensor data read */
-    uint64_t output_nbytes;   /* the whole output, sidecar files excepted */
-    uint64_t memory_nbytes;   /* working memory while running; of sequential calibration, all that it takes */
-    uint64_t moments_nbytes;  /* of it: second moments and error feedback */
-    uint64_t weights_nbytes;  /* of it: weights of the model as sequential calibration holds them */
-    uint64_t streams_nbytes;  /* of it, or spilled to a temporary file beside the output: residual streams */
+    uint64_t input_nbytes;   /* tensor data read */
+    uint64_t output_nbytes;  /* the whole output, sidecar files excepted */
+    uint64_t memory_nbytes;  /* working memory while running; of sequential calibration, all that it takes */
+    uint64_t moments_nbytes; /* of it: second moments and error feedback */
+    uint64_t weights_nbytes; /* of it: weights of the model as sequential calibration holds them */
+    uint64_t streams_nbytes; /* of it, or spilled to a temporary file beside the output: residual streams */
     bool streams_spilled;
     double bpw;               /* bits per weight over all tensors */
     size_t n_imatrix_entries; /* of the importance matrix */
@@ -134,8 +134,8 @@ HONE_API void hone_plan_free(hone_plan *plan);
 
 HONE_API hone_plan_totals hone_plan_describe(const hone_plan *plan);
 
-/* hone_plan_seconds() estimates how long coding with error feedback will take, and sequential calibration before it, from
- * a measurement of a tenth of a second. 0: there is none. */
+/* hone_plan_seconds() estimates how long coding with error feedback will take, and sequential calibration before it,
+ * from a measurement of a tenth of a second. 0: there is none. */
 HONE_API double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan);
 
 HONE_API hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i);
