@@ -137,3 +137,21 @@ const hone_tensor *hone_checkpoint_stack_of(const hone_checkpoint *ckpt, const h
     }
     return NULL;
 }
+
+const hone_tensor *hone_tensor_stack_part(const hone_tensor *tensor, size_t i)
+{
+    if (!tensor->view || tensor->view->read != read_stack)
+        return NULL;
+    const struct stack *stack = (const struct stack *)tensor->view;
+    return i < stack->n ? stack->parts[i] : NULL;
+}
+
+void hone_checkpoint_restack(hone_checkpoint *ckpt, const hone_tensor *tensor)
+{
+    const hone_tensor *found = hone_checkpoint_stack_of(ckpt, tensor);
+    if (!found)
+        return;
+    hone_tensor *stack = &ckpt->stacks[found - ckpt->stacks];
+    stack->dtype = tensor->dtype;
+    stack->nbytes = tensor->nbytes * stack->shape[0];
+}

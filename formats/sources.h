@@ -96,6 +96,13 @@ hone_status hone_checkpoint_stack_experts(hone_checkpoint *ckpt, hone_error *err
 const hone_tensor *hone_checkpoint_find_stack(const hone_checkpoint *ckpt, const char *name);
 const hone_tensor *hone_checkpoint_stack_of(const hone_checkpoint *ckpt, const hone_tensor *tensor);
 
+/* hone_tensor_stack_part() returns part i of a stack; NULL past the last, or if it is none. */
+const hone_tensor *hone_tensor_stack_part(const hone_tensor *tensor, size_t i);
+
+/* hone_checkpoint_restack() makes the stack that a tensor is part of, if there is one, of the tensor's type; until all
+ * its parts are of one type it cannot be read. */
+void hone_checkpoint_restack(hone_checkpoint *ckpt, const hone_tensor *tensor);
+
 /* hone_tensor_is_gathered() tells whether reading rows takes many small reads, fewer per row the more rows there are.
  */
 bool hone_tensor_is_gathered(const hone_tensor *tensor);

@@ -3,6 +3,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "formats/sources.h"
 
 hone_status hone_transformer_init(hone_checkpoint *ckpt, hone_transformer *out, hone_error *err)
 {
@@ -93,6 +94,10 @@ hone_status hone_transform_role(const hone_transformer *tr, size_t role, size_t 
     hone_role_name(tr->family, role, layer, tr->naming, name);
     const hone_row_order order = tr->family->roles[role].order;
     const hone_tensor *t = hone_checkpoint_find(tr->ckpt, name);
+    for (size_t i = 0; t && hone_tensor_stack_part(t, i); i++)
+        HONE_TRY(hone_transform_tensor(tr->ckpt, hone_tensor_stack_part(t, i)->name, transform, err));
+    if (t && hone_tensor_stack_part(t, 0))
+        return HONE_OK;
     if (t && t->n_dims == 3)
         return change_stack(tr, t, transform, err);
     const bool gguf = tr->naming == HONE_NAMES_GGUF;

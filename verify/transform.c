@@ -36,8 +36,11 @@ struct changed {
 static hone_status read_view(const hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t offset, size_t nbytes,
                              void *dst, hone_error *err);
 
+/* Experts that are stored one by one are changed alike: the first speaks for the stack. */
 static const struct changed *as_changed(const hone_tensor *tensor)
 {
+    const hone_tensor *first = hone_tensor_stack_part(tensor, 0);
+    tensor = first ? first : tensor;
     return tensor->view && tensor->view->read == read_view ? (const struct changed *)tensor->view : NULL;
 }
 
@@ -440,6 +443,8 @@ hone_status hone_transform_tensor(hone_checkpoint *ckpt, const char *name, const
     const hone_tensor *found = hone_checkpoint_find(ckpt, name);
     if (!found)
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name, "tensor is missing");
+    if (hone_tensor_stack_part(found, 0))
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, name, "its experts are stored one by one");
     hone_tensor *t = &ckpt->tensors[found - ckpt->tensors];
     const bool vector = t->n_dims < 2;
     const uint64_t ncols = vector ? 1 : t->shape[t->n_dims - 1];
@@ -464,6 +469,7 @@ hone_status hone_transform_tensor(hone_checkpoint *ckpt, const char *name, const
     (void)pthread_mutex_init(&c->mutex, NULL);
     changed.view = &c->view;
     *t = changed;
+    hone_checkpoint_restack(ckpt, t);
     return HONE_OK;
 }
 

@@ -49,7 +49,8 @@ void hone_rotate(const hone_rotation *rotation, double *x);
 
 /*
  * hone_transform_tensor() changes a tensor as it is stored: its rows are those of the file. Axes before the last count
- * as one, a tensor of one axis as a matrix of one column. *transform is copied. Not while others use the checkpoint.
+ * as one, a tensor of one axis as a matrix of one column; experts stored one by one are changed one by one, and all of
+ * a layer before any is read. *transform is copied. Not while others use the checkpoint.
  * DATA: no such tensor. ARG: a rotation that leaves the tensor or is of a block that does not exist. UNSUPPORTED: of no
  * type that decodes. NOMEM.
  */

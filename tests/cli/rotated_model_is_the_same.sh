@@ -29,3 +29,7 @@ head -n 20 "$MODELS/tiny-mixtral/heldout.txt" >text.txt
 "$HONE" convert "$MODELS/tiny-mixtral" --rotate all -o experts.gguf --type f32 --quiet >/dev/null
 "$HONE" verify "$MODELS/tiny-mixtral" experts.gguf --text text.txt --ctx 64 --chunks 4 --gate 'kld.mean<1e-6' --quiet >/dev/null
 grep -aq '"transforms":{"rotation":"residual+heads"}' experts.gguf
+"$HONE" convert "$MODELS/tiny-mixtral" --rotate all -o experts --to safetensors --type f32 --quiet >/dev/null
+"$HONE" verify "$MODELS/tiny-mixtral" experts --text text.txt --ctx 64 --chunks 4 --gate 'kld.mean<1e-6' --quiet >/dev/null
+"$HONE" diff experts.gguf experts >diff || true
+awk 'NR > 1 && $5 > 1e-6 { bad = 1 } END { exit bad || NR < 20 }' diff
