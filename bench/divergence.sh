@@ -5,12 +5,13 @@
 # What quantized files lose beside those of llama.cpp's tools, at their size: KL divergence from the f16 original by `hone verify` and by
 # llama-perplexity, for each mix of types and each ingredient, with bytes, seconds and peak memory; then how fast `hone calibrate` and
 # llama-imatrix read text. Calibration and judgement use different parts of the text. MODEL: a name under HONE_MODELS or tests/models, or
-# a path of a directory or GGUF file.
+# a path of a directory or GGUF file. Ratios are to the row "llama": llama-quantize with the importance matrix of llama-imatrix.
 #
 # LLAMA_TOOLS: the directory of llama-quantize, llama-imatrix, llama-perplexity. HONE_TEXTS: texts; HONE_TEXT: one to use instead.
 # HONE_MIXES (q4_k_m q3_k_m q2_k); HONE_STEPS (all of: llama-plain llama reference plain importance gptq sequential fold rotate
 # allocation budget all); HONE_CALIBRATION_CHUNKS (96), HONE_BUDGET_CHUNKS (8), HONE_CHUNKS (48): chunks of text to calibrate,
-# measure tensors and judge on; HONE_SPEED_RUNS (3; 0: none); HONE_THREADS (2); HONE_CTX (512 or the model's length).
+# measure tensors and judge on; HONE_SPEED_RUNS (3; 0: none); HONE_THREADS (2); HONE_CTX (512 or the model's length). On a machine that
+# does other work, set OMP_WAIT_POLICY=passive: llama.cpp's threads spin.
 set -eu
 hone=$(command -v "$1") && hone=$(cd "$(dirname "$hone")" && pwd)/$(basename "$hone")
 shift
@@ -81,22 +82,31 @@ split_text() {
 
 # ---- one file ----
 
+# llama_divergence FILE: its mean and standard error. The tool loses its last lines now and then, so it is asked again.
 llama_divergence() {
-    has_tool llama-perplexity && [ -f base.kld ] || { echo "- -"; return; }
-    "$tools/llama-perplexity" -m "$1" -c "$ctx" --chunks "$chunks" -t "$threads" --kl-divergence-base base.kld --kl-divergence \
-        >"$work/kld.log" 2>&1 || { echo "- -"; return; }
-    awk '/Mean +KLD:/ { print $3, $5; exit }' "$work/kld.log"
+    found=
+    for _ in 1 2 3; do
+        [ -z "$found" ] && has_tool llama-perplexity && [ -f base.kld ] || break
+        quietly "$tools/llama-perplexity" -m "$1" -c "$ctx" --chunks "$chunks" -t "$threads" --kl-divergence-base base.kld \
+            --kl-divergence || break
+        found=$(awk '/Mean +KLD:/ { print $3, $5; exit }' "$work/log")
+    done
+    echo "${found:-- -}"
 }
 
-# measure MIX STEP FILE: a row of the table; the first row of a mix by step "llama" is what ratios refer to.
+# measure MIX STEP FILE: a row of the table. Ratios refer to step "llama", or "reference", which has its codes.
 measure() {
     "$hone" verify original.gguf "$3" --text judgement.txt --ctx "$ctx" --chunks "$chunks" --threads "$threads" --quiet --force \
         --json out.json >"$work/log" 2>&1
     sed -n '/"kld"/,$p' out.json >kld.json
     row="$1 $2 $(wc -c <"$3") $(number mean kld.json) $(number stderr kld.json) $(llama_divergence "$3")"
-    [ "$2" != llama ] || echo "$row" >"$1.base"
-    [ -f "$1.base" ] || echo "$1 none 0 0 0 - -" >"$1.base"
-    echo "$row $(cat "$work/time") $(cat "$1.base")" | awk -v model="$name" '{
+    case $2 in
+    llama) echo "$row" >"$1.base" ;;
+    reference) [ -f "$1.base" ] || echo "$row" >"$1.base" ;;
+    esac
+    base="$1 none 0 0 0 - -"
+    [ ! -f "$1.base" ] || base=$(cat "$1.base")
+    echo "$row $(cat "$work/time") $base" | awk -v model="$name" '{
         ratio = $15 > 0 ? sprintf("%.3f", $4 / $15) : "-"
         theirs = $6 == "-" ? "-" : sprintf("%.6f", $6)
         theirs_ratio = $17 > 0 && $6 != "-" ? sprintf("%.3f", $6 / $17) : "-"
