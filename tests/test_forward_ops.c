@@ -106,6 +106,7 @@ END_TEST
 
 /* Lengths around the blocks of 16 that the kernels take; each in a buffer that ends where the row does. */
 static const size_t row_lengths[] = {1, 2, 15, 16, 17, 31, 32, 33, 100, 1000};
+enum { N_LENGTHS = sizeof row_lengths / sizeof *row_lengths };
 
 START_TEST(probabilities_are_exponentials_over_their_sum)
 {
@@ -381,8 +382,8 @@ Suite *hone_suite_forward_ops(void)
     tcase_add_test(core, silu_gate_at_its_limits);
     tcase_add_test(core, silu_follows_its_definition);
     tcase_add_test(core, exponentials_keep_nan);
-    tcase_add_loop_test(core, probabilities_are_exponentials_over_their_sum, 0, sizeof row_lengths / sizeof *row_lengths);
-    tcase_add_loop_test(core, row_kernels_compute_the_bits_of_portable_c, 0, sizeof row_lengths / sizeof *row_lengths);
+    tcase_add_loop_test(core, probabilities_are_exponentials_over_their_sum, 0, N_LENGTHS);
+    tcase_add_loop_test(core, row_kernels_compute_the_bits_of_portable_c, 0, N_LENGTHS);
     tcase_add_test(core, rope_turns_pairs_as_complex_numbers);
     tcase_add_loop_test(core, attention_is_a_weighted_mean_of_what_is_seen, 0,
                         (int)(sizeof windows / sizeof windows[0]));
