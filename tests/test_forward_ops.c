@@ -88,7 +88,7 @@ START_TEST(gelu_and_its_approximation)
     float far[2] = {300, -300};
     hone_gelu_tanh(far, 2);
     ck_assert_float_eq(far[0], 300);
-    ck_assert_float_eq(far[1], 0);
+    ck_assert_float_eq_tol(far[1], 0, 1e-30f);
 }
 END_TEST
 
@@ -101,6 +101,90 @@ START_TEST(silu_gate_at_its_limits)
     ck_assert_float_eq_tol(gate[1], 1.4621172f, 1e-6f); /* 2 / (1 + 1/e) */
     ck_assert_float_eq(gate[2], 600);
     ck_assert_float_eq_tol(gate[3], 0, 1e-30f);
+}
+END_TEST
+
+/* Lengths around the blocks of 16 that the kernels take; each in a buffer that ends where the row does. */
+static const size_t row_lengths[] = {1, 2, 15, 16, 17, 31, 32, 33, 100, 1000};
+enum { N_LENGTHS = sizeof row_lengths / sizeof *row_lengths };
+
+START_TEST(probabilities_are_exponentials_over_their_sum)
+{
+    const size_t n = row_lengths[_i];
+    float *row = malloc(n * sizeof *row), *scores = malloc(n * sizeof *scores);
+    ck_assert(row && scores);
+    fill(scores, n, 11);
+    float max = -1000;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        scores[i] *= i % 7 == 3 ? 200.0f : 5.0f;
+        max = fmaxf(max, scores[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        sum += exp((double)(scores[i] - max));
+    memcpy(row, scores, n * sizeof *row);
+    hone_forward_ref.softmax(row, n);
+    for (size_t i = 0; i < n; i++) {
+        const double p = exp((double)(scores[i] - max)) / sum;
+        ck_assert_double_eq_tol((double)row[i], p, 4e-7 * p + 1e-37);
+    }
+    free(row);
+    free(scores);
+}
+END_TEST
+
+START_TEST(silu_follows_its_definition)
+{
+    enum { N = 4001 };
+    float gate[N], up[N];
+    for (int i = 0; i < N; i++) {
+        gate[i] = (float)(i - N / 2) * 0.04f;
+        up[i] = 2;
+    }
+    hone_silu_gate(gate, up, N);
+    for (int i = 0; i < N; i++) {
+        const double z = (double)((float)(i - N / 2) * 0.04f), y = 2 * z / (1 + exp(-z));
+        ck_assert_double_eq_tol((double)gate[i], y, 4e-7 * fabs(y) + 1e-35);
+    }
+}
+END_TEST
+
+/* Whatever is not a number stays so: a broken model must not look whole. */
+START_TEST(exponentials_keep_nan)
+{
+    float gate[3] = {1, NAN, 2}, row[3] = {1, 2, NAN}, z[2] = {NAN, 1};
+    const float up[3] = {1, 1, 1};
+    hone_silu_gate(gate, up, 3);
+    hone_gelu_tanh(z, 2);
+    hone_forward_ref.softmax(row, 3);
+    ck_assert(isfinite(gate[0]) && isnan(gate[1]) && isfinite(gate[2]) && isnan(z[0]) && isfinite(z[1]));
+    ck_assert(isnan(row[0]) && isnan(row[1]) && isnan(row[2]));
+}
+END_TEST
+
+/* Of every level this machine has. */
+START_TEST(row_kernels_compute_the_bits_of_portable_c)
+{
+    enum { MOST = 1000 };
+    const size_t n = row_lengths[_i];
+    float x[MOST], up[MOST], wanted[3][MOST], got[3][MOST];
+    fill(x, n, 12);
+    fill(up, n, 13);
+    for (size_t i = 0; i < n; i++)
+        x[i] *= i % 5 == 2 ? 150.0f : 6.0f;
+    for (int level = 0; level <= (int)hone_cpu_best(); level++) {
+        const hone_forward_kernels *k = hone_forward_kernels_for((hone_cpu_level)level);
+        for (int i = 0; i < 3; i++)
+            memcpy(got[i], x, n * sizeof *x);
+        k->softmax(got[0], n);
+        k->silu_gate(got[1], up, n);
+        k->gelu_tanh(got[2], n);
+        for (int i = 0; i < 3; i++) {
+            if (level == 0)
+                memcpy(wanted[i], got[i], n * sizeof *x);
+            ck_assert_mem_eq(got[i], wanted[i], n * sizeof *x);
+        }
+    }
 }
 END_TEST
 
@@ -158,7 +242,8 @@ START_TEST(attention_is_a_weighted_mean_of_what_is_seen)
                                   .query_stride = STRIDE,
                                   .out_stride = STRIDE,
                                   .key_stride = STRIDE,
-                                  .scale = scale};
+                                  .scale = scale,
+                                  .kernels = &hone_forward_ref};
         hone_attend(&a);
     }
     for (size_t t = 0; t < SEQUENCE; t++) {
@@ -192,7 +277,8 @@ START_TEST(attention_survives_huge_scores)
                               .query_stride = 1,
                               .out_stride = 1,
                               .key_stride = 1,
-                              .scale = 1};
+                              .scale = 1,
+                              .kernels = &hone_forward_ref};
     hone_attend(&a);
     ck_assert_float_eq(out[0], 3);
     ck_assert_float_eq(out[1], 3);
@@ -294,6 +380,10 @@ Suite *hone_suite_forward_ops(void)
     tcase_add_test(core, layernorm_far_from_zero);
     tcase_add_test(core, gelu_and_its_approximation);
     tcase_add_test(core, silu_gate_at_its_limits);
+    tcase_add_test(core, silu_follows_its_definition);
+    tcase_add_test(core, exponentials_keep_nan);
+    tcase_add_loop_test(core, probabilities_are_exponentials_over_their_sum, 0, N_LENGTHS);
+    tcase_add_loop_test(core, row_kernels_compute_the_bits_of_portable_c, 0, N_LENGTHS);
     tcase_add_test(core, rope_turns_pairs_as_complex_numbers);
     tcase_add_loop_test(core, attention_is_a_weighted_mean_of_what_is_seen, 0,
                         (int)(sizeof windows / sizeof windows[0]));

@@ -106,7 +106,7 @@ static void gate_row(const void *pass, const void *arg, size_t t)
     const struct pass *p = pass;
     (void)arg;
     const size_t n_ff = p->body->config.n_ff;
-    hone_silu_gate(p->gate + t * n_ff, p->up + t * n_ff, n_ff);
+    hone_forward_kernels_for(p->ctx->cpu)->silu_gate(p->gate + t * n_ff, p->up + t * n_ff, n_ff);
 }
 
 static void for_rows(const struct pass *p, size_t n, size_t width, hone_row_fn fn, const void *arg)

@@ -3,14 +3,22 @@
 
 #include <cblas.h>
 #include <math.h>
+#include <string.h>
 
 void hone_rmsnorm(const float *x, const float *weight, size_t n, double eps, float *y)
 {
-    double squares = 0;
-    for (size_t i = 0; i < n; i++)
+    /* Eight sums: one would wait for each addition before the next. */
+    double sums[8] = {0}, squares = 0;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t k = 0; k < 8; k++)
+            sums[k] += (double)x[i + k] * (double)x[i + k];
+    for (; i < n; i++)
         squares += (double)x[i] * (double)x[i];
+    for (size_t k = 0; k < 8; k++)
+        squares += sums[k];
     const double scale = 1.0 / sqrt(squares / (double)n + eps);
-    for (size_t i = 0; i < n; i++)
+    for (i = 0; i < n; i++)
         y[i] = (float)((double)x[i] * scale * (double)weight[i]);
 }
 
@@ -36,15 +44,12 @@ void hone_gelu(float *z, size_t n)
 
 void hone_gelu_tanh(float *z, size_t n)
 {
-    const float sqrt_2_over_pi = 0.79788456f;
-    for (size_t i = 0; i < n; i++)
-        z[i] = 0.5f * z[i] * (1.0f + tanhf(sqrt_2_over_pi * (z[i] + 0.044715f * z[i] * z[i] * z[i])));
+    hone_forward_ref.gelu_tanh(z, n);
 }
 
 void hone_silu_gate(float *gate, const float *up, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+    hone_forward_ref.silu_gate(gate, up, n);
 }
 
 void hone_rope_angles(size_t position, const double *inv_freq, size_t n_rot, float *cosines, float *sines)
@@ -68,26 +73,6 @@ void hone_rope(float *x, const float *cosines, const float *sines, size_t n_rot,
     }
 }
 
-/* Turns scores [begin, end) of a row into probabilities and clears the others of its n. */
-static void softmax_range(float *row, size_t n, size_t begin, size_t end)
-{
-    float max = row[begin];
-    for (size_t k = begin; k < end; k++)
-        max = row[k] > max ? row[k] : max;
-    double sum = 0;
-    for (size_t k = begin; k < end; k++) {
-        row[k] = expf(row[k] - max);
-        sum += (double)row[k];
-    }
-    const double scale = 1.0 / sum;
-    for (size_t k = begin; k < end; k++)
-        row[k] = (float)((double)row[k] * scale);
-    for (size_t k = 0; k < begin; k++)
-        row[k] = 0.0f;
-    for (size_t k = end; k < n; k++)
-        row[k] = 0.0f;
-}
-
 void hone_attend(const hone_attention *a)
 {
     /* Keys that no query of this block sees are left out of both products. */
@@ -100,7 +85,11 @@ void hone_attend(const hone_attention *a)
     for (size_t q = 0; q < a->n_queries; q++) {
         const size_t position = a->first + q;
         const size_t oldest = a->window && position + 1 > a->window ? position + 1 - a->window : 0;
-        softmax_range(a->scores + q * n_keys, n_keys, oldest - key0, position + 1 - key0);
+        float *row = a->scores + q * n_keys;
+        const size_t begin = oldest - key0, end = position + 1 - key0;
+        a->kernels->softmax(row + begin, end - begin);
+        memset(row, 0, begin * sizeof *row);
+        memset(row + end, 0, (n_keys - end) * sizeof *row);
     }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, depth, cols, 1.0f, a->scores, cols,
                 a->values + key0 * a->key_stride, key_stride, 0.0f, a->out, out_stride);

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "verify/forward_kernels.h"
+
 /* hone_rmsnorm() computes y[i] = x[i] / sqrt(mean(x²) + eps) * weight[i] over one row of n. y may be x. */
 void hone_rmsnorm(const float *x, const float *weight, size_t n, double eps, float *y);
 
@@ -47,6 +49,7 @@ typedef struct hone_attention {
     size_t first, n_queries, head_dim, window;
     size_t query_stride, key_stride, out_stride; /* key_stride: of keys and values */
     double scale;
+    const hone_forward_kernels *kernels;
 } hone_attention;
 
 void hone_attend(const hone_attention *a);

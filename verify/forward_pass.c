@@ -75,10 +75,16 @@ void hone_add_rows(const hone_context *ctx, float *x, const float *y, size_t n, 
     hone_for_rows(ctx, n, width, add_row, &a, NULL);
 }
 
+struct attending {
+    const hone_heads *heads;
+    const hone_forward_kernels *kernels;
+};
+
 static hone_status attend_block(void *user, size_t i, int thread, hone_error *err)
 {
     (void)err;
-    const hone_heads *h = user;
+    const struct attending *job = user;
+    const hone_heads *h = job->heads;
     const size_t head = i % h->n_heads, kv_head = head / (h->n_heads / h->n_kv_heads);
     const size_t first = i / h->n_heads * QUERY_BLOCK, left = h->n - first;
     const hone_attention a = {
@@ -95,6 +101,7 @@ static hone_status attend_block(void *user, size_t i, int thread, hone_error *er
         .key_stride = h->key_stride,
         .out_stride = h->out_stride,
         .scale = h->scale,
+        .kernels = job->kernels,
     };
     hone_attend(&a);
     return HONE_OK;
@@ -102,9 +109,9 @@ static hone_status attend_block(void *user, size_t i, int thread, hone_error *er
 
 void hone_attend_all(const hone_context *ctx, const hone_heads *heads)
 {
-    hone_heads h = *heads;
-    const size_t n_blocks = (h.n + QUERY_BLOCK - 1) / QUERY_BLOCK * h.n_heads;
-    const double n_scores = 0.5 * (double)h.n * (double)h.n * (double)h.n_heads;
-    const double cost = n_scores * (5.0 + 0.06 * (double)h.head_dim);
-    (void)hone_parallel_for(n_blocks, hone_team(ctx, n_blocks, cost), attend_block, &h, NULL);
+    struct attending job = {heads, hone_forward_kernels_for(ctx->cpu)};
+    const size_t n_blocks = (heads->n + QUERY_BLOCK - 1) / QUERY_BLOCK * heads->n_heads;
+    const double n_scores = 0.5 * (double)heads->n * (double)heads->n * (double)heads->n_heads;
+    const double cost = n_scores * (5.0 + 0.06 * (double)heads->head_dim);
+    (void)hone_parallel_for(n_blocks, hone_team(ctx, n_blocks, cost), attend_block, &job, NULL);
 }

@@ -341,7 +341,7 @@ static void gelu_row(const void *pass, const void *arg, size_t t)
     if (c->exact_gelu)
         hone_gelu(p->up + t * c->n_ff, c->n_ff);
     else
-        hone_gelu_tanh(p->up + t * c->n_ff, c->n_ff);
+        hone_forward_kernels_for(p->ctx->cpu)->gelu_tanh(p->up + t * c->n_ff, c->n_ff);
 }
 
 static void for_rows(const struct pass *p, size_t n, size_t width, hone_row_fn fn, const void *arg)
