@@ -46,7 +46,12 @@ TYPES = {
     "iq1_m": (29, 256, 56, "iq1_m"),
 }
 # Types that hone decodes and does not encode.
-READ_ONLY = {"q8_k", "iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_s", "iq1_m"}
+READ_ONLY = {"q8_k", "iq1_s", "iq1_m"}
+# Types that ggml encodes only with importance: without it, it ends the process.
+WEIGHTED_ONLY = {"iq2_xs", "iq2_xxs", "iq1_s"}
+# Data on which ggml's encoders of types with code books end the process.
+FATAL = {"squares overflow", "limit"}
+BOOKS = {name for name in TYPES if name.startswith(("iq1", "iq2", "iq3"))}
 NCOLS = 2048
 
 
@@ -237,7 +242,11 @@ def main():
                 importance = (rng.standard_normal(NCOLS) ** 2).astype(np.float32)
                 importance[rng.random(NCOLS) < 0.05] = 0
                 importance[:32] = 0
+                if name in BOOKS and kind in FATAL:
+                    continue
                 for what, weights in (("encode", None), ("encode weighted", importance)):
+                    if weights is None and name in WEIGHTED_ONLY:
+                        continue
                     want = ggml.quantize(name, x, weights)
                     got = hone.quantize(name, x, weights)
                     bad = (want.reshape(-1, nbytes) != got.reshape(-1, nbytes)).any(axis=1)
