@@ -8,6 +8,7 @@
 #include "base/half.h"
 #include "quantize/best_kernels.h"
 #include "quantize/encode_books.h"
+#include "quantize/encode_iq1.h"
 #include "quantize/table_encoders.h"
 
 static void encode_f32(const float *src, size_t ncols, const float *importance, void *dst)
@@ -96,10 +97,10 @@ static void encode_iq2_xxs(const float *src, size_t ncols, const float *importan
 
 /* Types with one encoder, whatever the level. */
 static const hone_encode_fn portable_encoders[HONE_N_DTYPES] = {
-    [HONE_IQ3_S] = encode_iq3_s,      [HONE_IQ3_XXS] = encode_iq3_xxs, [HONE_IQ2_S] = encode_iq2_s,
-    [HONE_IQ2_XS] = encode_iq2_xs,    [HONE_IQ2_XXS] = encode_iq2_xxs, [HONE_F32] = encode_f32,
-    [HONE_Q1_0] = hone_encode_q1_0,   [HONE_Q2_0] = hone_encode_q2_0,  [HONE_TQ1_0] = hone_encode_tq1_0,
-    [HONE_TQ2_0] = hone_encode_tq2_0,
+    [HONE_IQ1_S] = hone_encode_iq1_s, [HONE_IQ1_M] = hone_encode_iq1_m, [HONE_IQ3_S] = encode_iq3_s,
+    [HONE_IQ3_XXS] = encode_iq3_xxs,  [HONE_IQ2_S] = encode_iq2_s,      [HONE_IQ2_XS] = encode_iq2_xs,
+    [HONE_IQ2_XXS] = encode_iq2_xxs,  [HONE_F32] = encode_f32,          [HONE_Q1_0] = hone_encode_q1_0,
+    [HONE_Q2_0] = hone_encode_q2_0,   [HONE_TQ1_0] = hone_encode_tq1_0, [HONE_TQ2_0] = hone_encode_tq2_0,
 };
 
 /* The encoders of each level, by search. Where a search has none, the reference search's will do. */
@@ -153,6 +154,8 @@ bool hone_encoder_weighs(hone_dtype dtype, hone_search search)
     case HONE_IQ2_S:
     case HONE_IQ2_XS:
     case HONE_IQ2_XXS:
+    case HONE_IQ1_S:
+    case HONE_IQ1_M:
         return true;
     case HONE_MXFP4:
     case HONE_NVFP4:

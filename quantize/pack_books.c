@@ -70,3 +70,31 @@ void hone_pack_iq2_xxs(const hone_book_block *b, uint8_t *dst)
     }
     memcpy(dst, &out, sizeof out);
 }
+
+void hone_pack_iq1_s(const hone_book_block *b, uint8_t *dst)
+{
+    hone_block_iq1_s out = {.d = b->d};
+    for (int s = 0; s < HONE_QK_K / 32; s++)
+        out.qh[s] = (uint16_t)(b->scales[s] << 12 | b->signs[4 * s] << 15);
+    for (int i = 0; i < HONE_QK_K / 8; i++) {
+        out.qs[i] = (uint8_t)b->index[i];
+        out.qh[i / 4] = (uint16_t)(out.qh[i / 4] | b->index[i] >> 8 << 3 * (i % 4));
+    }
+    memcpy(dst, &out, sizeof out);
+}
+
+void hone_pack_iq1_m(const hone_book_block *b, uint8_t *dst)
+{
+    hone_block_iq1_m out = {.scales = {0}};
+    for (int i = 0; i < HONE_QK_K / 8; i++) {
+        out.qs[i] = (uint8_t)b->index[i];
+        out.qh[i / 2] = (uint8_t)(out.qh[i / 2] | (b->index[i] >> 8 | b->signs[i] << 3) << 4 * (i % 2));
+    }
+    for (int k = 0; k < 4; k++) {
+        unsigned word = (unsigned)(b->d >> 4 * k & 15) << 12;
+        for (int i = 0; i < 4; i++)
+            word |= (unsigned)b->scales[4 * k + i] << 3 * i;
+        hone_store_u16(out.scales + 2 * k, (uint16_t)word);
+    }
+    memcpy(dst, &out, sizeof out);
+}

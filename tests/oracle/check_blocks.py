@@ -46,7 +46,7 @@ TYPES = {
     "iq1_m": (29, 256, 56, "iq1_m"),
 }
 # Types that hone decodes and does not encode.
-READ_ONLY = {"q8_k", "iq1_s", "iq1_m"}
+READ_ONLY = {"q8_k"}
 # Types that ggml encodes only with importance: without it, it ends the process.
 WEIGHTED_ONLY = {"iq2_xs", "iq2_xxs", "iq1_s"}
 # Data on which ggml's encoders of types with code books end the process.
