@@ -9,15 +9,18 @@
 
 enum { DIM_MAX = 8 };
 
-void hone_book_group_init(const hone_book_index *index, size_t size, hone_book_group *g)
+const hone_book_levels hone_odd_levels3 = {{1, 3, 5, 0, 1, 3, 5, 0}, 0.5f, 1.0f};
+const hone_book_levels hone_odd_levels8 = {{1, 3, 5, 7, 9, 11, 13, 15}, 0.5f, 1.0f};
+
+void hone_book_group_init(const hone_book_index *index, const hone_book_levels *levels, size_t size, hone_book_group *g)
 {
     g->index = index;
+    g->levels = levels;
     g->size = size;
     for (size_t i = 0; i < size; i++) {
-        g->root[i] = sqrtf(g->w[i]);
         const float wx = g->w[i] * g->x[i];
-        for (unsigned l = 0; l < index->n_levels; l++) {
-            const float q = (float)(2 * l + 1);
+        for (unsigned l = 0; l < HONE_BOOK_LEVELS; l++) {
+            const float q = levels->values[l];
             g->xq[i][l] = wx * q;
             g->qq[i][l] = g->w[i] * q * q;
         }
@@ -25,14 +28,14 @@ void hone_book_group_init(const hone_book_index *index, size_t size, hone_book_g
 }
 
 /* Of a list, the first entry with the least error; the nearest when errors are beyond f32. */
-static unsigned best_of_list(const hone_book_index *b, const uint32_t *list, const float *x, const float *w,
-                             float scale)
+static unsigned best_of_list(const hone_book_group *g, size_t at, const uint32_t *list, float scale)
 {
+    const hone_book_index *b = g->index;
     float cost[DIM_MAX][HONE_BOOK_LEVELS];
     for (unsigned i = 0; i < b->dim; i++)
         for (unsigned l = 0; l < b->n_levels; l++) {
-            const float diff = scale * (float)(2 * l + 1) - x[i];
-            cost[i][l] = w[i] * diff * diff;
+            const float diff = scale * g->levels->values[l] - g->x[at + i];
+            cost[i][l] = g->rival[at + i] * diff * diff;
         }
     const unsigned mask = (1u << b->bits) - 1;
     unsigned best = list[1] >> 16;
@@ -59,12 +62,11 @@ static void code_once(const hone_book_group *g, float inverse, float scale, hone
     for (size_t at = 0, k = 0; at < g->size; at += b->dim, k++) {
         unsigned key = 0;
         for (unsigned i = b->dim; i-- > 0;) {
-            const int level = hone_nearest(0.5f * (inverse * g->x[at + i] - 1.0f));
+            const int level = hone_nearest(g->levels->slope * (inverse * g->x[at + i] - g->levels->shift));
             key = key * b->n_levels + (unsigned)hone_clamp_int(level, 0, (int)b->n_levels - 1);
         }
         const int32_t near = b->near[key];
-        const unsigned index =
-            near >= 0 ? (unsigned)near : best_of_list(b, b->lists + (-1 - near), g->x + at, g->root + at, scale);
+        const unsigned index = near >= 0 ? (unsigned)near : best_of_list(g, at, b->lists + (-1 - near), scale);
         out->index[k] = (uint16_t)index;
         out->hits |= (unsigned)(near >= 0) << k;
         for (unsigned i = 0; i < b->dim; i++) {
@@ -81,4 +83,4 @@ static void code(const hone_book_group *g, size_t n, const float *inverses, cons
         code_once(g, inverses[t], scales[t], &out[t]);
 }
 
-const hone_book_kernels hone_books_ref = {.code = code};
+const hone_book_kernels hone_books_ref = {.level = HONE_CPU_REF, .code = code};

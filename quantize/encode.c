@@ -7,8 +7,7 @@
 #include "base/cursor.h"
 #include "base/half.h"
 #include "quantize/best_kernels.h"
-#include "quantize/encode_books.h"
-#include "quantize/encode_iq1.h"
+#include "quantize/book_encoders.h"
 #include "quantize/table_encoders.h"
 
 static void encode_f32(const float *src, size_t ncols, const float *importance, void *dst)
@@ -70,37 +69,10 @@ static void plain_q5_1(const float *src, size_t ncols, const float *importance, 
 #define HONE_FAST_ENCODERS hone_fast_encoders_ref
 #include "quantize/encoders_impl.h"
 
-static void encode_iq3_s(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_iq3_s(&hone_books_ref, src, ncols, importance, dst);
-}
-
-static void encode_iq3_xxs(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_iq3_xxs(&hone_books_ref, src, ncols, importance, dst);
-}
-
-static void encode_iq2_s(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_iq2_s(&hone_books_ref, src, ncols, importance, dst);
-}
-
-static void encode_iq2_xs(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_iq2_xs(&hone_books_ref, src, ncols, importance, dst);
-}
-
-static void encode_iq2_xxs(const float *src, size_t ncols, const float *importance, void *dst)
-{
-    hone_encode_iq2_xxs(&hone_books_ref, src, ncols, importance, dst);
-}
-
 /* Types with one encoder, whatever the level. */
 static const hone_encode_fn portable_encoders[HONE_N_DTYPES] = {
-    [HONE_IQ1_S] = hone_encode_iq1_s, [HONE_IQ1_M] = hone_encode_iq1_m, [HONE_IQ3_S] = encode_iq3_s,
-    [HONE_IQ3_XXS] = encode_iq3_xxs,  [HONE_IQ2_S] = encode_iq2_s,      [HONE_IQ2_XS] = encode_iq2_xs,
-    [HONE_IQ2_XXS] = encode_iq2_xxs,  [HONE_F32] = encode_f32,          [HONE_Q1_0] = hone_encode_q1_0,
-    [HONE_Q2_0] = hone_encode_q2_0,   [HONE_TQ1_0] = hone_encode_tq1_0, [HONE_TQ2_0] = hone_encode_tq2_0,
+    [HONE_F32] = encode_f32,          [HONE_Q1_0] = hone_encode_q1_0,   [HONE_Q2_0] = hone_encode_q2_0,
+    [HONE_TQ1_0] = hone_encode_tq1_0, [HONE_TQ2_0] = hone_encode_tq2_0,
 };
 
 /* The encoders of each level, by search. Where a search has none, the reference search's will do. */
@@ -130,12 +102,14 @@ hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level
     hone_encode_fn found = level[search][dtype];
     if (!found)
         found = level[HONE_SEARCH_REFERENCE][dtype];
-    return found ? found : portable_encoders[dtype];
+    if (!found)
+        found = portable_encoders[dtype];
+    return found ? found : hone_book_encoder(dtype, search, cpu);
 }
 
 bool hone_encoder_weighs(hone_dtype dtype, hone_search search)
 {
-    if (search == HONE_SEARCH_FAST)
+    if (search == HONE_SEARCH_FAST && !hone_book_encoder(dtype, search, HONE_CPU_REF))
         return false;
     switch (dtype) {
     case HONE_Q4_0:

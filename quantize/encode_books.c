@@ -221,7 +221,11 @@ static bool encode_group(const struct book_type *t, const hone_book_kernels *k, 
     weigh(t, x, importance, sigma2, g.w);
     for (size_t i = 0; i < t->group; i += 8)
         group_signs[i / 8] = take_signs(x + i, g.w + i, t->even_signs, g.x + i);
-    hone_book_group_init(hone_book_index_of(t->book), t->group, &g);
+    for (size_t i = 0; i < t->group; i++)
+        g.rival[i] = sqrtf(g.w[i]); /* not w: by ggml's choice */
+    const hone_book_index *index_of_book = hone_book_index_of(t->book);
+    hone_book_group_init(index_of_book, index_of_book->n_levels == 3 ? &hone_odd_levels3 : &hone_odd_levels8, t->group,
+                         &g);
     const float start = start_of_trials(t, &g, scale);
     if (start == 0.0f) {
         *scale = 0.0f;

@@ -47,7 +47,7 @@ TYPES = {
 }
 # Types that hone decodes and does not encode.
 READ_ONLY = {"q8_k"}
-# Types that ggml encodes only with importance: without it, it ends the process.
+# Types that ggml encodes only with importance: without it, it ends the process, where hone takes it as 1.
 WEIGHTED_ONLY = {"iq2_xs", "iq2_xxs", "iq1_s"}
 # Data on which ggml's encoders of types with code books end the process.
 FATAL = {"squares overflow", "limit"}
@@ -79,6 +79,8 @@ class Ggml:
     def quantize(self, name, x, importance):
         ggml_id, nelems, nbytes, _ = TYPES[name]
         out = np.zeros((x.shape[0], x.shape[1] // nelems * nbytes), np.uint8)
+        if importance is None and name in WEIGHTED_ONLY:
+            importance = np.ones(x.shape[1], np.float32)
         self.lib.ggml_quantize_chunk(ggml_id, pointer(x), pointer(out), 0, x.shape[0], x.shape[1], pointer(importance))
         return out
 
@@ -245,8 +247,6 @@ def main():
                 if name in BOOKS and kind in FATAL:
                     continue
                 for what, weights in (("encode", None), ("encode weighted", importance)):
-                    if weights is None and name in WEIGHTED_ONLY:
-                        continue
                     want = ggml.quantize(name, x, weights)
                     got = hone.quantize(name, x, weights)
                     bad = (want.reshape(-1, nbytes) != got.reshape(-1, nbytes)).any(axis=1)
