@@ -51,6 +51,9 @@ typedef struct hone_book_kernels {
 } hone_book_kernels;
 
 extern const hone_book_kernels hone_books_ref;
+#if defined(__x86_64__)
+extern const hone_book_kernels hone_books_avx2;
+#endif
 
 /* hone_book_group_init() fills in all that follows from x and w, but the weights that entries compete under. */
 void hone_book_group_init(const hone_book_index *index, const hone_book_levels *levels, size_t size,
