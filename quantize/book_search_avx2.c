@@ -64,14 +64,15 @@ static uint32_t best_of_list(const hone_book_group *g, size_t at, const uint32_t
         best = _mm256_blendv_epi8(best, position, _mm256_castps_si256(less));
         position = _mm256_add_epi32(position, _mm256_set1_epi32(LANES));
     }
-    float errors[LANES];
-    int positions[LANES], winner = 0;
-    _mm256_storeu_ps(errors, least);
-    _mm256_storeu_si256((void *)positions, best);
-    for (int i = 1; i < LANES; i++)
-        if (errors[i] < errors[winner] || (errors[i] == errors[winner] && positions[i] < positions[winner]))
-            winner = i;
-    return list[1 + positions[winner]];
+    /* Of the lanes with the least error, the one that comes first in the list. */
+    const __m256 far_least = _mm256_min_ps(least, _mm256_permute2f128_ps(least, least, 1));
+    const __m256 pair_least = _mm256_min_ps(far_least, _mm256_shuffle_ps(far_least, far_least, 0x4e));
+    const __m256 all_least = _mm256_min_ps(pair_least, _mm256_shuffle_ps(pair_least, pair_least, 0xb1));
+    const __m256i lost = _mm256_castps_si256(_mm256_cmp_ps(least, all_least, _CMP_NEQ_UQ));
+    const __m256i places = _mm256_or_si256(best, _mm256_srli_epi32(lost, 1));
+    const __m128i four = _mm_min_epi32(_mm256_castsi256_si128(places), _mm256_extracti128_si256(places, 1));
+    const __m128i two = _mm_min_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return list[1 + _mm_cvtsi128_si32(_mm_min_epi32(two, _mm_shuffle_epi32(two, 0xb1)))];
 }
 
 /* The entry of one vector (with its index in the upper half), and whether it was the nearest point. */
