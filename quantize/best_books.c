@@ -257,7 +257,7 @@ static float step_group(const struct search *s, size_t group, float d, int near,
 {
     enum { TRIALS_MAX = 5 };
     float scales[TRIALS_MAX];
-    int multiples[TRIALS_MAX];
+    int multiples[TRIALS_MAX] = {near};
     struct codes trials[TRIALS_MAX];
     size_t n = 0, best = 0;
     for (int k = near - reach; k <= near + reach; k++)

@@ -20,10 +20,10 @@ static int32_t near_iq3_s[N_KEYS3], near_iq3_xxs[N_KEYS3], near_iq2_s[N_KEYS2], 
 
 #define BOOK(name, dim_, n_levels_, bits_, n_distances_)                                                               \
     {                                                                                                                  \
-        .index =                                                                                                       \
-            {hone_##name##_book, sizeof hone_##name##_book / 2, dim_, n_levels_, bits_, near_##name, lists_##name},    \
+        .index = {hone_##name##_book, sizeof hone_##name##_book / 2, (dim_), (n_levels_), (bits_), near_##name,        \
+                  lists_##name},                                                                                       \
         .near = near_##name, .lists = lists_##name, .n_words = sizeof lists_##name / sizeof(uint32_t) - ROOM,          \
-        .n_keys = sizeof near_##name / sizeof(int32_t), .n_distances = n_distances_, .once = PTHREAD_ONCE_INIT         \
+        .n_keys = sizeof near_##name / sizeof(int32_t), .n_distances = (n_distances_), .once = PTHREAD_ONCE_INIT       \
     }
 
 static struct book {

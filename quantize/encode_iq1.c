@@ -224,9 +224,9 @@ static uint16_t scale_iq1_m(const hone_book_block *b, const float *x, const floa
     const uint16_t *entries = hone_book_index_of(HONE_BOOK_IQ1)->entries;
     float xq = 0.0f, qq = 0.0f;
     for (int i = 0; i < HONE_QK_K; i++) {
-        const int k = i / VECTOR;
-        const float q =
-            values[b->signs[k]][entries[b->index[k]] >> 2 * (i % VECTOR) & 3] * (float)(2 * b->scales[k / 2] + 1);
+        const int k = i / VECTOR, s = k / 2;
+        const unsigned level = entries[b->index[k]] >> 2 * (i % VECTOR) & 3;
+        const float q = values[b->signs[k]][level] * (float)(2 * b->scales[s] + 1);
         xq += w[i] * q * x[i];
         qq += w[i] * q * q;
     }
