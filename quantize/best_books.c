@@ -28,6 +28,7 @@ struct book_type {
     const hone_book_levels *levels;
     bool bare;         /* signs are in the levels */
     bool even_signs;   /* of eight, an even number are minus */
+    bool size_counts;  /* large weights count for more: see weigh() */
     int most;          /* scales are d times 1, 3, ... 2 most + 1 */
     float first, last; /* trials: the largest magnitude over the scale */
     void (*pack)(const hone_book_block *b, uint8_t *dst);
@@ -119,6 +120,7 @@ static const struct book_type iq1_s = {
     .n_levels = 2,
     .levels = iq1_levels,
     .bare = true,
+    .size_counts = true,
     .most = 7,
     .first = 0.8f,
     .last = 3.0f,
@@ -133,6 +135,7 @@ static const struct book_type iq1_m = {
     .n_levels = 2,
     .levels = iq1_levels,
     .bare = true,
+    .size_counts = true,
     .most = 7,
     .first = 0.8f,
     .last = 2.5f,
@@ -346,18 +349,32 @@ static uint8_t take_signs(bool even, const float *w, float *x)
     return (uint8_t)signs;
 }
 
-static void improve_block(struct search *s, const hone_best_kernels *best, const float *x, const float *importance,
-                          uint8_t *out)
+/*
+ * Weights, and x, of ordinary size. In iq1 they grow with the size of x as in the reference search: errors there are so
+ * large that which weights bear them matters more to models than what they come to.
+ */
+static void weigh(struct search *s, const hone_best_kernels *best, const float *x, const float *importance,
+                  float factor)
 {
-    const float largest = best->largest(x, HONE_QK_K), factor = hone_best_factor(largest);
-    float w_factor, w_plus, scales[GROUPS_MAX], weights[GROUPS_MAX];
-    if (largest == 0.0f)
-        return;
+    float w_factor, w_plus, squares = 0.0f;
     hone_best_weigh(best, importance, HONE_QK_K, &w_factor, &w_plus);
     for (size_t i = 0; i < HONE_QK_K; i++) {
         s->x[i] = x[i] * factor;
         s->w[i] = importance ? (importance[i] + w_plus) * w_factor : 1.0f;
+        squares += s->x[i] * s->x[i];
     }
+    for (size_t i = 0; i < HONE_QK_K && s->t->size_counts; i++)
+        s->w[i] *= sqrtf(2.0f * squares / (float)HONE_QK_K + s->x[i] * s->x[i]);
+}
+
+static void improve_block(struct search *s, const hone_best_kernels *best, const float *x, const float *importance,
+                          uint8_t *out)
+{
+    const float largest = best->largest(x, HONE_QK_K), factor = hone_best_factor(largest);
+    float scales[GROUPS_MAX], weights[GROUPS_MAX];
+    if (largest == 0.0f)
+        return;
+    weigh(s, best, x, importance, factor);
     memset(s->signs, 0, sizeof s->signs);
     for (size_t i = 0; i < HONE_QK_K && !s->t->bare; i += SIGNED)
         s->signs[i / SIGNED] = take_signs(s->t->even_signs, s->w + i, s->x + i);
