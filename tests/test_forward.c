@@ -92,8 +92,20 @@ static void sliding_window(void)
     toy.window = 7;
 }
 
-static void (*const shapes[])(void) = {plain, attention_bias, mlp_bias,    one_shared_head, no_sharing,    wide_heads,
-                                       tied,  other_theta,    linear_rope, llama3_rope,     sliding_window};
+static void experts(void)
+{
+    toy.n_experts = 5;
+    toy.n_experts_used = 2;
+}
+static void all_experts(void)
+{
+    toy.n_experts = toy.n_experts_used = 3;
+    toy.window = 9;
+}
+
+static void (*const shapes[])(void) = {plain,          attention_bias, mlp_bias,    one_shared_head, no_sharing,
+                                       wide_heads,     tied,           other_theta, linear_rope,     llama3_rope,
+                                       sliding_window, experts,        all_experts};
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 START_TEST(hugging_face_checkpoint_equals_scalar_model)
@@ -232,7 +244,7 @@ static const struct {
     hone_status status;
     const char *item;
 } bad_gguf[] = {
-    {"experts", "str=llama.expert_count u32=4 u32=8", HONE_ERROR_UNSUPPORTED, "expert_count"},
+    {"experts", "str=llama.expert_count u32=4 u32=8", HONE_ERROR_DATA, "llama.expert_used_count"},
     {"yarn scaling", "str=llama.rope.scaling.type u32=8 str=yarn", HONE_ERROR_UNSUPPORTED, "rope.scaling.type"},
     {"a scaling type that is no string", "str=llama.rope.scaling.type u32=4 u32=1", HONE_ERROR_DATA,
      "llama.rope.scaling.type"},
@@ -366,6 +378,68 @@ START_TEST(rejects_empty_sequence)
 }
 END_TEST
 
+/* A stream taken aside before a layer and put back after another sequence has run gives the same hidden states. */
+START_TEST(a_pass_goes_on_from_a_kept_stream)
+{
+    enum { N = 4 };
+    const int32_t tokens[N] = {1, 2, 0, 3}, others[2] = {3, 3};
+    hone_toy_fill(&toy);
+    hone_context *ctx;
+    hone_checkpoint *ckpt;
+    hone_model *model;
+    hone_run r;
+    hone_error err = {0};
+    ck_assert_int_eq(hone_context_new(NULL, &ctx, &err), HONE_OK);
+    ck_assert_int_eq(hone_checkpoint_open(hone_toy_write_hf(&toy, &dir), NULL, &ckpt, &err), HONE_OK);
+    ck_assert_int_eq(hone_model_load(ctx, ckpt, &model, &err), HONE_OK);
+    ck_assert_int_eq(hone_run_init(ctx, model, N, &r, &err), HONE_OK);
+    const size_t nbytes = N * model->n_embd * sizeof(float);
+    float *whole = malloc(nbytes), *kept = malloc(nbytes);
+    ck_assert_int_eq(hone_run_sequence(&r, tokens, N, &err), HONE_OK);
+    memcpy(whole, r.hidden, nbytes);
+    for (size_t stop = 0; stop <= model->n_layers; stop++) {
+        ck_assert_int_eq(hone_run_begin(&r, tokens, N, &err), HONE_OK);
+        for (size_t i = 0; i < stop; i++)
+            hone_run_layer(&r, i);
+        memcpy(kept, r.hidden, nbytes);
+        ck_assert_int_eq(hone_run_sequence(&r, others, 2, &err), HONE_OK);
+        memcpy(r.hidden, kept, nbytes);
+        ck_assert_int_eq(hone_run_resume(&r, N, &err), HONE_OK);
+        for (size_t i = stop; i < model->n_layers; i++)
+            hone_run_layer(&r, i);
+        hone_run_finish(&r);
+        ck_assert_mem_eq(whole, r.hidden, nbytes);
+    }
+    free(kept);
+    free(whole);
+    hone_run_deinit(&r);
+    hone_model_free(model);
+    hone_checkpoint_close(ckpt);
+    hone_context_free(ctx);
+}
+END_TEST
+
+START_TEST(matrices_come_in_the_order_of_a_pass)
+{
+    hone_toy_fill(&toy);
+    hone_context *ctx;
+    hone_checkpoint *ckpt;
+    hone_model *model;
+    hone_error err = {0};
+    ck_assert_int_eq(hone_context_new(NULL, &ctx, &err), HONE_OK);
+    ck_assert_int_eq(hone_checkpoint_open(hone_toy_write_hf(&toy, &dir), NULL, &ckpt, &err), HONE_OK);
+    ck_assert_int_eq(hone_model_load(ctx, ckpt, &model, &err), HONE_OK);
+    size_t n = 0, stage = 0;
+    for (const hone_weight *w; (w = hone_model_matrix(model, n, &stage)); n++)
+        ck_assert_uint_eq(stage, n == 0 ? 0 : 1 + (n - 1) / 7);
+    ck_assert_uint_eq(n, 2 + 7 * model->n_layers);
+    ck_assert_ptr_eq(hone_model_matrix(model, n - 1, NULL), &model->output);
+    hone_model_free(model);
+    hone_checkpoint_close(ckpt);
+    hone_context_free(ctx);
+}
+END_TEST
+
 START_TEST(rejects_sequence_too_long_to_count)
 {
     hone_toy_fill(&toy);
@@ -402,6 +476,8 @@ Suite *hone_suite_forward(void)
     TCase *core = add_tcase(suite, "core", set_up, tear_down);
     tcase_add_loop_test(core, hugging_face_checkpoint_equals_scalar_model, 0, N_SHAPES);
     tcase_add_loop_test(core, gguf_file_equals_scalar_model, 0, N_SHAPES);
+    tcase_add_test(core, a_pass_goes_on_from_a_kept_stream);
+    tcase_add_test(core, matrices_come_in_the_order_of_a_pass);
     tcase_add_test(core, window_is_felt);
     tcase_add_test(core, tied_model_may_store_only_its_output);
     tcase_add_test(core, tied_model_that_stores_two_matrices_uses_both_and_says_so);

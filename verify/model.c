@@ -143,6 +143,21 @@ const hone_weight *hone_model_embedding_readers(const hone_model *model,
     return embedding->data == model->output.data ? NULL : embedding;
 }
 
+hone_weight *hone_model_matrix(hone_model *model, size_t i, size_t *stage)
+{
+    for (size_t s = 0; s <= model->n_layers + 1; s++) {
+        hone_weight *w;
+        for (size_t j = 0; (w = model->family->matrix(model, s, j)); j++) {
+            if (i-- > 0)
+                continue;
+            if (stage)
+                *stage = s;
+            return w;
+        }
+    }
+    return NULL;
+}
+
 size_t hone_model_n_vocab(const hone_model *model)
 {
     return model->n_vocab;
@@ -175,7 +190,7 @@ hone_status hone_run_init(const hone_context *ctx, const hone_model *model, size
                          "sequences of %zu tokens; the model has %zu positions", n_max, model->n_positions);
     if (n_max > model->n_ctx)
         hone_context_note(ctx, "sequences of %zu tokens; the model was trained on at most %zu", n_max, model->n_ctx);
-    /* The output product runs after forward() is done, in the same scratch. */
+    /* The output product runs after a pass is done, in the same scratch. */
     if (nfloats < matmul)
         nfloats = matmul;
     hone_run run = {.ctx = ctx, .model = model, .n_max = n_max};
@@ -196,18 +211,52 @@ void hone_run_deinit(hone_run *run)
     memset(run, 0, sizeof *run);
 }
 
-hone_status hone_run_sequence(hone_run *run, const int32_t *tokens, size_t n, hone_error *err)
+static hone_pass pass_of(const hone_run *run)
 {
-    const hone_model *model = run->model;
+    return (hone_pass){run->ctx, run->model, run->n, run->hidden, run->scratch, run->observer};
+}
+
+hone_status hone_run_resume(hone_run *run, size_t n, hone_error *err)
+{
     if (n == 0 || n > run->n_max)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "a sequence of %zu tokens; 1 to %zu are possible",
                          n, run->n_max);
-    for (size_t i = 0; i < n; i++)
-        if (tokens[i] < 0 || (size_t)tokens[i] >= model->n_vocab)
-            return hone_fail(err, HONE_ERROR_ARG, i, NULL, "token %" PRId32 " is not in the vocabulary of %zu",
-                             tokens[i], model->n_vocab);
     run->n = n;
-    model->family->forward(run->ctx, model, tokens, n, run->hidden, run->scratch, run->observer);
+    const hone_pass pass = pass_of(run);
+    run->model->family->prepare(&pass);
+    return HONE_OK;
+}
+
+hone_status hone_run_begin(hone_run *run, const int32_t *tokens, size_t n, hone_error *err)
+{
+    HONE_TRY(hone_run_resume(run, n, err));
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || (size_t)tokens[i] >= run->model->n_vocab)
+            return hone_fail(err, HONE_ERROR_ARG, i, NULL, "token %" PRId32 " is not in the vocabulary of %zu",
+                             tokens[i], run->model->n_vocab);
+    const hone_pass pass = pass_of(run);
+    run->model->family->embed(&pass, tokens);
+    return HONE_OK;
+}
+
+void hone_run_layer(const hone_run *run, size_t i)
+{
+    const hone_pass pass = pass_of(run);
+    run->model->family->layer(&pass, i);
+}
+
+void hone_run_finish(const hone_run *run)
+{
+    const hone_pass pass = pass_of(run);
+    run->model->family->finish(&pass);
+}
+
+hone_status hone_run_sequence(hone_run *run, const int32_t *tokens, size_t n, hone_error *err)
+{
+    HONE_TRY(hone_run_begin(run, tokens, n, err));
+    for (size_t i = 0; i < run->model->n_layers; i++)
+        hone_run_layer(run, i);
+    hone_run_finish(run);
     return HONE_OK;
 }
 

@@ -222,6 +222,7 @@ static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, ho
     struct config *c = &body->config;
     HONE_TRY(read_config(ckpt, c, err));
     model->n_vocab = c->n_vocab;
+    model->n_layers = c->n_layers;
     model->n_embd = c->n_embd;
     model->n_ctx = model->n_positions = c->n_ctx;
     body->layers = hone_calloc(c->n_layers, sizeof *body->layers);
@@ -270,7 +271,6 @@ static void unload(hone_model *model)
 struct pass {
     const hone_context *ctx;
     const struct gpt2 *body;
-    const int32_t *tokens;
     const hone_observer *observer;
     size_t n;
     float *x;        /* (n, n_embd) the residual stream */
@@ -300,13 +300,14 @@ static bool scratch_nfloats(const hone_model *model, size_t n, int n_threads, si
     return lay_out(&p, &body->config, n, n_threads, NULL, nfloats);
 }
 
+/* arg: the tokens */
 static void embed_row(const void *pass, const void *arg, size_t t)
 {
-    (void)arg;
     const struct pass *p = pass;
+    const int32_t *tokens = arg;
     const size_t d = p->body->config.n_embd;
     float *x = p->x + t * d, *position = p->normed + t * d;
-    hone_weight_decode(&p->body->embedding, (size_t)p->tokens[t], 1, x);
+    hone_weight_decode(&p->body->embedding, (size_t)tokens[t], 1, x);
     hone_weight_decode(&p->body->positions, t, 1, position);
     for (size_t i = 0; i < d; i++)
         x[i] += position[i];
@@ -386,22 +387,41 @@ static void mlp(const struct pass *p, const struct layer *layer)
     hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
 }
 
-static void forward(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n, float *hidden,
-                    float *scratch, const hone_observer *observer)
+static struct pass open_pass(const hone_pass *pass)
 {
-    const struct gpt2 *body = model->body;
-    struct pass p = {.ctx = ctx, .body = body, .tokens = tokens, .n = n, .x = hidden, .observer = observer};
+    const struct gpt2 *body = pass->model->body;
+    struct pass p = {.ctx = pass->ctx, .body = body, .n = pass->n, .x = pass->hidden, .observer = pass->observer};
     size_t nfloats;
-    if (!lay_out(&p, &body->config, n, ctx->n_threads, scratch, &nfloats))
-        return; /* unreachable: the same layout was measured for at least n */
-    for_rows(&p, n, body->config.n_embd, embed_row, NULL);
-    for (size_t i = 0; i < body->config.n_layers; i++) {
-        attention(&p, &body->layers[i], i);
-        mlp(&p, &body->layers[i]);
-    }
-    for (size_t t = 0; t < n; t++) {
-        float *x = hidden + t * model->n_embd;
-        hone_layernorm(x, body->output_norm.weight, body->output_norm.bias, model->n_embd, body->config.eps, x);
+    (void)lay_out(&p, &body->config, p.n, p.ctx->n_threads, pass->scratch, &nfloats); /* measured for at least n */
+    return p;
+}
+
+/* Nothing is the same for all layers. */
+static void prepare(const hone_pass *pass)
+{
+    (void)pass;
+}
+
+static void embed(const hone_pass *pass, const int32_t *tokens)
+{
+    const struct pass p = open_pass(pass);
+    for_rows(&p, p.n, p.body->config.n_embd, embed_row, tokens);
+}
+
+static void run_layer(const hone_pass *pass, size_t i)
+{
+    const struct pass p = open_pass(pass);
+    attention(&p, &p.body->layers[i], i);
+    mlp(&p, &p.body->layers[i]);
+}
+
+static void finish(const hone_pass *pass)
+{
+    const struct gpt2 *body = pass->model->body;
+    const size_t d = body->config.n_embd;
+    for (size_t t = 0; t < pass->n; t++) {
+        float *x = pass->hidden + t * d;
+        hone_layernorm(x, body->output_norm.weight, body->output_norm.bias, d, body->config.eps, x);
     }
 }
 
@@ -415,15 +435,16 @@ static const hone_weight *embedding_readers(const hone_model *model,
     return &body->embedding;
 }
 
-static hone_weight *matrix(hone_model *model, size_t i)
+static hone_weight *matrix(hone_model *model, size_t stage, size_t i)
 {
     struct gpt2 *body = model->body;
-    hone_weight *const ends[] = {&body->embedding, &body->positions, &model->output};
-    if (i < 3)
-        return ends[i];
-    struct layer *layer = &body->layers[(i - 3) / 4];
+    if (stage == 0)
+        return i == 0 ? &body->embedding : i == 1 ? &body->positions : NULL;
+    if (stage > model->n_layers)
+        return i == 0 ? &model->output : NULL;
+    struct layer *layer = &body->layers[stage - 1];
     hone_linear *const linears[] = {&layer->qkv, &layer->o, &layer->up, &layer->down};
-    return (i - 3) / 4 < body->config.n_layers ? &linears[(i - 3) % 4]->weight : NULL;
+    return i < sizeof linears / sizeof linears[0] ? &linears[i]->weight : NULL;
 }
 
 /* The causal mask that older exports carry. */
@@ -445,7 +466,10 @@ const hone_family hone_gpt2_family = {
     .load = load,
     .unload = unload,
     .scratch_nfloats = scratch_nfloats,
-    .forward = forward,
+    .prepare = prepare,
+    .embed = embed,
+    .layer = run_layer,
+    .finish = finish,
     .embedding_readers = embedding_readers,
     .matrix = matrix,
 };

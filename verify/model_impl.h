@@ -14,7 +14,7 @@ typedef struct hone_family hone_family;
 
 struct hone_model {
     const hone_family *family;
-    size_t n_vocab;
+    size_t n_vocab, n_layers;
     size_t n_embd;            /* length of a hidden state */
     size_t n_ctx;             /* the longest sequence it was trained on */
     size_t n_positions;       /* the longest it can run, where each position has a weight; 0: no limit */
@@ -63,6 +63,16 @@ typedef struct hone_embedding_reader {
 
 enum { HONE_N_EMBEDDING_READERS = 2 };
 
+/* A pass of one sequence through a model: hidden (n, n_embd) is the residual stream, scratch of scratch_nfloats().
+ * observer: who sees what the layers' weights are given, or NULL. */
+typedef struct hone_pass {
+    const hone_context *ctx;
+    const hone_model *model;
+    size_t n;
+    float *hidden, *scratch;
+    const hone_observer *observer;
+} hone_pass;
+
 struct hone_family {
     const char *const *architectures;  /* as hone_checkpoint_architecture() names them; ends with NULL */
     const char *hf_layer, *gguf_layer; /* what stands before the layer's number: "model.layers.", "blk." */
@@ -79,16 +89,25 @@ struct hone_family {
     void (*unload)(hone_model *model);
     /* Floats of scratch that forward() needs for sequences up to n; false when that overflows. */
     bool (*scratch_nfloats)(const hone_model *model, size_t n, int n_threads, size_t *nfloats);
-    /* Runs tokens (n), all of them in the vocabulary, to hidden (n, n_embd): what output is multiplied with. observer:
-     * who sees what the layers' weights are given, or NULL. */
-    void (*forward)(const hone_context *ctx, const hone_model *model, const int32_t *tokens, size_t n, float *hidden,
-                    float *scratch, const hone_observer *observer);
+    /* A pass in its steps. prepare() fills the part of scratch that all layers read and none changes; embed() makes
+     * the stream of tokens (n), all of them in the vocabulary; layer() takes it through layer i; finish() makes of it
+     * what output is multiplied with. */
+    void (*prepare)(const hone_pass *pass);
+    void (*embed)(const hone_pass *pass, const int32_t *tokens);
+    void (*layer)(const hone_pass *pass, size_t i);
+    void (*finish)(const hone_pass *pass);
     /* The first layer's weights that read the residual stream; returns the embedding. */
     const hone_weight *(*embedding_readers)(const hone_model *model,
                                             hone_embedding_reader readers[HONE_N_EMBEDDING_READERS]);
-    /* Matrix i of the model, the embedding and the output among them; NULL past the last. */
-    hone_weight *(*matrix)(hone_model *model, size_t i);
+    /* Matrix i of those that a stage of a pass reads; NULL past the last. See hone_model_matrix(). */
+    hone_weight *(*matrix)(hone_model *model, size_t stage, size_t i);
 };
+
+/*
+ * hone_model_matrix() returns matrix i of a model, in the order in which a pass comes to them; NULL past the last.
+ * *stage, if given: the stage of the pass that reads it: 0 embeds, i + 1 is layer i, n_layers + 1 the output.
+ */
+hone_weight *hone_model_matrix(hone_model *model, size_t i, size_t *stage);
 
 /* hone_model_embedding_readers() is the family's, and returns the embedding; NULL if the output is the same matrix. */
 const hone_weight *hone_model_embedding_readers(const hone_model *model,
@@ -145,6 +164,16 @@ void hone_run_deinit(hone_run *run);
 /* hone_run_sequence() computes the hidden states of tokens (n). ARG: n is 0 or above n_max, or a token is not in the
  * vocabulary; err->offset is its index. */
 hone_status hone_run_sequence(hone_run *run, const int32_t *tokens, size_t n, hone_error *err);
+
+/*
+ * The same in steps: hone_run_begin(), hone_run_layer() for each layer in order, hone_run_finish(). Between them hidden
+ * is the residual stream (n, n_embd); a copy of it may be put back later and the run go on from there after
+ * hone_run_resume(), which ARG: n is 0 or above n_max. Logits are not to be computed between steps of one sequence.
+ */
+hone_status hone_run_begin(hone_run *run, const int32_t *tokens, size_t n, hone_error *err);
+hone_status hone_run_resume(hone_run *run, size_t n, hone_error *err);
+void hone_run_layer(const hone_run *run, size_t i);
+void hone_run_finish(const hone_run *run);
 
 /* hone_run_logits() computes logits (n, n_vocab) of the positions first .. first + n - 1 of the last sequence. */
 void hone_run_logits(const hone_run *run, size_t first, size_t n, float *logits);

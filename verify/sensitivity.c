@@ -83,13 +83,13 @@ static hone_status score_chunk(hone_sensitivity *s, size_t chunk, const hone_wei
 
 static hone_status keep_matrices(hone_sensitivity *s, hone_error *err)
 {
-    while (s->model->family->matrix(s->model, s->n_matrices))
+    while (hone_model_matrix(s->model, s->n_matrices, NULL))
         s->n_matrices++;
     s->kept = hone_alloc(s->n_matrices, sizeof *s->kept);
     if (!s->kept)
         return hone_fail_nomem(err, s->n_matrices * sizeof *s->kept);
     for (size_t i = 0; i < s->n_matrices; i++)
-        s->kept[i] = *s->model->family->matrix(s->model, i);
+        s->kept[i] = *hone_model_matrix(s->model, i, NULL);
     return HONE_OK;
 }
 
@@ -173,7 +173,7 @@ static hone_status put(hone_sensitivity *s, const hone_replacement *r, hone_erro
     for (size_t i = 0; i < s->n_matrices; i++) {
         if (s->kept[i].data != found->data)
             continue;
-        hone_weight *w = s->model->family->matrix(s->model, i);
+        hone_weight *w = hone_model_matrix(s->model, i, NULL);
         *w = (hone_weight){.name = found->name,
                            .dtype = r->dtype,
                            .nrows = r->nrows,
@@ -189,7 +189,7 @@ static hone_status put(hone_sensitivity *s, const hone_replacement *r, hone_erro
 static const hone_weight *own_output(const hone_sensitivity *s)
 {
     for (size_t i = 0; i < s->n_matrices; i++)
-        if (s->model->family->matrix(s->model, i) == &s->model->output)
+        if (hone_model_matrix(s->model, i, NULL) == &s->model->output)
             return &s->kept[i];
     return &s->model->output;
 }
@@ -204,7 +204,7 @@ hone_status hone_sensitivity_measure(hone_sensitivity *s, const hone_replacement
     for (size_t i = 0; i < s->chunks.n_chunks && status == HONE_OK; i++)
         status = score_chunk(s, i, output, err);
     for (size_t i = 0; i < s->n_matrices; i++)
-        *s->model->family->matrix(s->model, i) = s->kept[i];
+        *hone_model_matrix(s->model, i, NULL) = s->kept[i];
     if (status == HONE_OK)
         *kld = hone_mean_of(s->kld, s->chunks.n_chunks * s->chunks.n_scored).mean;
     return status;
