@@ -50,7 +50,9 @@ static const struct {
     {HONE_Q2_K, 2.5, 2.5}, {HONE_Q3_K, 4.5, 2.0},   {HONE_Q4_K, 2.5, 2.5},   {HONE_Q5_K, 2.5, 2.5},
     {HONE_Q6_K, 7.0, 7.0}, {HONE_Q4_0, 4.0, 4.0},   {HONE_Q5_0, 4.0, 4.0},   {HONE_Q4_1, 0, 0},
     {HONE_Q5_1, 0, 0},     {HONE_IQ4_NL, 3.0, 3.0}, {HONE_IQ4_XS, 3.0, 3.0}, {HONE_MXFP4, 2.5, 2.5},
-    {HONE_NVFP4, 10, 10},  {HONE_TQ1_0, 0, 0},      {HONE_TQ2_0, 0, 0},
+    {HONE_NVFP4, 10, 10},  {HONE_TQ1_0, 0, 0},      {HONE_TQ2_0, 0, 0},      {HONE_IQ3_S, 0, 0},
+    {HONE_IQ3_XXS, 0, 0},  {HONE_IQ2_S, 0, 0},      {HONE_IQ2_XS, 0, 0},     {HONE_IQ2_XXS, 0, 0},
+    {HONE_IQ1_M, 0, 0},    {HONE_IQ1_S, 0, 0},
 };
 enum { N_TYPES = sizeof types / sizeof types[0] };
 

@@ -26,9 +26,9 @@ struct target {
     double reference, best;
 };
 static const struct target targets[] = {
-    {HONE_Q4_K, 6, 2},   {HONE_Q5_K, 6, 2},    {HONE_Q2_K, 6, 2},    {HONE_Q6_K, 5, 1.5},
-    {HONE_Q3_K, 5, 1.5}, {HONE_IQ4_NL, 12, 6}, {HONE_IQ4_XS, 12, 6}, {HONE_Q4_0, 1.5, 1},
-    {HONE_Q5_0, 1.5, 1}, {HONE_Q8_0, 2.5, 0},  {HONE_MXFP4, 4, 2},   {HONE_NVFP4, 4, 2},
+    {HONE_Q4_K, 6, 2},    {HONE_Q5_K, 6, 2},    {HONE_Q2_K, 6, 2},   {HONE_Q6_K, 5, 1.5}, {HONE_Q3_K, 5, 1.5},
+    {HONE_IQ4_NL, 12, 6}, {HONE_IQ4_XS, 12, 6}, {HONE_Q4_0, 1.5, 1}, {HONE_Q5_0, 1.5, 1}, {HONE_Q8_0, 2.5, 0},
+    {HONE_MXFP4, 4, 2},   {HONE_NVFP4, 4, 2},   {HONE_IQ3_S, 0, 0},
 };
 enum { N_TARGETS = sizeof targets / sizeof targets[0] };
 

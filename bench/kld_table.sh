@@ -15,7 +15,7 @@ shift
 here=$(cd "$(dirname "$0")/.." && pwd)
 searches=${HONE_SEARCHES:-reference best}
 chunks=${HONE_CHUNKS:-20}
-[ $# -gt 0 ] || set -- q2_k q3_k q4_k q5_k q6_k q4_0 q4_1 q5_0 q5_1 iq4_nl iq4_xs mxfp4 nvfp4 \
+[ $# -gt 0 ] || set -- q2_k q3_k q4_k q5_k q6_k q4_0 q4_1 q5_0 q5_1 iq4_nl iq4_xs iq3_s mxfp4 nvfp4 \
     compressed-tensors:4:128 gptq:3:64 awq:4:128 mlx:4:64
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -31,8 +31,9 @@ static const struct {
     hone_dtype dtype;
     int32_t file_type;
 } file_types[] = {
-    {HONE_Q4_0, 2},  {HONE_Q8_0, 7},  {HONE_Q5_0, 8},    {HONE_Q2_K, 10},   {HONE_Q3_K, 12},  {HONE_Q4_K, 15},
-    {HONE_Q5_K, 17}, {HONE_Q6_K, 18}, {HONE_IQ4_NL, 25}, {HONE_IQ4_XS, 30}, {HONE_MXFP4, 38}, {HONE_NVFP4, 39},
+    {HONE_Q4_0, 2},   {HONE_Q8_0, 7},   {HONE_Q5_0, 8},   {HONE_Q2_K, 10},   {HONE_Q3_K, 12},
+    {HONE_Q4_K, 15},  {HONE_Q5_K, 17},  {HONE_Q6_K, 18},  {HONE_IQ4_NL, 25}, {HONE_IQ4_XS, 30},
+    {HONE_MXFP4, 38}, {HONE_NVFP4, 39}, {HONE_IQ3_S, 26},
 };
 
 static void say_nothing(int level, const char *text, void *user)

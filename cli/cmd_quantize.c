@@ -116,7 +116,9 @@ int hone_cmd_quantize(int argc, char **argv)
          HONE_CLI_TEXT, &grid.to},
         {0, "type", "TYPE",
          "q2_k_s, q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s,\nq5_k_m, q6_k, q4_0, q4_1, q5_0, q5_1, q8_0, "
-         "iq4_nl, iq4_xs,\ntq1_0, tq2_0, mxfp4_moe, nvfp4, q1_0, q2_0",
+         "iq4_nl, iq4_xs,\ntq1_0, tq2_0, mxfp4_moe, nvfp4, q1_0, q2_0, iq3_m, iq3_s; with\nimportance: iq3_xs, "
+         "iq3_xxs, "
+         "iq2_m, iq2_s, iq2_xs, iq2_xxs, iq1_m,\niq1_s",
          HONE_CLI_TEXT, &type},
         {0, "budget", "SIZE",
          "instead of --type: the types that leave the least divergence in a file\nof at most so many bytes (3.2GiB), "

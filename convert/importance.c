@@ -76,22 +76,37 @@ static hone_status assign_codes(const hone_context *ctx, hone_plan *plan, hone_e
     return HONE_OK;
 }
 
-/* Where llama.cpp holds that codes without importance would be worthless. */
-static bool needs_entry(const hone_planned_tensor *t, uint32_t file_type)
+/* What llama.cpp holds to be worthless without importance, by the name of a mix or type; NULL where it does not. */
+static const char *needs_entry(const hone_planned_tensor *t, uint32_t file_type)
 {
     enum { FILE_Q2_K_S = 21 };
-    return file_type == FILE_Q2_K_S && t->dtype == HONE_Q2_K && t->role != HONE_ROLE_OUTPUT &&
-           t->role != HONE_ROLE_TOKEN_EMBD && !(t->source && t->source->dtype == t->dtype);
+    if (t->role == HONE_ROLE_OUTPUT || t->role == HONE_ROLE_TOKEN_EMBD || (t->source && t->source->dtype == t->dtype))
+        return NULL;
+    switch (t->dtype) {
+    case HONE_IQ3_XXS:
+    case HONE_IQ2_S:
+    case HONE_IQ2_XS:
+    case HONE_IQ2_XXS:
+    case HONE_IQ1_M:
+    case HONE_IQ1_S:
+        return hone_dtype_describe(t->dtype)->name;
+    case HONE_Q2_K:
+        return file_type == FILE_Q2_K_S ? "q2_k_s" : NULL;
+    default:
+        return NULL;
+    }
 }
 
 static hone_status check_needs(const hone_plan *plan, uint32_t file_type, hone_error *err)
 {
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const hone_planned_tensor *t = &plan->tensors[i];
-        if (!t->entry && needs_entry(t, file_type))
+        const char *what = t->entry ? NULL : needs_entry(t, file_type);
+        if (what)
             return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name,
-                             plan->imatrix ? "the importance matrix has no entry for it, and q2_k_s needs one"
-                                           : "q2_k_s needs an importance matrix (--imatrix FILE)");
+                             plan->imatrix ? "the importance matrix has no entry for it, and %s needs one"
+                                           : "%s needs an importance matrix (--imatrix FILE)",
+                             what);
     }
     return HONE_OK;
 }

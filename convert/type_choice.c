@@ -47,7 +47,8 @@ static hone_status resolve(const char *type, hone_type_choice *c, hone_error *er
         return HONE_OK;
     return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
                      "unknown type \"%s\" (auto f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q2_k_s q3_k_s q3_k_m q3_k_l "
-                     "q4_k_s q4_k_m q5_k_s q5_k_m q6_k iq4_nl iq4_xs tq1_0 tq2_0 mxfp4_moe nvfp4 q1_0 q2_0)",
+                     "q4_k_s q4_k_m q5_k_s q5_k_m q6_k iq4_nl iq4_xs iq3_m iq3_s iq3_xs iq3_xxs iq2_m iq2_s iq2_xs "
+                     "iq2_xxs iq1_m iq1_s tq1_0 tq2_0 mxfp4_moe nvfp4 q1_0 q2_0)",
                      type);
 }
 

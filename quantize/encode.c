@@ -7,6 +7,7 @@
 #include "base/cursor.h"
 #include "base/half.h"
 #include "quantize/best_kernels.h"
+#include "quantize/book_encoders.h"
 #include "quantize/table_encoders.h"
 
 static void encode_f32(const float *src, size_t ncols, const float *importance, void *dst)
@@ -101,12 +102,14 @@ hone_encode_fn hone_encoder(hone_dtype dtype, hone_search search, hone_cpu_level
     hone_encode_fn found = level[search][dtype];
     if (!found)
         found = level[HONE_SEARCH_REFERENCE][dtype];
-    return found ? found : portable_encoders[dtype];
+    if (!found)
+        found = portable_encoders[dtype];
+    return found ? found : hone_book_encoder(dtype, search, cpu);
 }
 
 bool hone_encoder_weighs(hone_dtype dtype, hone_search search)
 {
-    if (search == HONE_SEARCH_FAST)
+    if (search == HONE_SEARCH_FAST && !hone_book_encoder(dtype, search, HONE_CPU_REF))
         return false;
     switch (dtype) {
     case HONE_Q4_0:
@@ -120,6 +123,13 @@ bool hone_encoder_weighs(hone_dtype dtype, hone_search search)
     case HONE_Q6_K:
     case HONE_IQ4_NL:
     case HONE_IQ4_XS:
+    case HONE_IQ3_S:
+    case HONE_IQ3_XXS:
+    case HONE_IQ2_S:
+    case HONE_IQ2_XS:
+    case HONE_IQ2_XXS:
+    case HONE_IQ1_S:
+    case HONE_IQ1_M:
         return true;
     case HONE_MXFP4:
     case HONE_NVFP4:

@@ -260,12 +260,14 @@ const hone_search_kernels hone_search_ref = {
     .iq4_codes = hone_iq4_codes,
 };
 
-/* Codes are never negative here but for overflowed sums; then they wrap, as in ggml. */
-static uint8_t positive_code(float v, int nmax)
+static int positive_code(float v, int nmax)
 {
     const int l = hone_nearest(v);
-    return (uint8_t)(l < nmax ? l : nmax);
+    return l < nmax ? l : nmax;
 }
+
+/* Codes of values below zero (signs that were bent, in iq2_xxs) wrap where ggml stores them in a byte: in the first
+ * trial, and between sweeps. */
 
 /* The inverse scale of least squared error among nmax / max and (nmax + 0.1 k) / max. */
 static float positive_start(int nmax, const float *x, const float *w, size_t n, float max)
@@ -278,8 +280,8 @@ static float positive_start(int nmax, const float *x, const float *w, size_t n, 
         const float scale = 1.0f / inverse;
         float error = 0.0f;
         for (size_t i = 0; i < n; i++) {
-            const int l = hone_nearest(inverse * x[i]);
-            const float diff = x[i] - scale * (float)(l < nmax ? l : nmax);
+            const int l = positive_code(inverse * x[i], nmax);
+            const float diff = x[i] - scale * (float)(trial == 0 ? (uint8_t)l : l);
             error += w[i] * diff * diff;
         }
         if (trial == 0 || error < best_error) {
@@ -325,8 +327,9 @@ float hone_search_positive(int nmax, const float *x, const float *w, size_t n, u
     const float inverse = positive_start(nmax, x, w, n, max);
     struct sums s = {0.0f, 0.0f};
     for (size_t i = 0; i < n; i++) {
-        codes[i] = positive_code(inverse * x[i], nmax);
-        const float l = (float)codes[i];
+        const int code = positive_code(inverse * x[i], nmax);
+        codes[i] = (uint8_t)code;
+        const float l = (float)code;
         s.xl += w[i] * x[i] * l;
         s.ll += w[i] * l * l;
     }

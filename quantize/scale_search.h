@@ -66,7 +66,7 @@ void hone_iq4_codes(const hone_groups *g, const float *inverses, uint8_t *codes)
 float hone_sum_squares(const float *x, size_t n);
 
 /*
- * hone_search_positive() finds x ~ scale * l for n values x >= 0 with l in [0, nmax] and returns the scale; scale and
+ * hone_search_positive() finds x ~ scale * l for n values with l in [0, nmax] and returns the scale; scale and
  * codes are 0 when max x < 1e-15.
  */
 float hone_search_positive(int nmax, const float *x, const float *w, size_t n, uint8_t *codes);

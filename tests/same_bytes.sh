@@ -14,7 +14,7 @@ levels=ref
 for level in avx2 avx512; do
     "$1" inspect "$model" --cpu $level >/dev/null 2>&1 && levels="$levels $level"
 done
-for type in f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k_m q4_k_m q5_k_m q6_k iq4_nl iq4_xs nvfp4 tq1_0; do
+for type in f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k_m q4_k_m q5_k_m q6_k iq4_nl iq4_xs iq3_m nvfp4 tq1_0; do
     first=
     rm -f "$work/first.gguf"
     for hone in "$@"; do

@@ -58,13 +58,16 @@ static const struct {
     hone_dtype dtype;
     uint32_t plain, weighted;
 } golden[] = {
-    {HONE_F32, 0xb2878f21, 0xb2878f21},    {HONE_F16, 0x4b8c1e46, 0x4b8c1e46},    {HONE_BF16, 0x93418c41, 0x93418c41},
-    {HONE_Q4_0, 0x59fc0f26, 0x8254feb8},   {HONE_Q4_1, 0xe258832d, 0x794758b1},   {HONE_Q5_0, 0x32acf08b, 0x26215b61},
-    {HONE_Q5_1, 0x942e90f5, 0xb520b74f},   {HONE_Q8_0, 0xdc3af882, 0xdc3af882},   {HONE_Q2_K, 0xb833ca06, 0x10c740cb},
-    {HONE_Q3_K, 0x159cf1fe, 0x4d697f26},   {HONE_Q4_K, 0x9b52c0af, 0xb2f9d1fa},   {HONE_Q5_K, 0x8ce05f0d, 0x3369f93d},
-    {HONE_Q6_K, 0xb42f81cd, 0x341dd6bd},   {HONE_Q1_0, 0xd0b3d6ee, 0xd0b3d6ee},   {HONE_Q2_0, 0xf17861bc, 0xf17861bc},
-    {HONE_IQ4_NL, 0x6a88ae43, 0x6dc20fd0}, {HONE_IQ4_XS, 0xfef635cc, 0x7fcbfc12}, {HONE_MXFP4, 0x2b51f941, 0x2b51f941},
-    {HONE_NVFP4, 0x5ff8b440, 0x5ff8b440},  {HONE_TQ1_0, 0x35795d7a, 0x35795d7a},  {HONE_TQ2_0, 0xf130bbb3, 0xf130bbb3},
+    {HONE_F32, 0xb2878f21, 0xb2878f21},    {HONE_F16, 0x4b8c1e46, 0x4b8c1e46},     {HONE_BF16, 0x93418c41, 0x93418c41},
+    {HONE_Q4_0, 0x59fc0f26, 0x8254feb8},   {HONE_Q4_1, 0xe258832d, 0x794758b1},    {HONE_Q5_0, 0x32acf08b, 0x26215b61},
+    {HONE_Q5_1, 0x942e90f5, 0xb520b74f},   {HONE_Q8_0, 0xdc3af882, 0xdc3af882},    {HONE_Q2_K, 0xb833ca06, 0x10c740cb},
+    {HONE_Q3_K, 0x159cf1fe, 0x4d697f26},   {HONE_Q4_K, 0x9b52c0af, 0xb2f9d1fa},    {HONE_Q5_K, 0x8ce05f0d, 0x3369f93d},
+    {HONE_Q6_K, 0xb42f81cd, 0x341dd6bd},   {HONE_Q1_0, 0xd0b3d6ee, 0xd0b3d6ee},    {HONE_Q2_0, 0xf17861bc, 0xf17861bc},
+    {HONE_IQ4_NL, 0x6a88ae43, 0x6dc20fd0}, {HONE_IQ4_XS, 0xfef635cc, 0x7fcbfc12},  {HONE_MXFP4, 0x2b51f941, 0x2b51f941},
+    {HONE_NVFP4, 0x5ff8b440, 0x5ff8b440},  {HONE_TQ1_0, 0x35795d7a, 0x35795d7a},   {HONE_TQ2_0, 0xf130bbb3, 0xf130bbb3},
+    {HONE_IQ3_S, 0xcba84760, 0x489b93e0},  {HONE_IQ3_XXS, 0xd6926c40, 0x45404084}, {HONE_IQ2_S, 0x902edede, 0x3a7098fd},
+    {HONE_IQ2_XS, 0xca4c2b83, 0x1b799749}, {HONE_IQ2_XXS, 0x400421ba, 0x3d4fe05b}, {HONE_IQ1_S, 0xaf94a7e4, 0x504f82ae},
+    {HONE_IQ1_M, 0x00a4b5cc, 0x68dac148},
 };
 enum { N_GOLDEN = sizeof golden / sizeof golden[0] };
 
@@ -260,8 +263,9 @@ END_TEST
 
 START_TEST(importance_lowers_the_error_it_weights)
 {
-    static const hone_dtype searched[] = {HONE_Q4_0, HONE_Q4_1, HONE_Q5_0, HONE_Q5_1,   HONE_Q2_K,  HONE_Q3_K,
-                                          HONE_Q4_K, HONE_Q5_K, HONE_Q6_K, HONE_IQ4_NL, HONE_IQ4_XS};
+    static const hone_dtype searched[] = {HONE_Q4_0,    HONE_Q4_1,  HONE_Q5_0,   HONE_Q5_1,    HONE_Q2_K,   HONE_Q3_K,
+                                          HONE_Q4_K,    HONE_Q5_K,  HONE_Q6_K,   HONE_IQ4_NL,  HONE_IQ4_XS, HONE_IQ3_S,
+                                          HONE_IQ3_XXS, HONE_IQ2_S, HONE_IQ2_XS, HONE_IQ2_XXS, HONE_IQ1_S,  HONE_IQ1_M};
     float *x = seeded_rows(NELEMS);
     float importance[NCOLS];
     hone_seeded_importance(2, NCOLS, importance);

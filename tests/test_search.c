@@ -15,9 +15,10 @@ Suite *hone_suite_search(void);
 
 enum { NCOLS = 1280, MAX_NBYTES = NCOLS * 4 };
 
-static const hone_dtype all_quantized[] = {HONE_Q4_0,  HONE_Q4_1,  HONE_Q5_0,  HONE_Q5_1, HONE_Q8_0,   HONE_Q2_K,
-                                           HONE_Q3_K,  HONE_Q4_K,  HONE_Q5_K,  HONE_Q6_K, HONE_IQ4_NL, HONE_IQ4_XS,
-                                           HONE_MXFP4, HONE_NVFP4, HONE_TQ1_0, HONE_TQ2_0};
+static const hone_dtype all_quantized[] = {HONE_Q4_0,  HONE_Q4_1,   HONE_Q5_0,    HONE_Q5_1,  HONE_Q8_0,   HONE_Q2_K,
+                                           HONE_Q3_K,  HONE_Q4_K,   HONE_Q5_K,    HONE_Q6_K,  HONE_IQ4_NL, HONE_IQ4_XS,
+                                           HONE_MXFP4, HONE_NVFP4,  HONE_TQ1_0,   HONE_TQ2_0, HONE_IQ3_S,  HONE_IQ3_XXS,
+                                           HONE_IQ2_S, HONE_IQ2_XS, HONE_IQ2_XXS, HONE_IQ1_S, HONE_IQ1_M};
 enum { N_QUANTIZED = sizeof all_quantized / sizeof all_quantized[0], N_WITH_FAST = 10 /* the first of them */ };
 
 /* The weighted squared error of a row as decoded. NaN where an infinite scale met a zero. */
@@ -79,10 +80,12 @@ static const struct {
     hone_dtype dtype;
     double plain, weighted;
 } gains[] = {
-    {HONE_Q4_0, 4.0, 1.5},    {HONE_Q5_0, 4.0, 1.5},    {HONE_Q4_1, 8.0, 2.0},    {HONE_Q5_1, 8.0, 2.0},
-    {HONE_Q2_K, 2.5, 2.5},    {HONE_Q3_K, 4.5, 1.9},    {HONE_Q4_K, 2.5, 2.5},    {HONE_Q5_K, 2.5, 2.5},
-    {HONE_Q6_K, 7.0, 7.0},    {HONE_IQ4_NL, 3.0, 3.0},  {HONE_IQ4_XS, 3.0, 3.0},  {HONE_MXFP4, 2.0, 1.5},
-    {HONE_NVFP4, 10.0, 10.0}, {HONE_TQ1_0, 25.0, 25.0}, {HONE_TQ2_0, 25.0, 25.0},
+    {HONE_Q4_0, 4.0, 1.5},     {HONE_Q5_0, 4.0, 1.5},    {HONE_Q4_1, 8.0, 2.0},    {HONE_Q5_1, 8.0, 2.0},
+    {HONE_Q2_K, 2.5, 2.5},     {HONE_Q3_K, 4.5, 1.9},    {HONE_Q4_K, 2.5, 2.5},    {HONE_Q5_K, 2.5, 2.5},
+    {HONE_Q6_K, 7.0, 7.0},     {HONE_IQ4_NL, 3.0, 3.0},  {HONE_IQ4_XS, 3.0, 3.0},  {HONE_MXFP4, 2.0, 1.5},
+    {HONE_NVFP4, 10.0, 10.0},  {HONE_TQ1_0, 25.0, 25.0}, {HONE_TQ2_0, 25.0, 25.0}, {HONE_IQ3_S, 18.0, 6.0},
+    {HONE_IQ3_XXS, 12.0, 2.0}, {HONE_IQ2_S, 6.0, 3.0},   {HONE_IQ2_XS, 0.5, 4.0},  {HONE_IQ2_XXS, 0.1, 3.0},
+    {HONE_IQ1_S, 0.0, 0.1},    {HONE_IQ1_M, 15.0, 0.1},
 };
 enum { N_GAINS = sizeof gains / sizeof gains[0] };
 
@@ -152,7 +155,10 @@ START_TEST(columns_without_importance_are_still_coded)
             error += importance[i] > 0.0f ? 0 : pow((double)x[i] - (double)y[i], 2);
             square += importance[i] > 0.0f ? 0 : (double)x[i] * (double)x[i];
         }
-        ck_assert_msg(error < 0.2 * square, "%s: %g of %g", hone_dtype_describe(gains[t].dtype)->name, error, square);
+        /* Where the other columns would be worse than reference's, its block stays, in which these may be zeros. */
+        const bool coarse = gains[t].dtype >= HONE_IQ2_S && gains[t].dtype <= HONE_IQ1_M;
+        ck_assert_msg(error < (coarse ? 1.1 : 0.2) * square, "%s: %g of %g", hone_dtype_describe(gains[t].dtype)->name,
+                      error, square);
     }
 }
 END_TEST

@@ -14,9 +14,10 @@ SILENT = llama_cpp.llama_log_callback(lambda *_: None)
 MIXES = {
     "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_k": 10, "q3_k_s": 11, "q3_k_m": 12, "q3_k_l": 13,
     "q4_k_s": 14, "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18, "q2_k_s": 21, "iq4_nl": 25, "iq4_xs": 30,
-    "tq1_0": 36, "tq2_0": 37, "mxfp4_moe": 38, "q1_0": 40,
+    "iq3_m": 27, "iq3_s": 26, "iq3_xs": 22, "iq3_xxs": 23, "iq2_m": 29, "iq2_s": 28, "iq2_xs": 20, "iq2_xxs": 19,
+    "iq1_m": 31, "iq1_s": 24, "tq1_0": 36, "tq2_0": 37, "mxfp4_moe": 38, "q1_0": 40,
 }
-NEEDS_IMPORTANCE = {"q2_k_s"}
+NEEDS_IMPORTANCE = {"q2_k_s", "iq3_xs", "iq3_xxs", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"}
 # llama.cpp has no other type for a matrix whose rows are not whole blocks of these: it fails, where hone stores q4_0.
 NO_FALLBACK = {"q1_0": 128}
 
