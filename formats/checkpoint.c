@@ -134,6 +134,9 @@ void hone_checkpoint_close(hone_checkpoint *ckpt)
 {
     if (!ckpt)
         return;
+    for (size_t i = 0; i < ckpt->n_tensors; i++)
+        if (ckpt->tensors[i].view && ckpt->tensors[i].view->close)
+            ckpt->tensors[i].view->close(&ckpt->tensors[i]);
     for (size_t i = 0; i < ckpt->n_files; i++)
         hone_file_close(&ckpt->files[i]);
     hone_release(ckpt->files);

@@ -75,7 +75,8 @@ hone_status hone_checkpoint_read_directory(hone_checkpoint *ckpt, hone_error *er
 typedef struct hone_view {
     hone_status (*read)(const hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t offset, size_t nbytes,
                         void *dst, hone_error *err);
-    bool gathered; /* a few rows lie in many places of the file, as of a transposed matrix */
+    bool gathered;                            /* a few rows lie in many places of the file, as of a transposed matrix */
+    void (*close)(const hone_tensor *tensor); /* releases what is not in the arena; or NULL */
 } hone_view;
 
 /* hone_tensor_is_gathered() tells whether reading rows takes many small reads, fewer per row the more rows there are.

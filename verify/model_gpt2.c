@@ -73,6 +73,12 @@ static const hone_weight_role roles[N_ROLES] = {
 };
 /* clang-format on */
 
+static const hone_linear_roles linear_roles[] = {
+    {ATTN_QKV, ATTN_QKV_BIAS, ATTN_NORM, .adds = false}, {ATTN_O, ATTN_O_BIAS, HONE_NO_ROLE, .adds = true},
+    {FFN_UP, FFN_UP_BIAS, FFN_NORM, .adds = false},      {FFN_DOWN, FFN_DOWN_BIAS, HONE_NO_ROLE, .adds = true},
+    {OUTPUT, HONE_NO_ROLE, OUTPUT_NORM, .adds = false},
+};
+
 struct config {
     size_t n_vocab, n_embd, n_ff, n_layers, n_heads, n_ctx;
     double eps;
@@ -180,8 +186,13 @@ static hone_status shape(const hone_checkpoint *ckpt, hone_family_shape *out, ho
 {
     struct config c;
     HONE_TRY(read_config(ckpt, &c, err));
-    *out = (hone_family_shape){
-        .n_layers = c.n_layers, .n_heads = c.n_heads, .n_kv_heads = c.n_heads, .n_positions = c.n_ctx};
+    *out = (hone_family_shape){.n_layers = c.n_layers,
+                               .n_heads = c.n_heads,
+                               .n_kv_heads = c.n_heads,
+                               .n_embd = c.n_embd,
+                               .head_dim = c.n_embd / c.n_heads,
+                               .n_positions = c.n_ctx,
+                               .tied = c.tied};
     return HONE_OK;
 }
 
@@ -462,6 +473,11 @@ const hone_family hone_gpt2_family = {
     .n_roles = N_ROLES,
     .role_embedding = EMBEDDING,
     .role_output = OUTPUT,
+    .linears = linear_roles,
+    .n_linears = sizeof linear_roles / sizeof linear_roles[0],
+    .role_value = ATTN_QKV,
+    .role_attn_out = ATTN_O,
+    .fused_values = true,
     .shape = shape,
     .load = load,
     .unload = unload,

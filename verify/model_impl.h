@@ -47,10 +47,22 @@ typedef struct hone_weight_role {
     hone_row_order order;
 } hone_weight_role;
 
+/* A linear layer by the roles of its tensors. */
+typedef struct hone_linear_roles {
+    size_t weight;
+    size_t bias; /* HONE_NO_ROLE: there is none */
+    size_t norm; /* whose output it is given; HONE_NO_ROLE: something else */
+    bool adds;   /* its output is added to the residual stream */
+} hone_linear_roles;
+
+#define HONE_NO_ROLE SIZE_MAX
+
 /* What the configuration alone tells, without loading: enough to pair the weights of two files. */
 typedef struct hone_family_shape {
     size_t n_layers, n_heads, n_kv_heads;
+    size_t n_embd, head_dim;
     size_t n_positions; /* as in hone_model */
+    bool tied;          /* the configuration says that embedding and output are one matrix */
 } hone_family_shape;
 
 /* Weights that read the embedding behind a norm. */
@@ -81,6 +93,11 @@ struct hone_family {
     const hone_weight_role *roles;
     size_t n_roles;
     size_t role_embedding, role_output; /* each may stand in for the other where they are tied */
+    const hone_linear_roles *linears;   /* every one, the output too */
+    size_t n_linears;
+    bool rms_norms;                   /* norms neither take the mean off nor have a bias */
+    size_t role_value, role_attn_out; /* matrices that make the heads' values, and read their weighted sums */
+    bool fused_values;                /* the values are the last of three equal parts of their matrix' rows */
 
     /* Reads the configuration alone. */
     hone_status (*shape)(const hone_checkpoint *ckpt, hone_family_shape *out, hone_error *err);

@@ -59,6 +59,13 @@ static const hone_weight_role roles[N_ROLES] = {
 };
 /* clang-format on */
 
+static const hone_linear_roles linear_roles[] = {
+    {ATTN_Q, ATTN_Q_BIAS, ATTN_NORM, .adds = false},       {ATTN_K, ATTN_K_BIAS, ATTN_NORM, .adds = false},
+    {ATTN_V, ATTN_V_BIAS, ATTN_NORM, .adds = false},       {ATTN_O, ATTN_O_BIAS, HONE_NO_ROLE, .adds = true},
+    {FFN_GATE, FFN_GATE_BIAS, FFN_NORM, .adds = false},    {FFN_UP, FFN_UP_BIAS, FFN_NORM, .adds = false},
+    {FFN_DOWN, FFN_DOWN_BIAS, HONE_NO_ROLE, .adds = true}, {OUTPUT, HONE_NO_ROLE, OUTPUT_NORM, .adds = false},
+};
+
 static enum role bias_of(enum role matrix)
 {
     return matrix <= ATTN_O ? ATTN_Q_BIAS + (matrix - ATTN_Q) : FFN_GATE_BIAS + (matrix - FFN_GATE);
@@ -185,7 +192,12 @@ static hone_status shape(const hone_checkpoint *ckpt, hone_family_shape *out, ho
 {
     hone_llama_config c;
     HONE_TRY(hone_llama_config_read(ckpt, &c, err));
-    *out = (hone_family_shape){.n_layers = c.n_layers, .n_heads = c.n_heads, .n_kv_heads = c.n_kv_heads};
+    *out = (hone_family_shape){.n_layers = c.n_layers,
+                               .n_heads = c.n_heads,
+                               .n_kv_heads = c.n_kv_heads,
+                               .n_embd = c.n_embd,
+                               .head_dim = c.head_dim,
+                               .tied = c.tied};
     return HONE_OK;
 }
 
@@ -223,6 +235,11 @@ const hone_family hone_llama_family = {
     .n_roles = N_ROLES,
     .role_embedding = EMBEDDING,
     .role_output = OUTPUT,
+    .linears = linear_roles,
+    .n_linears = sizeof linear_roles / sizeof linear_roles[0],
+    .rms_norms = true,
+    .role_value = ATTN_V,
+    .role_attn_out = ATTN_O,
     .shape = shape,
     .load = load,
     .unload = unload,
