@@ -99,7 +99,7 @@ int hone_cmd_quantize(int argc, char **argv)
 {
     const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_BEST);
     const char *output_type = NULL, *embedding_type = NULL, *imatrix = NULL;
-    bool dry_run = false, restart = false, pure = false;
+    bool dry_run = false, restart = false, pure = false, fold = false;
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
@@ -146,6 +146,9 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "method", "HOW",
          "plain (default); gptq: each column makes up for what those before it left\n(--calibration)", HONE_CLI_TEXT,
          &method},
+        {0, "fold", NULL,
+         "multiply columns, and divide what feeds them, where that lowers the error\n(--calibration or --imatrix)",
+         HONE_CLI_FLAG, &fold},
         {0, "bits", "N", "bits of a code: 2, 3, 4 (default), 5, 6, 8; gptq 2, 3, 4, 8; awq 4", HONE_CLI_COUNT,
          &grid.bits},
         {0, "group", "N", "columns that share a scale: 16, 32, 64, 128 (default; mlx 64), 256,\nor row", HONE_CLI_TEXT,
@@ -198,24 +201,28 @@ int hone_cmd_quantize(int argc, char **argv)
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
         return hone_cli_usage_error("quantize", "unknown search \"%s\" (best, reference, fast)", search);
-    if (!method) /* a budget makes the best of what there is */
-        method = budgeted && calibration ? "gptq" : "plain";
+    if (!method) /* the best of what there is */
+        method = calibration ? "gptq" : "plain";
     const bool gptq = strcasecmp(method, "gptq") == 0;
     if (!gptq && strcasecmp(method, "plain") != 0)
         return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
-    if (gptq != (calibration != NULL))
-        return hone_cli_usage_error("quantize", "--method gptq and --calibration STATS go together");
+    if (gptq && !calibration)
+        return hone_cli_usage_error("quantize", "--method gptq needs --calibration STATS");
+    if (!imatrix && gguf && how != HONE_SEARCH_FAST)
+        imatrix = calibration; /* it is one, too */
+    if (fold && (!gguf || !imatrix))
+        return hone_cli_usage_error("quantize", "--fold is for gguf, with --calibration STATS or --imatrix FILE");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
     job.quality = true;
+    job.fold = fold;
     if (budgeted) {
         code = hone_cli_parse_budget(&budget, &budget_options);
         if (code)
             return code;
         job.budget = &budget_options;
         job.budget_texts = &budget.texts;
-        imatrix = imatrix ? imatrix : calibration; /* it is one, too */
     }
     job.convert = (hone_convert_options){.type = type,
                                          .search = how,

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "cli/budget_out.h"
+#include "cli/fold_out.h"
 #include "cli/json_out.h"
 #include "cli/quality_out.h"
 #include "cli/report.h"
@@ -106,6 +107,8 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
     hone_cli_json_put(root, "tensors", tensors);
     if (job->convert.budget)
         hone_cli_json_put(root, "budget", hone_cli_budget_json(job->convert.budget));
+    if (job->convert.fold)
+        hone_cli_json_put(root, "fold", hone_cli_fold_json(job->convert.fold));
     if (job->quality)
         hone_cli_put_quality(root, plan, job->convert.imatrix, outcome->errors);
     return root;
@@ -133,6 +136,10 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
         (void)putchar('\n');
         hone_cli_print_budget(job->convert.budget);
     }
+    if (hone_cli_wants_text(globals) && job->convert.fold) {
+        (void)putchar('\n');
+        hone_cli_print_fold(job->convert.fold);
+    }
     return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome), err) : HONE_OK;
 }
 
@@ -151,6 +158,19 @@ static hone_status settle_budget(const hone_cli_session *s, const hone_cli_job *
         status = hone_budget_new(s->ctx, src, &job->convert, &options, out, err);
     free(text);
     return status;
+}
+
+/* Folds the source where the job asks for it; *out is NULL where it does not. */
+static hone_status fold_source(const hone_cli_session *s, const hone_cli_job *job, hone_checkpoint *src,
+                               hone_fold **out, hone_error *err)
+{
+    *out = NULL;
+    if (!job->fold)
+        return HONE_OK;
+    hone_convert_options options = job->convert;
+    if (job->budget) /* which settles the types afterwards */
+        options.type = "q4_k_m";
+    return hone_fold_new(s->ctx, src, &options, out, err);
 }
 
 /* Plans, and runs the plan or not. */
@@ -174,6 +194,7 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     hone_cli_session session;
     hone_checkpoint *src = NULL;
     hone_budget *budget = NULL;
+    hone_fold *fold = NULL;
     hone_plan *plan = NULL;
     hone_cli_job job = *asked;
     hone_error err = HONE_CLI_NO_ERROR;
@@ -187,6 +208,9 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     if (status == HONE_OK)
         status = hone_cli_open(&session, job.src, &src, &err);
     if (status == HONE_OK)
+        status = fold_source(&session, &job, src, &fold, &err);
+    job.convert.fold = fold;
+    if (status == HONE_OK)
         status = settle_budget(&session, &job, src, &budget, &err);
     job.convert.budget = budget;
     struct outcome outcome = {0};
@@ -198,6 +222,7 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     free(outcome.errors);
     hone_plan_free(plan);
     hone_budget_free(budget);
+    hone_fold_free(fold);
     hone_checkpoint_close(src);
     hone_cli_session_close(&session);
     return hone_cli_fail(status, &err);

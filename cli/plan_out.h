@@ -11,6 +11,7 @@ typedef struct hone_cli_job {
     const char *src, *out; /* out may be NULL under dry_run */
     bool dry_run, restart;
     bool quality; /* measure what encoding does to the weights, and tell */
+    bool fold;    /* move factors between tensors first */
     hone_convert_options convert;
     const hone_budget_options *budget; /* settle the types for it; or NULL */
     const hone_cli_list *budget_texts; /* files that it is measured on */

@@ -120,6 +120,7 @@ struct triangle {
     const hone_tensor *tensor;
     uint64_t ncols;
     float n_tokens;
+    const float *scale; /* or NULL */
 };
 
 static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
@@ -129,7 +130,7 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
     const uint64_t before = t->ncols * i - (uint64_t)i * (i - (i > 0)) / 2;
     HONE_TRY(hone_checkpoint_read(t->file, t->tensor, before * sizeof *dst, n * sizeof *dst, dst, err));
     for (size_t j = 0; j < n; j++)
-        dst[j] /= t->n_tokens;
+        dst[j] /= t->scale ? t->n_tokens * (t->scale[i] * t->scale[i + j]) : t->n_tokens;
     return HONE_OK;
 }
 
@@ -140,7 +141,7 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
         return HONE_OK;
     hone_feedback_deinit(f);
     *current = NULL;
-    struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
+    struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens, t->input_scale};
     const hone_status status = hone_feedback_init(ctx, (size_t)triangle.ncols, read_row, &triangle, f, err);
     if (status != HONE_OK)
         return hone_fail_in_file(err, hone_fail_for(err, status, t->moments->name),

@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "convert/budget_types.h"
+#include "convert/fold_scales.h"
 #include "convert/grid_parts.h"
 #include "convert/importance.h"
 #include "convert/moments.h"
@@ -196,6 +197,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
         (void)json_object_set_new(recipe, "budget", hone_budget_recipe(opts->budget));
     if (recipe && opts->method == HONE_METHOD_GPTQ)
         (void)json_object_set_new(recipe, "method", json_string("gptq"));
+    if (recipe && opts->fold)
+        (void)json_object_set_new(recipe, "fold", hone_fold_recipe(opts->fold));
     if (recipe && plan->n_weights) {
         json_t *grid = json_pack("{s:s, s:i, s:i, s:b}", "to", plan->target->name, "bits", (int)plan->grid.bits,
                                  "group", (int)plan->grid_group, "symmetric", (int)plan->grid.symmetric);
@@ -296,6 +299,7 @@ static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_co
         status = settle_tensors(ctx, plan, choice, err);
     if (status == HONE_OK && plan->target->weighs)
         status = hone_importance_settle(ctx, plan, hone_type_file_type(choice), err);
+    hone_fold_assign(opts->fold, plan);
     if (status == HONE_OK)
         status = settle_moments(ctx, plan, opts, err);
     if (status == HONE_OK)

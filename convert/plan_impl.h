@@ -55,6 +55,8 @@ typedef struct hone_planned_tensor {
     const char *gguf_name;                  /* of codes on a grid, by hone_plan_name_codes(); else NULL; arena */
     const hone_tensor *moments;             /* in plan->calibration: of its input, and it is coded by them; or NULL */
     float n_tokens;                         /* that they were summed over */
+    const float *input_scale; /* (row_nelems) by which its columns were multiplied, and what calibration saw of its
+                               * input is to be divided; NULL: 1; borrowed from a hone_fold */
 } hone_planned_tensor;
 
 /* One file of the output. The last of a plan is the one whose presence says that the output is complete. */

@@ -99,6 +99,13 @@ static hone_status try_type(const struct job *job, size_t type, uint64_t row, ui
     return weigh(job, row, nrows, w, out, err);
 }
 
+static void scale_columns(const struct job *job, uint64_t nrows, float *values)
+{
+    for (uint64_t r = 0; job->e->column_scale && r < nrows; r++, values += job->ncols)
+        for (size_t j = 0; j < job->ncols; j++)
+            values[j] *= job->e->column_scale[j];
+}
+
 static hone_status measure_tile(void *user, size_t tile, int thread, hone_error *err)
 {
     const struct job *job = user;
@@ -108,6 +115,7 @@ static hone_status measure_tile(void *user, size_t tile, int thread, hone_error 
         return HONE_OK;
     const uint64_t row = (uint64_t)tile * TILE, left = job->t->n_rows - row, nrows = left < TILE ? left : TILE;
     HONE_TRY(hone_read_rows(job->ctx, job->plan, job->t, row, nrows, w->raw, w->values, err));
+    scale_columns(job, nrows, w->values);
     if (!sampled)
         return try_type(job, job->e->probe, row, nrows, w, NULL, err);
     double *sums = job->sums + tile / job->stride * job->e->n;
@@ -153,9 +161,14 @@ static void free_workspaces(struct job *job)
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                      const hone_feedback *feedback, hone_type_errors *e, hone_error *err)
 {
-    struct job job = {.ctx = ctx, .plan = plan, .t = t, .feedback = feedback, .e = e, .ncols = (size_t)t->row_nelems};
+    hone_planned_tensor scaled = *t;
+    if (e->column_scale)
+        scaled.input_scale = e->column_scale;
+    struct job job = {.ctx = ctx, .plan = plan, .t = &scaled, .feedback = feedback, .e = e};
+    const size_t sample_nelems = e->sample_nelems ? e->sample_nelems : SAMPLE_NELEMS;
+    job.ncols = (size_t)t->row_nelems;
     job.n_tiles = (size_t)((t->n_rows + TILE - 1) / TILE);
-    job.stride = (size_t)((t->n_rows * t->row_nelems + SAMPLE_NELEMS - 1) / SAMPLE_NELEMS);
+    job.stride = (size_t)((t->n_rows * t->row_nelems + sample_nelems - 1) / sample_nelems);
     const size_t n_sampled = (job.n_tiles + job.stride - 1) / job.stride;
     job.sums = hone_calloc(n_sampled * e->n, sizeof *job.sums);
     hone_status status = job.sums ? alloc_workspaces(&job, err) : hone_fail_nomem(err, n_sampled * sizeof *job.sums);

@@ -19,6 +19,9 @@ typedef struct hone_type_errors {
     size_t probe;                       /* whose rows are wanted; n: none */
     unsigned char *probe_rows;          /* out: (n_rows) of types[probe], in the order of the source's rows */
     double error[HONE_MAX_TYPE_ERRORS]; /* out: infinite or NaN where the type cannot hold the values */
+    const float *column_scale; /* (ncols) that the columns are multiplied by first, importance divided by its square;
+                                * feedback is that of the weight so scaled. NULL: none */
+    size_t sample_nelems;      /* how many elements are looked at, about; 0: enough to tell types apart */
 } hone_type_errors;
 
 /* hone_type_errors_measure() encodes rows of t as a run of the plan would. feedback: of its moments, or NULL. DATA,

@@ -222,6 +222,45 @@ hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_
     return status;
 }
 
+hone_status hone_feedback_scale(const hone_feedback *f, const float *scale, hone_feedback *out, hone_error *err)
+{
+    enum { PANEL = HONE_FEEDBACK_PANEL };
+    const size_t n_floats = panel_start(n_panels(f->ncols));
+    if (!out->panels) {
+        *out = *f;
+        out->panels = hone_alloc(n_floats, sizeof *out->panels);
+        out->diagonal = hone_alloc(f->ncols, sizeof *out->diagonal);
+        if (!out->panels || !out->diagonal) {
+            hone_feedback_deinit(out);
+            return hone_fail_nomem(err, n_floats * sizeof *out->panels);
+        }
+    }
+    for (size_t p = 0; p < n_panels(f->ncols); p++) {
+        const size_t first = p * PANEL, width = panel_width(f->ncols, p);
+        const float *src = f->panels + panel_start(p);
+        float *dst = out->panels + panel_start(p);
+        for (size_t i = 0; i < first + width; i++, src += PANEL, dst += PANEL)
+            for (size_t j = 0; j < PANEL; j++)
+                dst[j] = j >= width || i >= first + j ? src[j] : src[j] * (scale[first + j] / scale[i]);
+    }
+    for (size_t i = 0; i < f->ncols; i++)
+        out->diagonal[i] = f->diagonal[i] / (scale[i] * scale[i]);
+    return HONE_OK;
+}
+
+void hone_feedback_squares(const hone_feedback *f, float *out)
+{
+    for (size_t i = 0; i < f->ncols; i++)
+        out[i] = 0;
+    for (size_t p = 0; p < n_panels(f->ncols); p++) {
+        const size_t first = p * HONE_FEEDBACK_PANEL, width = panel_width(f->ncols, p);
+        const float *m = f->panels + panel_start(p);
+        for (size_t i = 0; i < first + width; i++, m += HONE_FEEDBACK_PANEL)
+            for (size_t j = 0; j < width; j++)
+                out[i] += f->diagonal[first + j] * (m[j] * m[j]);
+    }
+}
+
 void hone_feedback_deinit(hone_feedback *f)
 {
     hone_release(f->panels);

@@ -45,6 +45,16 @@ hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_
                                hone_feedback *out, hone_error *err);
 void hone_feedback_deinit(hone_feedback *f);
 
+/*
+ * hone_feedback_scale() makes the feedback of a weight whose columns were multiplied by scale (ncols), all of it above
+ * 0, so that its input is divided: H' = S^-1 H S^-1 with M' = S^-1 M S and D' = D S^-2. The damping is what H had. *out
+ * is empty, or of an earlier call for the same f. NOMEM.
+ */
+hone_status hone_feedback_scale(const hone_feedback *f, const float *scale, hone_feedback *out, hone_error *err);
+
+/* hone_feedback_squares() computes the diagonal of H (ncols), the damping included. */
+void hone_feedback_squares(const hone_feedback *f, float *out);
+
 /* hone_feedback_panel() returns a panel: rows [0, end) of columns [p * HONE_FEEDBACK_PANEL, end), *width of them. */
 const float *hone_feedback_panel(const hone_feedback *f, size_t p, size_t *width);
 

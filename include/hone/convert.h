@@ -21,6 +21,9 @@ typedef struct hone_plan hone_plan;
 /* Types settled tensor by tensor for a size: hone/budget.h. */
 typedef struct hone_budget hone_budget;
 
+/* Factors moved between a model's tensors: hone/fold.h. */
+typedef struct hone_fold hone_fold;
+
 /* REGEX=TYPE: tensors whose output name matches pattern (PCRE2, unanchored) are stored as dtype. */
 typedef struct hone_type_rule {
     const char *pattern;
@@ -68,6 +71,7 @@ typedef struct hone_convert_options {
     hone_method method;
     const char *calibration;   /* file of hone_calibrate() with second moments; GPTQ needs it */
     const hone_budget *budget; /* or NULL; it settles types in place of `type`. For "gguf". Outlives the plan */
+    const hone_fold *fold;     /* or NULL; that of the source, which it changed. For "gguf". Outlives the plan */
 } hone_convert_options;
 
 /* Whether the columns of a tensor are weighed by an importance matrix. */
