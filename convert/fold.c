@@ -26,9 +26,8 @@
 static const struct powers {
     double input, weight;
 } powers[] = {
-    {0.125, 0},    {0.25, 0},    {0.375, 0},     {0.5, 0},      {0.75, 0},     {0, 0.25},     {0, 0.5},
-    {0.125, 0.25}, {0.25, 0.25}, {0.375, 0.375}, {0.5, 0.5},    {0.25, 0.125}, {0.375, 0.125}, {0.5, 0.25},
-    {0.75, 0.25},
+    {0.125, 0},   {0.25, 0},      {0.375, 0}, {0.5, 0},      {0.75, 0},      {0, 0.25},   {0, 0.5},     {0.125, 0.25},
+    {0.25, 0.25}, {0.375, 0.375}, {0.5, 0.5}, {0.25, 0.125}, {0.375, 0.125}, {0.5, 0.25}, {0.75, 0.25},
 };
 enum { N_POWERS = sizeof powers / sizeof powers[0], SAMPLE_NELEMS = 1 << 19, TILE_ROWS = 64 };
 
@@ -303,8 +302,7 @@ static hone_status fold_all(const hone_context *ctx, hone_checkpoint *src, const
     const hone_tensor *current = NULL;
     hone_status status = hone_fold_links_find(plan, &links, err);
     for (size_t i = 0; i < links.n && status == HONE_OK; i++) {
-        struct search s = {
-            .ctx = ctx, .plan = plan, .link = &links.links[i], .feedback = feedback, .current = current};
+        struct search s = {.ctx = ctx, .plan = plan, .link = &links.links[i], .feedback = feedback, .current = current};
         if (can_be_searched(s.link))
             status = fold_link(fold, src, &s, err);
         feedback = s.feedback;

@@ -87,8 +87,7 @@ static hone_status add_layer(const hone_plan *plan, unsigned layer, hone_fold_li
                         is_joined ? "attn_qkv.bias" : "attn_v.bias", "attn_output.weight", heads, kv_heads, out, err));
     if (find(plan, layer, "ffn_gate_inp.weight")) /* a router reads the norm too */
         return HONE_OK;
-    HONE_TRY(
-        add_norm(plan, layer, "ffn_norm.weight", "ffn_norm.bias", is_gated ? gated : gated + 1, out, err));
+    HONE_TRY(add_norm(plan, layer, "ffn_norm.weight", "ffn_norm.bias", is_gated ? gated : gated + 1, out, err));
     if (!is_gated) /* what lies between is not linear */
         return HONE_OK;
     return add_matrix(plan, layer, "ffn_up.weight", "ffn_up.bias", "ffn_down.weight", 1, 1, out, err);
