@@ -37,6 +37,25 @@ static int parse_type(const char *option, const char *text, hone_dtype *dtype)
     return 0;
 }
 
+/* Returns 0 or an exit code. */
+static int parse_method(const char *text, const char *calibration, hone_method *method)
+{
+    static const char *const names[] = {
+        [HONE_METHOD_PLAIN] = "plain", [HONE_METHOD_GPTQ] = "gptq", [HONE_METHOD_AUTO] = "auto"};
+    enum { N_METHODS = sizeof names / sizeof names[0] };
+    size_t m = 0;
+    if (!text)
+        text = names[calibration ? HONE_METHOD_AUTO : HONE_METHOD_PLAIN];
+    while (m < N_METHODS && strcasecmp(text, names[m]) != 0)
+        m++;
+    if (m == N_METHODS)
+        return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq, auto)", text);
+    if (m != HONE_METHOD_PLAIN && !calibration)
+        return hone_cli_usage_error("quantize", "--method %s needs --calibration STATS", names[m]);
+    *method = (hone_method)m;
+    return 0;
+}
+
 static void free_rules(hone_type_rule *rules, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -99,7 +118,7 @@ int hone_cmd_quantize(int argc, char **argv)
 {
     const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_BEST);
     const char *output_type = NULL, *embedding_type = NULL, *imatrix = NULL;
-    bool dry_run = false, restart = false, pure = false, fold = false;
+    bool dry_run = false, restart = false, pure = false, fold = false, correct = false;
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
@@ -144,11 +163,14 @@ int hone_cmd_quantize(int argc, char **argv)
          HONE_CLI_TEXT, &imatrix},
         {0, "calibration", "STATS", "what hone calibrate --hessian wrote for this model", HONE_CLI_TEXT, &calibration},
         {0, "method", "HOW",
-         "plain (default); gptq: each column makes up for what those before it left\n(--calibration)", HONE_CLI_TEXT,
-         &method},
+         "plain; gptq: each column makes up for what those before it left; auto\n(default with --calibration): "
+         "for each tensor whichever leaves less",
+         HONE_CLI_TEXT, &method},
         {0, "fold", NULL,
          "multiply columns, and divide what feeds them, where that lowers the error\n(--calibration or --imatrix)",
          HONE_CLI_FLAG, &fold},
+        {0, "correct", NULL, "let norms and biases make up for a part of the error (--calibration)", HONE_CLI_FLAG,
+         &correct},
         {0, "bits", "N", "bits of a code: 2, 3, 4 (default), 5, 6, 8; gptq 2, 3, 4, 8; awq 4", HONE_CLI_COUNT,
          &grid.bits},
         {0, "group", "N", "columns that share a scale: 16, 32, 64, 128 (default; mlx 64), 256,\nor row", HONE_CLI_TEXT,
@@ -201,17 +223,15 @@ int hone_cmd_quantize(int argc, char **argv)
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
         return hone_cli_usage_error("quantize", "unknown search \"%s\" (best, reference, fast)", search);
-    if (!method) /* the best of what there is */
-        method = calibration ? "gptq" : "plain";
-    const bool gptq = strcasecmp(method, "gptq") == 0;
-    if (!gptq && strcasecmp(method, "plain") != 0)
-        return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
-    if (gptq && !calibration)
-        return hone_cli_usage_error("quantize", "--method gptq needs --calibration STATS");
+    code = parse_method(method, calibration, &job.convert.method);
+    if (code)
+        return code;
     if (!imatrix && gguf && how != HONE_SEARCH_FAST)
         imatrix = calibration; /* it is one, too */
     if (fold && (!gguf || !imatrix))
         return hone_cli_usage_error("quantize", "--fold is for gguf, with --calibration STATS or --imatrix FILE");
+    if (correct && (!gguf || !calibration))
+        return hone_cli_usage_error("quantize", "--correct is for gguf, with --calibration STATS");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
@@ -228,8 +248,9 @@ int hone_cmd_quantize(int argc, char **argv)
                                          .search = how,
                                          .pure = pure,
                                          .imatrix = imatrix,
-                                         .method = gptq ? HONE_METHOD_GPTQ : HONE_METHOD_PLAIN,
-                                         .calibration = calibration};
+                                         .method = job.convert.method,
+                                         .calibration = calibration,
+                                         .correct = correct};
     code = parse_type("output-type", output_type, &job.convert.output_dtype);
     if (code == 0)
         code = parse_type("embedding-type", embedding_type, &job.convert.embedding_dtype);

@@ -8,7 +8,7 @@
 #include <strings.h>
 
 #include "cli/budget_out.h"
-#include "cli/fold_out.h"
+#include "cli/ingredients_out.h"
 #include "cli/json_out.h"
 #include "cli/quality_out.h"
 #include "cli/report.h"
@@ -100,6 +100,8 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
         hone_cli_json_put(o, "source", hone_cli_json_text(p.source));
         hone_cli_json_put(o, "transform", hone_cli_json_text(p.transform));
         hone_cli_json_put(o, "why", hone_cli_json_text(p.why));
+        if (p.has_moments)
+            hone_cli_json_put(o, "method", hone_cli_json_text(p.has_feedback ? "gptq" : "plain"));
         if (job->quality)
             hone_cli_put_tensor_quality(o, plan, i, outcome->errors);
         hone_cli_json_add(tensors, o);
@@ -109,9 +111,28 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
         hone_cli_json_put(root, "budget", hone_cli_budget_json(job->convert.budget));
     if (job->convert.fold)
         hone_cli_json_put(root, "fold", hone_cli_fold_json(job->convert.fold));
+    if (job->convert.correction)
+        hone_cli_json_put(root, "correction", hone_cli_correction_json(job->convert.correction));
     if (job->quality)
         hone_cli_put_quality(root, plan, job->convert.imatrix, outcome->errors);
     return root;
+}
+
+/* What was chosen, a line for each kind of tensor. */
+static void print_ingredients(const hone_cli_job *job, const hone_plan *plan)
+{
+    if (job->convert.method == HONE_METHOD_AUTO) {
+        (void)putchar('\n');
+        hone_cli_print_methods(plan);
+    }
+    if (job->convert.fold) {
+        (void)putchar('\n');
+        hone_cli_print_fold(job->convert.fold);
+    }
+    if (job->convert.correction) {
+        (void)putchar('\n');
+        hone_cli_print_correction(job->convert.correction);
+    }
 }
 
 static hone_status report(const hone_cli_globals *globals, const hone_cli_job *job, const hone_plan *plan,
@@ -136,10 +157,8 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
         (void)putchar('\n');
         hone_cli_print_budget(job->convert.budget);
     }
-    if (hone_cli_wants_text(globals) && job->convert.fold) {
-        (void)putchar('\n');
-        hone_cli_print_fold(job->convert.fold);
-    }
+    if (hone_cli_wants_text(globals))
+        print_ingredients(job, plan);
     return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome), err) : HONE_OK;
 }
 
@@ -173,6 +192,13 @@ static hone_status fold_source(const hone_cli_session *s, const hone_cli_job *jo
     return hone_fold_new(s->ctx, src, &options, out, err);
 }
 
+static hone_status correct(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
+                           hone_correction **out, hone_error *err)
+{
+    *out = NULL;
+    return job->convert.correct ? hone_correction_new(s->ctx, src, &job->convert, out, err) : HONE_OK;
+}
+
 /* Plans, and runs the plan or not. */
 static hone_status carry_out(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
                              hone_plan **plan, struct outcome *outcome, hone_error *err)
@@ -195,6 +221,7 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     hone_checkpoint *src = NULL;
     hone_budget *budget = NULL;
     hone_fold *fold = NULL;
+    hone_correction *correction = NULL;
     hone_plan *plan = NULL;
     hone_cli_job job = *asked;
     hone_error err = HONE_CLI_NO_ERROR;
@@ -213,6 +240,9 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     if (status == HONE_OK)
         status = settle_budget(&session, &job, src, &budget, &err);
     job.convert.budget = budget;
+    if (status == HONE_OK)
+        status = correct(&session, &job, src, &correction, &err);
+    job.convert.correction = correction;
     struct outcome outcome = {0};
     if (status == HONE_OK)
         status = carry_out(&session, &job, src, &plan, &outcome, &err);
@@ -223,6 +253,7 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     hone_plan_free(plan);
     hone_budget_free(budget);
     hone_fold_free(fold);
+    hone_correction_free(correction);
     hone_checkpoint_close(src);
     hone_cli_session_close(&session);
     return hone_cli_fail(status, &err);

@@ -75,8 +75,8 @@ static hone_status measure_inputs(struct search *s, hone_error *err)
 {
     const hone_fold_link *link = s->link;
     const hone_planned_tensor *t = link->readers[0];
-    if (t->moments) {
-        hone_feedback_squares(&s->feedback, s->columns);
+    if (t->gram) {
+        memcpy(s->columns, s->feedback.squares, n_columns(link) * sizeof *s->columns);
     } else {
         uint64_t held = UINT64_MAX;
         const float *importance;
@@ -159,7 +159,7 @@ static hone_status measure_error(struct search *s, const float *scale, double *o
     *out = 0;
     for (size_t c = 0; scale && c < n_columns(s->link); c++)
         s->columns[c] = scale[hone_fold_output_of(s->link, c)];
-    const bool moments = s->link->readers[0]->moments != NULL;
+    const bool moments = s->link->readers[0]->gram != NULL;
     if (scale && moments)
         HONE_TRY(hone_feedback_scale(&s->feedback, s->columns, &s->scaled, err));
     const hone_feedback *feedback = !moments ? NULL : scale ? &s->scaled : &s->feedback;
@@ -182,7 +182,7 @@ static bool can_be_searched(const hone_fold_link *link)
     bool any = false;
     for (size_t i = 0; i < link->n_readers; i++) {
         const hone_planned_tensor *t = link->readers[i];
-        if (t->moments != link->readers[0]->moments || (!t->moments && !t->entry))
+        if (t->gram != link->readers[0]->gram || (!t->gram && !t->entry))
             return false;
         any |= hone_dtype_describe(t->dtype)->is_quantized;
     }

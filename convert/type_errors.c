@@ -7,18 +7,10 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "convert/importance.h"
+#include "convert/row_coder.h"
 #include "convert/row_reader.h"
-#include "formats/decode.h"
-#include "quantize/encode.h"
-#include "quantize/gptq.h"
 
 enum { TILE = HONE_FEEDBACK_ROWS, SAMPLE_NELEMS = 1 << 17 }; /* some hundred rows tell a ratio to a percent */
-
-struct workspace {
-    void *raw;
-    float *values, *error, *importance, *scratch; /* (TILE, ncols) twice, (ncols), what coding needs */
-    unsigned char *encoded;
-};
 
 struct job {
     const hone_context *ctx;
@@ -27,47 +19,25 @@ struct job {
     const hone_feedback *feedback;
     hone_type_errors *e;
     size_t ncols, n_tiles, stride; /* every stride-th tile is looked at */
-    struct workspace *workspaces;
+    hone_row_coder *workspaces;
     double *sums; /* (n_tiles / stride rounded up, n) errors of each type */
 };
 
-static hone_status encode(const struct job *job, hone_dtype type, uint64_t row, uint64_t nrows,
-                          const struct workspace *w, hone_error *err)
-{
-    if (job->feedback && hone_gptq_can(type)) {
-        const hone_gptq_coder coder = hone_gptq_blocks(type, job->plan->search, job->ctx->cpu);
-        size_t n_plain;
-        hone_gptq_encode(job->feedback, &coder, w->values, (size_t)nrows, w->encoded, w->scratch, &n_plain);
-        return HONE_OK;
-    }
-    const hone_encode_fn fn = hone_encoder(type, job->plan->search, job->ctx->cpu);
-    const hone_dtype_info *info = hone_dtype_describe(type);
-    const size_t row_nbytes = job->ncols / info->block_nelems * info->block_nbytes;
-    uint64_t held = UINT64_MAX;
-    for (uint64_t r = 0; r < nrows; r++) {
-        const float *importance;
-        HONE_TRY(hone_importance_of_row(job->plan, job->t, row + r, w->importance, &held, &importance, err));
-        fn(w->values + r * job->ncols, job->ncols, importance, w->encoded + r * row_nbytes);
-    }
-    return HONE_OK;
-}
-
-/* What w->error (nrows, ncols) costs. */
-static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, const struct workspace *w, double *out,
+/* What errors (nrows, ncols), in w->decoded, cost. */
+static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, const hone_row_coder *w, double *out,
                          hone_error *err)
 {
     *out = 0;
     if (job->feedback) {
         float loss[TILE];
-        memset(w->error + nrows * job->ncols, 0, (TILE - nrows) * job->ncols * sizeof *w->error);
-        hone_feedback_losses(job->feedback, w->error, loss);
+        hone_feedback_losses(job->feedback, w->decoded, loss);
         for (size_t r = 0; r < nrows; r++)
             *out += (double)loss[r];
         return HONE_OK;
     }
     uint64_t held = UINT64_MAX;
     for (uint64_t r = 0; r < nrows; r++) {
-        const float *importance, *e = w->error + r * job->ncols;
+        const float *importance, *e = w->decoded + r * job->ncols;
         HONE_TRY(hone_importance_of_row(job->plan, job->t, row + r, w->importance, &held, &importance, err));
         for (size_t j = 0; j < job->ncols; j++)
             *out += (importance ? (double)importance[j] : 1.0) * (double)e[j] * (double)e[j];
@@ -75,7 +45,7 @@ static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, co
     return HONE_OK;
 }
 
-static void keep_probe(const struct job *job, uint64_t row, uint64_t nrows, const struct workspace *w)
+static void keep_probe(const struct job *job, uint64_t row, uint64_t nrows, const hone_row_coder *w)
 {
     const hone_dtype_info *info = hone_dtype_describe(job->e->types[job->e->probe]);
     const size_t row_nbytes = job->ncols / info->block_nelems * info->block_nbytes;
@@ -84,18 +54,17 @@ static void keep_probe(const struct job *job, uint64_t row, uint64_t nrows, cons
                row_nbytes);
 }
 
-static hone_status try_type(const struct job *job, size_t type, uint64_t row, uint64_t nrows, const struct workspace *w,
+static hone_status try_type(const struct job *job, size_t type, uint64_t row, uint64_t nrows, const hone_row_coder *w,
                             double *out, hone_error *err)
 {
-    const size_t n = (size_t)nrows * job->ncols;
-    HONE_TRY(encode(job, job->e->types[type], row, nrows, w, err));
+    HONE_TRY(hone_code_rows(job->ctx, job->plan, job->t, job->e->types[type], job->feedback, row, nrows, w, err));
     if (type == job->e->probe)
         keep_probe(job, row, nrows, w);
     if (!out)
         return HONE_OK;
-    hone_decoder(job->e->types[type], job->ctx->cpu)(w->encoded, w->error, n);
-    for (size_t i = 0; i < n; i++)
-        w->error[i] = w->values[i] - w->error[i];
+    hone_decode_rows(job->ctx, job->e->types[type], nrows, job->ncols, w);
+    for (size_t i = 0; i < TILE * job->ncols; i++)
+        w->decoded[i] = w->values[i] - w->decoded[i];
     return weigh(job, row, nrows, w, out, err);
 }
 
@@ -109,7 +78,7 @@ static void scale_columns(const struct job *job, uint64_t nrows, float *values)
 static hone_status measure_tile(void *user, size_t tile, int thread, hone_error *err)
 {
     const struct job *job = user;
-    const struct workspace *w = &job->workspaces[thread];
+    const hone_row_coder *w = &job->workspaces[thread];
     const bool sampled = tile % job->stride == 0;
     if (!sampled && job->e->probe == job->e->n)
         return HONE_OK;
@@ -122,40 +91,6 @@ static hone_status measure_tile(void *user, size_t tile, int thread, hone_error 
     for (size_t i = 0; i < job->e->n; i++)
         HONE_TRY(try_type(job, i, row, nrows, w, &sums[i], err));
     return HONE_OK;
-}
-
-static hone_status alloc_workspaces(struct job *job, hone_error *err)
-{
-    const size_t n = TILE * job->ncols;
-    const size_t scratch = job->feedback ? hone_gptq_scratch_nfloats(job->ncols) : 1;
-    job->workspaces = hone_calloc((size_t)job->ctx->n_threads, sizeof *job->workspaces);
-    if (!job->workspaces)
-        return hone_fail_nomem(err, sizeof *job->workspaces);
-    for (int i = 0; i < job->ctx->n_threads; i++) {
-        struct workspace *w = &job->workspaces[i];
-        w->raw = hone_alloc(hone_row_reader_nbytes(job->t, TILE), 1);
-        w->values = hone_alloc(n, sizeof *w->values);
-        w->error = hone_alloc(n, sizeof *w->error);
-        w->importance = hone_alloc(job->ncols, sizeof *w->importance);
-        w->scratch = hone_alloc(scratch, sizeof *w->scratch);
-        w->encoded = hone_alloc(n, sizeof(float)); /* no type is wider */
-        if (!w->raw || !w->values || !w->error || !w->importance || !w->scratch || !w->encoded)
-            return hone_fail_nomem(err, 4 * n * sizeof(float));
-    }
-    return HONE_OK;
-}
-
-static void free_workspaces(struct job *job)
-{
-    for (int i = 0; job->workspaces && i < job->ctx->n_threads; i++) {
-        hone_release(job->workspaces[i].raw);
-        hone_release(job->workspaces[i].values);
-        hone_release(job->workspaces[i].error);
-        hone_release(job->workspaces[i].importance);
-        hone_release(job->workspaces[i].scratch);
-        hone_release(job->workspaces[i].encoded);
-    }
-    hone_release(job->workspaces);
 }
 
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
@@ -171,14 +106,16 @@ hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *p
     job.stride = (size_t)((t->n_rows * t->row_nelems + sample_nelems - 1) / sample_nelems);
     const size_t n_sampled = (job.n_tiles + job.stride - 1) / job.stride;
     job.sums = hone_calloc(n_sampled * e->n, sizeof *job.sums);
-    hone_status status = job.sums ? alloc_workspaces(&job, err) : hone_fail_nomem(err, n_sampled * sizeof *job.sums);
+    job.workspaces = hone_row_coders_new(t, ctx->n_threads);
+    hone_status status =
+        job.sums && job.workspaces ? HONE_OK : hone_fail_nomem(err, 4 * TILE * job.ncols * sizeof(float));
     if (status == HONE_OK)
         status = hone_parallel_for(job.n_tiles, ctx->n_threads, measure_tile, &job, err);
     memset(e->error, 0, sizeof e->error);
     for (size_t i = 0; i < n_sampled && status == HONE_OK; i++) /* in order: the same for every thread count */
         for (size_t j = 0; j < e->n; j++)
             e->error[j] += job.sums[i * e->n + j];
-    free_workspaces(&job);
+    hone_row_coders_free(job.workspaces, ctx->n_threads);
     hone_release(job.sums);
     return status;
 }

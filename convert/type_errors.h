@@ -24,7 +24,7 @@ typedef struct hone_type_errors {
     size_t sample_nelems;      /* how many elements are looked at, about; 0: enough to tell types apart */
 } hone_type_errors;
 
-/* hone_type_errors_measure() encodes rows of t as a run of the plan would. feedback: of its moments, or NULL. DATA,
+/* hone_type_errors_measure() encodes rows of t as a run of the plan would. feedback: of its gram, or NULL. DATA,
  * IO, NOMEM. */
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                      const hone_feedback *feedback, hone_type_errors *e, hone_error *err);

@@ -95,6 +95,8 @@ static void describe(hone_gguf_header *h, const hone_input_set *set, const struc
         const uint64_t d = set->inputs[i].ncols;
         add_tensor(h, set->inputs[i].names[0], HONE_IN_GRAM, 1, (uint64_t[]){d * (d + 1) / 2});
     }
+    for (size_t i = 0; grams && i < set->n; i++)
+        add_tensor(h, set->inputs[i].names[0], HONE_IN_SUM, 1, (uint64_t[]){set->inputs[i].ncols});
 }
 
 static hone_status take_places(const hone_gguf_layout *layout, const hone_input_set *set, const struct entry *entries,
@@ -103,14 +105,17 @@ static hone_status take_places(const hone_gguf_layout *layout, const hone_input_
     out->sums = hone_calloc(n, sizeof *out->sums);
     out->counts = hone_calloc(n, sizeof *out->counts);
     out->grams = hone_calloc(set->n, sizeof *out->grams);
-    if (!out->sums || !out->counts || !out->grams)
-        return hone_fail_nomem(err, (2 * n + set->n) * sizeof *out->sums);
+    out->means = hone_calloc(set->n, sizeof *out->means);
+    if (!out->sums || !out->counts || !out->grams || !out->means)
+        return hone_fail_nomem(err, 2 * (n + set->n) * sizeof *out->sums);
     for (size_t i = 0; i < n; i++) {
         out->sums[entries[i].nth] = layout->offsets[2 * i];
         out->counts[entries[i].nth] = layout->offsets[2 * i + 1];
     }
     for (size_t i = 0; grams && i < set->n; i++)
         out->grams[i] = layout->offsets[2 * n + i];
+    for (size_t i = 0; grams && i < set->n; i++)
+        out->means[i] = layout->offsets[2 * n + set->n + i];
     return HONE_OK;
 }
 
@@ -153,6 +158,7 @@ void hone_calibration_output_deinit(hone_calibration_output *out)
     hone_release(out->sums);
     hone_release(out->counts);
     hone_release(out->grams);
+    hone_release(out->means);
     *out = (hone_calibration_output){.writer.fd = -1};
 }
 
@@ -183,7 +189,12 @@ hone_status hone_calibration_put_gram(const hone_calibration_output *out, const 
                                       hone_error *err)
 {
     const hone_input_stats *in = &set->inputs[input];
-    uint64_t at = out->grams[input];
+    uint64_t at = out->means[input];
+    for (size_t i = 0; i < in->ncols; i++, at += sizeof(float)) {
+        const float sum = (float)in->sums[i];
+        HONE_TRY(hone_writer_write(&out->writer, at, &sum, sizeof sum, err));
+    }
+    at = out->grams[input];
     for (size_t i = 0; i < in->ncols; i++) {
         const size_t nbytes = (in->ncols - i) * sizeof(float);
         HONE_TRY(hone_writer_write(&out->writer, at, hone_gram_row(in->gram, in->ncols, i), nbytes, err));

@@ -23,6 +23,7 @@ typedef struct hone_calibration_output {
     hone_writer writer;
     uint64_t *sums;  /* (n_weights) position of a weight's squares, */
     uint64_t *grams; /* (n_inputs) and of an input's products */
+    uint64_t *means; /* (n_inputs) and sums */
     uint64_t *counts;
 } hone_calibration_output;
 
@@ -35,8 +36,8 @@ hone_status hone_calibration_create(const char *path, const hone_input_set *set,
                                     bool grams, bool overwrite, hone_calibration_output *out, hone_error *err);
 void hone_calibration_output_deinit(hone_calibration_output *out);
 
-/* hone_calibration_put_sums() writes squares and counts of every input, hone_calibration_put_gram() the products of
- * one. NOMEM, IO. */
+/* hone_calibration_put_sums() writes squares and counts of every input, hone_calibration_put_gram() the products and
+ * sums of one. NOMEM, IO. */
 hone_status hone_calibration_put_sums(const hone_calibration_output *out, const hone_input_set *set, hone_error *err);
 hone_status hone_calibration_put_gram(const hone_calibration_output *out, const hone_input_set *set, size_t input,
                                       hone_error *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sums over what a model's linear layers are given: squares of each column, and products of each two.
+ * Sums over what a model's linear layers are given: each column and its squares, and products of each two.
  *
- * Sums of squares are kept in f64 and added row by row. Products are added in f32 by the BLAS, a tile of tokens at a
+ * Sums and sums of squares are kept in f64 and added row by row. Products are added in f32 by the BLAS, a tile of tokens at a
  * time, into panels of rows of the upper triangle:
  *
  *     panel p of H (ncols, ncols):   rows [p P, p P + P), columns [p P, ncols),   P = HONE_GRAM_PANEL
@@ -22,7 +22,7 @@ typedef struct hone_input_stats {
     char names[HONE_MAX_SHARING][HONE_ROLE_NAME_CAP]; /* GGUF's */
     size_t n_weights, ncols;
     uint64_t n_tokens;
-    double *squares; /* (ncols) */
+    double *squares, *sums; /* (ncols) */
     float *gram;     /* panels, or NULL: not summed */
 } hone_input_stats;
 
