@@ -107,6 +107,17 @@ static bool can_be_coded(const hone_plan *plan, const hone_planned_tensor *t)
     return t->part == HONE_PART_CODES && hone_gptq_can_group((size_t)w->group, (size_t)w->in);
 }
 
+/* Tensors that share an input are coded by the same moments: less its means where all of them have a bias. */
+static void agree_on_means(hone_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const hone_planned_tensor *t = &plan->tensors[i];
+        for (size_t j = 0; t->gram && !t->input_means && j < plan->n_tensors; j++)
+            if (plan->tensors[j].gram == t->gram)
+                plan->tensors[j].input_means = NULL;
+    }
+}
+
 hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
     size_t n_assigned = 0;
@@ -132,6 +143,7 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
             HONE_TRY(read_means(plan, t, err));
         n_assigned++;
     }
+    agree_on_means(plan);
     if (n_assigned == 0)
         return refuse(plan, HONE_ERROR_DATA, NULL, "has second moments for none of the tensors to be quantized", err);
     return HONE_OK;

@@ -44,7 +44,7 @@ typedef struct hone_grid_options {
 /*
  * How codes are chosen once there are scales. GPTQ: each column makes up for what the columns before it left, except in
  * rows that are no better for it. AUTO: GPTQ for the tensors that it leaves less error of, on some of their rows, than
- * plain coding does; making the plan takes longer.
+ * plain coding does, if there were tokens enough; making the plan takes longer.
  */
 typedef enum hone_method { HONE_METHOD_PLAIN = 0, HONE_METHOD_GPTQ, HONE_METHOD_AUTO } hone_method;
 
