@@ -17,6 +17,26 @@ struct words {
     hone_calibrate_options options;
 };
 
+/* How evenly the tokens went to the experts. */
+static void print_experts(hone_cli_table *t, const hone_calibration *c)
+{
+    uint64_t least = UINT64_MAX, most = 0;
+    size_t n = 0, n_experts = 0;
+    for (size_t i = 0; i < hone_calibration_n(c); i++) {
+        const hone_calibration_weight w = hone_calibration_at(c, i);
+        if (!w.n_experts)
+            continue;
+        least = w.tokens < least ? w.tokens : least;
+        most = w.tokens > most ? w.tokens : most;
+        n_experts = w.n_experts;
+        n++;
+    }
+    if (n == 0)
+        return;
+    hone_cli_table_cell(t, "experts");
+    hone_cli_table_cell(t, "%zu a layer, each given %" PRIu64 " to %" PRIu64 " tokens", n_experts, least, most);
+}
+
 static void print_coverage(const char *out, const hone_calibration *c, double seconds)
 {
     size_t n_seen = 0, n_hessian = 0;
@@ -32,9 +52,15 @@ static void print_coverage(const char *out, const hone_calibration *c, double se
     hone_cli_table_cell(t, "%" PRIu64 " in %" PRIu64 " chunks", hone_calibration_tokens(c), hone_calibration_chunks(c));
     hone_cli_table_cell(t, "weights");
     hone_cli_table_cell(t, "%zu, %zu with second moments", n_seen, n_hessian);
-    for (size_t i = n_seen; i < n; i++) {
-        hone_cli_table_cell(t, i == n_seen ? "without data" : "");
-        hone_cli_table_cell(t, "%s", hone_calibration_at(c, i).name);
+    print_experts(t, c);
+    bool first = true;
+    for (size_t i = 0; i < n; i++) {
+        const hone_calibration_weight w = hone_calibration_at(c, i);
+        if (w.tokens > 0)
+            continue;
+        hone_cli_table_cell(t, first ? "without data" : "");
+        hone_cli_table_cell(t, w.n_experts ? "%s, expert %zu" : "%s", w.name, w.expert);
+        first = false;
     }
     hone_cli_table_cell(t, "seconds");
     hone_cli_table_cell(t, "%.2f, %.0f tokens/s", seconds,
@@ -56,6 +82,8 @@ static json_t *to_json(const char *out, const hone_calibration *c, double second
         hone_cli_json_put(o, "columns", hone_cli_json_uint(w.ncols));
         hone_cli_json_put(o, "tokens", hone_cli_json_uint(w.tokens));
         hone_cli_json_put(o, "hessian", hone_cli_json_bool(w.hessian));
+        if (w.n_experts)
+            hone_cli_json_put(o, "expert", hone_cli_json_uint(w.expert));
         hone_cli_json_add(weights, o);
     }
     hone_cli_json_put(root, "weights", weights);

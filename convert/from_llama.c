@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * LLaMA and Mistral: Hugging Face checkpoint to GGUF architecture "llama".
+ * LLaMA, Mistral and Mixtral: Hugging Face checkpoint to GGUF architecture "llama".
  *
  * Names and transforms: llama.cpp conversion/llama.py and gguf-py tensor_mapping.py.
  */
@@ -21,6 +21,7 @@ struct rope_scaling {
 
 struct llama_config {
     uint32_t hidden, ffn, n_layers, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx;
+    uint32_t n_experts, n_experts_used; /* 0: no mixture */
     double rms_eps, rope_theta;
     bool tied;
     struct rope_scaling rope;
@@ -33,7 +34,6 @@ static hone_status unsupported(hone_error *err, const char *key, const char *val
 
 static hone_status read_rope(const json_t *config, struct llama_config *c, hone_error *err)
 {
-    c->rope_theta = 10000.0;
     /* transformers 5 keeps all of it in rope_parameters, older versions theta outside and the rest in rope_scaling. */
     const json_t *rope = json_object_get(config, "rope_parameters");
     if (!json_is_object(rope))
@@ -67,15 +67,36 @@ static hone_status read_rope(const json_t *config, struct llama_config *c, hone_
     return HONE_OK;
 }
 
-static hone_status read_config(const json_t *config, struct llama_config *c, hone_error *err)
+/* What transformers takes for Mixtral where the configuration is silent. */
+static hone_status read_experts(const json_t *config, struct llama_config *c, hone_error *err)
 {
-    *c = (struct llama_config){.n_ctx = 2048, .rms_eps = 1e-6};
+    enum { CTX = 4096 * 32, KV_HEADS = 8, N_EXPERTS = 8, N_USED = 2, MAX_EXPERTS = 1024 };
+    c->n_ctx = CTX;
+    c->n_kv_heads = KV_HEADS;
+    c->rms_eps = 1e-5;
+    c->rope_theta = 1e6;
+    c->n_experts = N_EXPERTS;
+    c->n_experts_used = N_USED;
+    HONE_TRY(hone_config_u32(config, "num_local_experts", HONE_OPTIONAL, &c->n_experts, err));
+    HONE_TRY(hone_config_u32(config, "num_experts_per_tok", HONE_OPTIONAL, &c->n_experts_used, err));
+    if (c->n_experts == 0 || c->n_experts > MAX_EXPERTS || c->n_experts_used == 0 || c->n_experts_used > c->n_experts)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, "num_local_experts",
+                         "%u experts, of which %u are used; at most %d are possible", c->n_experts, c->n_experts_used,
+                         MAX_EXPERTS);
+    return HONE_OK;
+}
+
+static hone_status read_config(const json_t *config, bool mixtral, struct llama_config *c, hone_error *err)
+{
+    *c = (struct llama_config){.n_ctx = 2048, .rms_eps = 1e-6, .rope_theta = 10000.0};
     const char *act = "silu";
     HONE_TRY(hone_config_u32(config, "hidden_size", HONE_REQUIRED, &c->hidden, err));
     HONE_TRY(hone_config_u32(config, "intermediate_size", HONE_REQUIRED, &c->ffn, err));
     HONE_TRY(hone_config_u32(config, "num_hidden_layers", HONE_REQUIRED, &c->n_layers, err));
     HONE_TRY(hone_config_u32(config, "num_attention_heads", HONE_REQUIRED, &c->n_heads, err));
     c->n_kv_heads = c->n_heads;
+    if (mixtral)
+        HONE_TRY(read_experts(config, c, err));
     HONE_TRY(hone_config_u32(config, "num_key_value_heads", HONE_OPTIONAL, &c->n_kv_heads, err));
     HONE_TRY(hone_config_u32(config, "vocab_size", HONE_REQUIRED, &c->n_vocab, err));
     HONE_TRY(hone_config_u32(config, "max_position_embeddings", HONE_OPTIONAL, &c->n_ctx, err));
@@ -105,6 +126,10 @@ static void put_metadata(hone_gguf_header *h, const struct llama_config *c)
     hone_gguf_put_u32(h, "llama.embedding_length", c->hidden);
     hone_gguf_put_u32(h, "llama.block_count", c->n_layers);
     hone_gguf_put_u32(h, "llama.feed_forward_length", c->ffn);
+    if (c->n_experts) {
+        hone_gguf_put_u32(h, "llama.expert_count", c->n_experts);
+        hone_gguf_put_u32(h, "llama.expert_used_count", c->n_experts_used);
+    }
     hone_gguf_put_u32(h, "llama.attention.head_count", c->n_heads);
     hone_gguf_put_u32(h, "llama.attention.head_count_kv", c->n_kv_heads);
     hone_gguf_put_u32(h, "llama.attention.key_length", c->head_dim);
@@ -149,6 +174,7 @@ struct layer_tensor {
     uint64_t rows, cols;
     bool required;
     uint32_t interleave_heads; /* of the output; 0: rows as stored */
+    uint32_t n_stacked;        /* so many of them in one tensor; 0: one */
 };
 
 static hone_status add_global(hone_plan *plan, const char *hf, const char *gguf, uint64_t rows, uint64_t cols,
@@ -160,35 +186,17 @@ static hone_status add_global(hone_plan *plan, const char *hf, const char *gguf,
     return hone_plan_add(plan, (hone_planned_tensor){.source = source}, err, "%s", gguf);
 }
 
-static hone_status add_layer(hone_plan *plan, const struct llama_config *c, uint32_t layer, hone_error *err)
+static hone_status add_layer_tensors(hone_plan *plan, const struct layer_tensor *kinds, size_t n, uint32_t layer,
+                                     hone_error *err)
 {
-    const uint64_t q = (uint64_t)c->n_heads * c->head_dim, kv = (uint64_t)c->n_kv_heads * c->head_dim;
-    const uint64_t d = c->hidden, f = c->ffn;
-    const struct layer_tensor kinds[] = {
-        {"input_layernorm.weight", "attn_norm.weight", d, 0, true, 0},
-        {"self_attn.q_proj.weight", "attn_q.weight", q, d, true, c->n_heads},
-        {"self_attn.q_proj.bias", "attn_q.bias", q, 0, false, c->n_heads},
-        {"self_attn.k_proj.weight", "attn_k.weight", kv, d, true, c->n_kv_heads},
-        {"self_attn.k_proj.bias", "attn_k.bias", kv, 0, false, c->n_kv_heads},
-        {"self_attn.v_proj.weight", "attn_v.weight", kv, d, true, 0},
-        {"self_attn.v_proj.bias", "attn_v.bias", kv, 0, false, 0},
-        {"self_attn.o_proj.weight", "attn_output.weight", d, q, true, 0},
-        {"self_attn.o_proj.bias", "attn_output.bias", d, 0, false, 0},
-        {"post_attention_layernorm.weight", "ffn_norm.weight", d, 0, true, 0},
-        {"mlp.gate_proj.weight", "ffn_gate.weight", f, d, true, 0},
-        {"mlp.gate_proj.bias", "ffn_gate.bias", f, 0, false, 0},
-        {"mlp.up_proj.weight", "ffn_up.weight", f, d, true, 0},
-        {"mlp.up_proj.bias", "ffn_up.bias", f, 0, false, 0},
-        {"mlp.down_proj.weight", "ffn_down.weight", d, f, true, 0},
-        {"mlp.down_proj.bias", "ffn_down.bias", d, 0, false, 0},
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct layer_tensor *k = &kinds[i];
         const hone_tensor *source;
         HONE_TRY(hone_plan_source(plan, k->required, &source, err, "model.layers.%u.%s", layer, k->hf));
         if (!source)
             continue;
-        HONE_TRY(hone_plan_check_shape(source, k->rows, k->cols, err));
+        HONE_TRY(k->n_stacked ? hone_plan_check_stack(source, k->n_stacked, k->rows, k->cols, err)
+                              : hone_plan_check_shape(source, k->rows, k->cols, err));
         const hone_planned_tensor t = {
             .source = source,
             .order = k->interleave_heads ? HONE_ROWS_INTERLEAVE_HALVES : HONE_ROWS_AS_STORED,
@@ -197,6 +205,59 @@ static hone_status add_layer(hone_plan *plan, const struct llama_config *c, uint
         HONE_TRY(hone_plan_add(plan, t, err, "blk.%u.%s", layer, k->gguf));
     }
     return HONE_OK;
+}
+
+#define EXPERTS "block_sparse_moe.experts."
+
+static hone_status add_experts(hone_plan *plan, const struct llama_config *c, uint32_t layer, hone_error *err)
+{
+    const uint64_t d = c->hidden, f = c->ffn;
+    const uint32_t n = c->n_experts;
+    const struct layer_tensor kinds[] = {
+        {EXPERTS "w1.weight", "ffn_gate_exps.weight", f, d, true, 0, n},
+        {EXPERTS "w3.weight", "ffn_up_exps.weight", f, d, true, 0, n},
+        {EXPERTS "w2.weight", "ffn_down_exps.weight", d, f, true, 0, n},
+    };
+    const hone_tensor *router;
+    HONE_TRY(hone_plan_source(plan, true, &router, err, "model.layers.%u.block_sparse_moe.gate.weight", layer));
+    HONE_TRY(hone_plan_check_shape(router, n, d, err));
+    const hone_planned_tensor t = {.source = router, .keep_f32 = true};
+    HONE_TRY(hone_plan_add(plan, t, err, "blk.%u.ffn_gate_inp.weight", layer));
+    return add_layer_tensors(plan, kinds, sizeof kinds / sizeof kinds[0], layer, err);
+}
+
+static hone_status add_mlp(hone_plan *plan, const struct llama_config *c, uint32_t layer, hone_error *err)
+{
+    const uint64_t d = c->hidden, f = c->ffn;
+    const struct layer_tensor kinds[] = {
+        {"mlp.gate_proj.weight", "ffn_gate.weight", f, d, true, 0, 0},
+        {"mlp.gate_proj.bias", "ffn_gate.bias", f, 0, false, 0, 0},
+        {"mlp.up_proj.weight", "ffn_up.weight", f, d, true, 0, 0},
+        {"mlp.up_proj.bias", "ffn_up.bias", f, 0, false, 0, 0},
+        {"mlp.down_proj.weight", "ffn_down.weight", d, f, true, 0, 0},
+        {"mlp.down_proj.bias", "ffn_down.bias", d, 0, false, 0, 0},
+    };
+    return add_layer_tensors(plan, kinds, sizeof kinds / sizeof kinds[0], layer, err);
+}
+
+static hone_status add_layer(hone_plan *plan, const struct llama_config *c, uint32_t layer, hone_error *err)
+{
+    const uint64_t q = (uint64_t)c->n_heads * c->head_dim, kv = (uint64_t)c->n_kv_heads * c->head_dim;
+    const uint64_t d = c->hidden;
+    const struct layer_tensor kinds[] = {
+        {"input_layernorm.weight", "attn_norm.weight", d, 0, true, 0, 0},
+        {"self_attn.q_proj.weight", "attn_q.weight", q, d, true, c->n_heads, 0},
+        {"self_attn.q_proj.bias", "attn_q.bias", q, 0, false, c->n_heads, 0},
+        {"self_attn.k_proj.weight", "attn_k.weight", kv, d, true, c->n_kv_heads, 0},
+        {"self_attn.k_proj.bias", "attn_k.bias", kv, 0, false, c->n_kv_heads, 0},
+        {"self_attn.v_proj.weight", "attn_v.weight", kv, d, true, 0, 0},
+        {"self_attn.v_proj.bias", "attn_v.bias", kv, 0, false, 0, 0},
+        {"self_attn.o_proj.weight", "attn_output.weight", d, q, true, 0, 0},
+        {"self_attn.o_proj.bias", "attn_output.bias", d, 0, false, 0, 0},
+        {"post_attention_layernorm.weight", "ffn_norm.weight", d, 0, true, 0, 0},
+    };
+    HONE_TRY(add_layer_tensors(plan, kinds, sizeof kinds / sizeof kinds[0], layer, err));
+    return c->n_experts ? add_experts(plan, c, layer, err) : add_mlp(plan, c, layer, err);
 }
 
 static const char EMBED[] = "model.embed_tokens.weight", HEAD[] = "lm_head.weight";
@@ -221,7 +282,8 @@ static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_err
 {
     const json_t *config = hone_checkpoint_config(plan->src);
     struct llama_config c;
-    HONE_TRY(hone_checkpoint_fail_in_config(plan->src, NULL, read_config(config, &c, err), err));
+    const bool mixtral = strcmp(hone_checkpoint_architecture(plan->src), "MixtralForCausalLM") == 0;
+    HONE_TRY(hone_checkpoint_fail_in_config(plan->src, NULL, read_config(config, mixtral, &c, err), err));
     HONE_TRY(hone_plan_check_tie(ctx, plan, EMBED, HEAD, &c.tied, err));
     uint32_t window = 0;
     HONE_TRY(hone_config_u32(config, "sliding_window", HONE_OPTIONAL, &window, err));
@@ -235,6 +297,7 @@ static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_err
     plan->model.n_layers = c.n_layers;
     plan->model.n_heads = c.n_heads;
     plan->model.n_kv_heads = c.n_kv_heads;
+    plan->model.n_experts = c.n_experts;
     plan->model.tied = c.tied;
     plan->n_vocab = c.n_vocab;
     put_metadata(plan->header, &c);
@@ -248,6 +311,7 @@ static hone_status plan_llama(const hone_context *ctx, hone_plan *plan, hone_err
     return hone_plan_check_all_used(plan, c.tied, is_derived, err);
 }
 
-static const char *const classes[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", NULL};
+static const char *const classes[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM",
+                                      "MixtralForCausalLM", NULL};
 
 const hone_conversion hone_conversion_llama = {.classes = classes, .gguf_architecture = "llama", .plan = plan_llama};

@@ -78,22 +78,37 @@ hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_te
     return HONE_OK;
 }
 
+/* "2048, 128" */
+static void print_dims(const uint64_t *dims, unsigned n, char *buf, size_t cap)
+{
+    size_t len = 0;
+    buf[0] = '\0';
+    for (unsigned i = 0; i < n && len < cap; i++)
+        len += (size_t)snprintf(buf + len, cap - len, i ? ", %llu" : "%llu", (unsigned long long)dims[i]);
+}
+
+static hone_status check_dims(const hone_tensor *t, const uint64_t *wanted, unsigned n, hone_error *err)
+{
+    bool same = t->n_dims == n;
+    for (unsigned i = 0; same && i < n; i++)
+        same = t->shape[i] == wanted[i];
+    if (same)
+        return HONE_OK;
+    char shape[192], asked[96];
+    print_dims(t->shape, t->n_dims, shape, sizeof shape);
+    print_dims(wanted, n, asked, sizeof asked);
+    return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "has shape [%s], the configuration says [%s]",
+                     shape, asked);
+}
+
 hone_status hone_plan_check_shape(const hone_tensor *t, uint64_t rows, uint64_t cols, hone_error *err)
 {
-    const bool ok =
-        cols ? t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols : t->n_dims == 1 && t->shape[0] == rows;
-    if (ok)
-        return HONE_OK;
-    char shape[128] = "";
-    for (unsigned i = 0; i < t->n_dims && strlen(shape) < sizeof shape - 24; i++)
-        (void)snprintf(shape + strlen(shape), sizeof shape - strlen(shape), i ? ", %llu" : "%llu",
-                       (unsigned long long)t->shape[i]);
-    if (cols)
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name,
-                         "has shape [%s], the configuration says [%llu, %llu]", shape, (unsigned long long)rows,
-                         (unsigned long long)cols);
-    return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "has shape [%s], the configuration says [%llu]",
-                     shape, (unsigned long long)rows);
+    return check_dims(t, (uint64_t[]){rows, cols}, cols ? 2 : 1, err);
+}
+
+hone_status hone_plan_check_stack(const hone_tensor *t, uint64_t n, uint64_t rows, uint64_t cols, hone_error *err)
+{
+    return check_dims(t, (uint64_t[]){n, rows, cols}, 3, err);
 }
 
 hone_status hone_plan_check_all_used(const hone_plan *plan, bool tied,
@@ -101,10 +116,10 @@ hone_status hone_plan_check_all_used(const hone_plan *plan, bool tied,
 {
     const size_t n = hone_checkpoint_n_tensors(plan->src);
     for (size_t i = 0; i < n; i++) {
-        const hone_tensor *t = hone_checkpoint_tensor(plan->src, i);
+        const hone_tensor *t = hone_checkpoint_tensor(plan->src, i), *stack = hone_checkpoint_stack_of(plan->src, t);
         bool used = is_derived(t, tied);
         for (size_t j = 0; j < plan->n_tensors && !used; j++)
-            used = plan->tensors[j].source == t;
+            used = plan->tensors[j].source == t || (stack && plan->tensors[j].source == stack);
         if (!used)
             return hone_fail(err, HONE_ERROR_UNSUPPORTED, t->offset, t->name, "has no place in this architecture");
     }

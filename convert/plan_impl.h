@@ -118,6 +118,8 @@ hone_status hone_plan_source(const hone_plan *plan, bool required, const hone_te
 
 /* hone_plan_check_shape() compares with (rows, cols), or (rows) if cols is 0. DATA: another shape. */
 hone_status hone_plan_check_shape(const hone_tensor *t, uint64_t rows, uint64_t cols, hone_error *err);
+/* hone_plan_check_stack() compares with n matrices (n, rows, cols). DATA: another shape. */
+hone_status hone_plan_check_stack(const hone_tensor *t, uint64_t n, uint64_t rows, uint64_t cols, hone_error *err);
 
 /*
  * hone_plan_check_all_used() makes sure that nothing is dropped in silence: every tensor of the source is in the plan,

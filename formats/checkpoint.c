@@ -141,6 +141,7 @@ void hone_checkpoint_close(hone_checkpoint *ckpt)
         hone_file_close(&ckpt->files[i]);
     hone_release(ckpt->files);
     hone_file_close(&ckpt->scratch);
+    hone_release(ckpt->stacks);
     hone_release(ckpt->tensors);
     hone_release(ckpt->by_name);
     hone_release(ckpt->sums);
@@ -211,7 +212,7 @@ const hone_tensor *hone_checkpoint_find(const hone_checkpoint *ckpt, const char 
         else
             high = middle;
     }
-    return NULL;
+    return hone_checkpoint_find_stack(ckpt, name);
 }
 
 hone_status hone_checkpoint_read(const hone_checkpoint *ckpt, const hone_tensor *tensor, uint64_t offset, size_t nbytes,

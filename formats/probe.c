@@ -123,6 +123,8 @@ static hone_status read_source(hone_checkpoint *ckpt, const char *path, const ho
         HONE_TRY(hone_checkpoint_seal_tables(ckpt, err));
     if (strcmp(ckpt->format, hone_gguf_reader.name) != 0 && !(opts && opts->parts))
         HONE_TRY(hone_checkpoint_unquantize(ckpt, err));
+    if (strcmp(ckpt->format, hone_gguf_reader.name) != 0)
+        HONE_TRY(hone_checkpoint_stack_experts(ckpt, err));
     ckpt->architecture = find_architecture(ckpt);
     return HONE_OK;
 }

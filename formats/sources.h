@@ -23,6 +23,8 @@ struct hone_checkpoint {
     bool has_index;       /* tensors are named as an index names them: readers strip no prefix */
     hone_tensor *tensors; /* file order */
     size_t n_tensors, cap_tensors;
+    hone_tensor *stacks; /* see hone_checkpoint_stack_experts() */
+    size_t n_stacks, cap_stacks;
     size_t *by_name; /* indices into tensors, sorted by name; made by hone_checkpoint_seal_tables() */
     hone_string
         *sums; /* per file, as far as it goes: hex checksums of its tensors in the order of their data; or none */
@@ -78,6 +80,18 @@ typedef struct hone_view {
     bool gathered;                            /* a few rows lie in many places of the file, as of a transposed matrix */
     void (*close)(const hone_tensor *tensor); /* releases what is not in the arena; or NULL */
 } hone_view;
+
+/*
+ * hone_checkpoint_stack_experts() makes one tensor of the experts of each layer, [n, rows, cols], where they are stored
+ * one by one as PREFIX.experts.0.SUFFIX and so on. It is called PREFIX.experts.SUFFIX, and hone_checkpoint_find() finds
+ * it; it is not listed. Call it on sealed tables. LIMIT, NOMEM.
+ */
+hone_status hone_checkpoint_stack_experts(hone_checkpoint *ckpt, hone_error *err);
+
+/* hone_checkpoint_find_stack() returns the stack of that name, hone_checkpoint_stack_of() that which a tensor is part
+ * of; NULL if there is none. */
+const hone_tensor *hone_checkpoint_find_stack(const hone_checkpoint *ckpt, const char *name);
+const hone_tensor *hone_checkpoint_stack_of(const hone_checkpoint *ckpt, const hone_tensor *tensor);
 
 /* hone_tensor_is_gathered() tells whether reading rows takes many small reads, fewer per row the more rows there are.
  */

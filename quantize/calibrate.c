@@ -191,7 +191,8 @@ static hone_status report_coverage(const struct calibration_run *r, const hone_c
     for (size_t i = 0; i < r->set.n; i++) {
         const hone_input_stats *in = &r->set.inputs[i];
         for (size_t w = 0; w < in->n_weights; w++) {
-            const hone_calibration_weight weight = {in->names[w], in->ncols, in->n_tokens, r->opts->hessian};
+            const hone_calibration_weight weight = {in->names[w],     in->ncols,  in->n_tokens,
+                                                    r->opts->hessian, in->expert, in->n_experts};
             HONE_TRY(hone_calibration_add(out, weight, err));
         }
     }
@@ -201,7 +202,8 @@ static hone_status report_coverage(const struct calibration_run *r, const hone_c
         if (t->n_dims < 2 || !hone_role_gguf_name(r->set.family, r->set.naming, t->name, name) ||
             observed(&r->set, name))
             continue;
-        HONE_TRY(hone_calibration_add(out, (hone_calibration_weight){name, t->shape[t->n_dims - 1], 0, false}, err));
+        HONE_TRY(
+            hone_calibration_add(out, (hone_calibration_weight){.name = name, .ncols = t->shape[t->n_dims - 1]}, err));
     }
     return HONE_OK;
 }
@@ -237,7 +239,7 @@ static hone_status calibrate(struct calibration_run *r, const hone_checkpoint *c
     }
     if (status == HONE_OK)
         status = hone_run_init(r->ctx, model, r->chunks.n_ctx, &r->run, err);
-    const hone_observer observer = {hone_input_see, &r->set};
+    const hone_observer observer = {hone_input_see, &r->set, hone_input_see_expert};
     r->run.observer = &observer;
     if (status == HONE_OK)
         status = discover(r, ckpt, err);

@@ -15,9 +15,18 @@ struct entry {
     size_t input, nth; /* nth: in the order of the set */
 };
 
+/* Experts of a weight stay in their order. */
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+    const struct entry *x = a, *y = b;
+    const int order = strcmp(x->name, y->name);
+    return order ? order : (x->nth > y->nth) - (x->nth < y->nth);
+}
+
+/* How many inputs share one tensor: experts, each with a row of its own. */
+static size_t n_stacked(const hone_input_stats *in)
+{
+    return in->n_experts ? in->n_experts : 1;
 }
 
 static size_t count_weights(const hone_input_set *set)
@@ -64,14 +73,15 @@ static void put_grams(hone_gguf_header *h, const hone_input_set *set, const stru
     enum { CAP = HONE_ROLE_NAME_CAP + 16 };
     hone_string *weights = hone_alloc(2 * n, sizeof *weights);
     char(*names)[CAP] = hone_alloc(n, sizeof *names);
-    for (size_t i = 0; weights && names && i < n; i++) {
-        (void)snprintf(names[i], CAP, "%s" HONE_IN_GRAM, set->inputs[entries[i].input].names[0]);
-        weights[i] = (hone_string){entries[i].name, strlen(entries[i].name)};
-        weights[n + i] = (hone_string){names[i], strlen(names[i])};
+    size_t n_lines = 0;
+    for (size_t i = 0; weights && names && i < n; i += n_stacked(&set->inputs[entries[i].input]), n_lines++) {
+        (void)snprintf(names[n_lines], CAP, "%s" HONE_IN_GRAM, set->inputs[entries[i].input].names[0]);
+        weights[n_lines] = (hone_string){entries[i].name, strlen(entries[i].name)};
+        weights[n + n_lines] = (hone_string){names[n_lines], strlen(names[n_lines])};
     }
     if (weights && names) {
-        hone_gguf_put_str_array(h, HONE_CALIBRATION_WEIGHTS, weights, n);
-        hone_gguf_put_str_array(h, HONE_CALIBRATION_GRAMS, weights + n, n);
+        hone_gguf_put_str_array(h, HONE_CALIBRATION_WEIGHTS, weights, n_lines);
+        hone_gguf_put_str_array(h, HONE_CALIBRATION_GRAMS, weights + n, n_lines);
     }
     hone_release(names);
     hone_release(weights);
@@ -88,15 +98,25 @@ static void describe(hone_gguf_header *h, const hone_input_set *set, const struc
     if (grams)
         put_grams(h, set, entries, n);
     for (size_t i = 0; i < n; i++) {
-        add_tensor(h, entries[i].name, HONE_IN_SUM2, 2, (uint64_t[]){1, set->inputs[entries[i].input].ncols});
-        add_tensor(h, entries[i].name, HONE_COUNTS, 2, (uint64_t[]){1, 1});
+        const hone_input_stats *in = &set->inputs[entries[i].input];
+        if (in->expert > 0)
+            continue;
+        add_tensor(h, entries[i].name, HONE_IN_SUM2, 2, (uint64_t[]){n_stacked(in), in->ncols});
+        add_tensor(h, entries[i].name, HONE_COUNTS, 2, (uint64_t[]){n_stacked(in), 1});
     }
     for (size_t i = 0; grams && i < set->n; i++) {
-        const uint64_t d = set->inputs[i].ncols;
-        add_tensor(h, set->inputs[i].names[0], HONE_IN_GRAM, 1, (uint64_t[]){d * (d + 1) / 2});
+        const hone_input_stats *in = &set->inputs[i];
+        const uint64_t triangle = (uint64_t)in->ncols * (in->ncols + 1) / 2;
+        if (in->expert == 0)
+            add_tensor(h, in->names[0], HONE_IN_GRAM, in->n_experts ? 2 : 1,
+                       (uint64_t[]){in->n_experts ? in->n_experts : triangle, triangle});
     }
-    for (size_t i = 0; grams && i < set->n; i++)
-        add_tensor(h, set->inputs[i].names[0], HONE_IN_SUM, 1, (uint64_t[]){set->inputs[i].ncols});
+    for (size_t i = 0; grams && i < set->n; i++) {
+        const hone_input_stats *in = &set->inputs[i];
+        if (in->expert == 0)
+            add_tensor(h, in->names[0], HONE_IN_SUM, in->n_experts ? 2 : 1,
+                       (uint64_t[]){in->n_experts ? in->n_experts : in->ncols, in->ncols});
+    }
 }
 
 static hone_status take_places(const hone_gguf_layout *layout, const hone_input_set *set, const struct entry *entries,
@@ -108,14 +128,25 @@ static hone_status take_places(const hone_gguf_layout *layout, const hone_input_
     out->means = hone_calloc(set->n, sizeof *out->means);
     if (!out->sums || !out->counts || !out->grams || !out->means)
         return hone_fail_nomem(err, 2 * (n + set->n) * sizeof *out->sums);
+    size_t tensor = 0;
     for (size_t i = 0; i < n; i++) {
-        out->sums[entries[i].nth] = layout->offsets[2 * i];
-        out->counts[entries[i].nth] = layout->offsets[2 * i + 1];
+        const hone_input_stats *in = &set->inputs[entries[i].input];
+        const uint64_t row_nbytes = in->ncols * sizeof(float);
+        tensor += i > 0 && in->expert == 0 ? 2 : 0;
+        out->sums[entries[i].nth] = layout->offsets[tensor] + in->expert * row_nbytes;
+        out->counts[entries[i].nth] = layout->offsets[tensor + 1] + in->expert * sizeof(float);
     }
-    for (size_t i = 0; grams && i < set->n; i++)
-        out->grams[i] = layout->offsets[2 * n + i];
-    for (size_t i = 0; grams && i < set->n; i++)
-        out->means[i] = layout->offsets[2 * n + set->n + i];
+    for (size_t i = 0; grams && i < set->n; i++) {
+        const hone_input_stats *in = &set->inputs[i];
+        const uint64_t triangle_nbytes = (uint64_t)in->ncols * (in->ncols + 1) / 2 * sizeof(float);
+        tensor += in->expert == 0 ? i > 0 ? 1 : 2 : 0;
+        out->grams[i] = layout->offsets[tensor] + in->expert * triangle_nbytes;
+    }
+    for (size_t i = 0; grams && i < set->n; i++) {
+        const hone_input_stats *in = &set->inputs[i];
+        tensor += in->expert == 0;
+        out->means[i] = layout->offsets[tensor] + in->expert * in->ncols * sizeof(float);
+    }
     return HONE_OK;
 }
 

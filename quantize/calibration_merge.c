@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Adding up calibration files of one model: every number in them is a sum. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -159,6 +160,24 @@ static hone_status write_file(struct merge *m, const char *path, bool overwrite,
     return status;
 }
 
+/* Tokens that an expert was given in all files. */
+static hone_status count_tokens(const struct merge *m, const char *weight, size_t expert, uint64_t *tokens,
+                                hone_error *err)
+{
+    char name[HONE_ROLE_NAME_CAP + 16];
+    (void)snprintf(name, sizeof name, "%s" HONE_COUNTS, weight);
+    *tokens = 0;
+    for (size_t f = 0; f < m->n_files; f++) {
+        const hone_tensor *t = hone_checkpoint_find(m->files[f], name);
+        float count;
+        if (!t || t->nelems <= expert)
+            return refuse(m->files[f], name, "is missing, or without a count for each expert", err);
+        HONE_TRY(hone_checkpoint_read(m->files[f], t, expert * sizeof count, sizeof count, &count, err));
+        *tokens += count > 0.0f && count < 1e18f ? (uint64_t)count : 0;
+    }
+    return HONE_OK;
+}
+
 static hone_status report_coverage(const struct merge *m, hone_calibration *out, hone_error *err)
 {
     const hone_checkpoint *first = m->files[0];
@@ -174,9 +193,17 @@ static hone_status report_coverage(const struct merge *m, hone_calibration *out,
             return refuse(first, t->name, "is too long a name", err);
         memcpy(name, t->name, len - suffix);
         name[len - suffix] = '\0';
-        const hone_calibration_weight weight = {name, t->shape[t->n_dims - 1], out->n_tokens,
-                                                find(first, HONE_CALIBRATION_GRAMS, HONE_VALUE_ARRAY) != NULL};
-        HONE_TRY(hone_calibration_add(out, weight, err));
+        hone_calibration_weight weight = {.name = name,
+                                          .ncols = t->shape[t->n_dims - 1],
+                                          .tokens = out->n_tokens,
+                                          .hessian = find(first, HONE_CALIBRATION_GRAMS, HONE_VALUE_ARRAY) != NULL};
+        weight.n_experts = t->n_dims == 2 && t->shape[0] > 1 ? (size_t)t->shape[0] : 0;
+        for (; weight.expert < weight.n_experts; weight.expert++) {
+            HONE_TRY(count_tokens(m, name, weight.expert, &weight.tokens, err));
+            HONE_TRY(hone_calibration_add(out, weight, err));
+        }
+        if (!weight.n_experts)
+            HONE_TRY(hone_calibration_add(out, weight, err));
     }
     return HONE_OK;
 }

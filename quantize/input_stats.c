@@ -53,7 +53,7 @@ static hone_status add_panel(void *user, size_t p, int thread, hone_error *err)
     return HONE_OK;
 }
 
-static void add_rows(const hone_input_stats *in, const float *x, size_t n)
+static void add_sums(const hone_input_stats *in, const float *x, size_t n)
 {
     for (size_t t = 0; t < n; t++, x += in->ncols)
         for (size_t c = 0; c < in->ncols; c++) {
@@ -62,10 +62,12 @@ static void add_rows(const hone_input_stats *in, const float *x, size_t n)
         }
 }
 
-static hone_status add_input(hone_input_set *set, const hone_weight *const *weights, size_t n_weights)
+static hone_status add_input(hone_input_set *set, const hone_weight *const *weights, size_t n_weights, size_t expert,
+                             size_t n_experts)
 {
     hone_error *err = &set->error;
-    hone_input_stats in = {.n_weights = n_weights, .ncols = weights[0]->ncols};
+    hone_input_stats in = {
+        .n_weights = n_weights, .ncols = weights[0]->ncols, .expert = expert, .n_experts = n_experts};
     for (size_t i = 0; i < n_weights; i++) {
         in.weights[i] = weights[i];
         if (!hone_role_gguf_name(set->family, set->naming, weights[i]->name, in.names[i]))
@@ -86,11 +88,11 @@ static hone_status add_input(hone_input_set *set, const hone_weight *const *weig
 }
 
 /* Inputs come in the same order in every pass; where a long sequence is cut into tiles, two or three of them repeat. */
-static hone_input_stats *find_input(hone_input_set *set, const hone_weight *weight)
+static hone_input_stats *find_input(hone_input_set *set, const hone_weight *weight, size_t expert)
 {
     for (size_t k = 0; k < set->n; k++) {
         const size_t i = (set->next + k) % set->n;
-        if (set->inputs[i].weights[0] == weight) {
+        if (set->inputs[i].weights[0] == weight && set->inputs[i].expert == expert) {
             set->next = i + 1;
             return &set->inputs[i];
         }
@@ -98,18 +100,10 @@ static hone_input_stats *find_input(hone_input_set *set, const hone_weight *weig
     return NULL;
 }
 
-void hone_input_see(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n)
+static void add_rows(const hone_input_set *set, hone_input_stats *in, const float *x, size_t n)
 {
-    hone_input_set *set = user;
-    if (set->status != HONE_OK)
-        return;
-    hone_input_stats *in = find_input(set, weights[0]);
-    if (!in && !set->collecting)
-        set->status = add_input(set, weights, n_weights);
-    if (!in || !set->collecting)
-        return;
     if (!set->again) {
-        add_rows(in, x, n);
+        add_sums(in, x, n);
         in->n_tokens += n;
     }
     if (in->gram) {
@@ -118,6 +112,31 @@ void hone_input_see(void *user, const hone_weight *const *weights, size_t n_weig
         const double cost = 0.015 * (double)n * (double)in->ncols * (double)in->ncols;
         (void)hone_parallel_for(n_panels, hone_team(set->ctx, n_panels, cost), add_panel, &job, NULL);
     }
+}
+
+void hone_input_see(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n)
+{
+    hone_input_set *set = user;
+    if (set->status != HONE_OK)
+        return;
+    hone_input_stats *in = find_input(set, weights[0], 0);
+    if (in && set->collecting)
+        add_rows(set, in, x, n);
+    else if (!in && !set->collecting)
+        set->status = add_input(set, weights, n_weights, 0, 0);
+}
+
+void hone_input_see_expert(void *user, const hone_weight *const *weights, size_t n_weights, size_t e, size_t n_experts,
+                           const float *x, size_t n)
+{
+    hone_input_set *set = user;
+    if (set->status != HONE_OK)
+        return;
+    hone_input_stats *in = find_input(set, weights[0], e);
+    if (in && set->collecting && n > 0)
+        add_rows(set, in, x, n);
+    for (size_t i = 0; !in && !set->collecting && i < n_experts && set->status == HONE_OK; i++)
+        set->status = add_input(set, weights, n_weights, i, n_experts);
 }
 
 void hone_input_set_deinit(hone_input_set *set)

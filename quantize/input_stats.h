@@ -21,6 +21,7 @@ typedef struct hone_input_stats {
     const hone_weight *weights[HONE_MAX_SHARING];
     char names[HONE_MAX_SHARING][HONE_ROLE_NAME_CAP]; /* GGUF's */
     size_t n_weights, ncols;
+    size_t expert, n_experts; /* which of the matrices stacked in the weights; n_experts 0: they are one each */
     uint64_t n_tokens;
     double *squares, *sums; /* (ncols) */
     float *gram;     /* panels, or NULL: not summed */
@@ -42,6 +43,10 @@ typedef struct hone_input_set {
 
 /* hone_input_see() is the see() of an observer whose user is a hone_input_set. Failures go to set->status. */
 void hone_input_see(void *set, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n);
+
+/* hone_input_see_expert() is the see_expert() of that observer. Where one expert is met, all are known. */
+void hone_input_see_expert(void *set, const hone_weight *const *weights, size_t n_weights, size_t e, size_t n_experts,
+                           const float *x, size_t n);
 
 void hone_input_set_deinit(hone_input_set *set);
 

@@ -168,6 +168,52 @@ static hone_status merge(const char *const *paths, size_t n, const char *path)
     return status;
 }
 
+/* Each token is given to as many experts as the model uses; an expert's squares are the diagonal of its moments. */
+START_TEST(experts_share_the_tokens)
+{
+    hone_checkpoint_close(model);
+    ck_assert_int_eq(hone_checkpoint_open("tests/models/tiny-mixtral", NULL, &model, &err), HONE_OK);
+    const hone_calibrate_options opts = small();
+    hone_calibration *seen;
+    ck_assert_msg(calibrate_at(hone_temp_path(&dir, "a"), 2, 0, &opts, &seen) == HONE_OK, "%s", err.reason);
+    hone_checkpoint *file;
+    ck_assert_int_eq(hone_checkpoint_open(hone_temp_path(&dir, "a"), NULL, &file, &err), HONE_OK);
+    size_t n_counts, n_sums, n_gram;
+    float *counts = floats_of(file, "blk.1.ffn_down_exps.weight.counts", &n_counts);
+    float *sums = floats_of(file, "blk.1.ffn_down_exps.weight.in_sum2", &n_sums);
+    float *gram = floats_of(file, "blk.1.ffn_down_exps.weight.in_gram", &n_gram);
+    const size_t d = 256, triangle = d * (d + 1) / 2;
+    ck_assert_uint_eq(n_counts, 4);
+    ck_assert_uint_eq(n_sums, 4 * d);
+    ck_assert_uint_eq(n_gram, 4 * triangle);
+    float total = 0;
+    for (size_t e = 0; e < n_counts; e++) {
+        total += counts[e];
+        for (size_t i = 0, at = e * triangle; i < d; at += d - i, i++)
+            ck_assert_double_eq_tol((double)gram[at], (double)sums[e * d + i], 1e-5 * (double)sums[e * d + i]);
+    }
+    ck_assert_float_eq(total, 2 * 96);
+    size_t n_experts = 0;
+    uint64_t n_tokens = 0;
+    for (size_t i = 0; i < hone_calibration_n(seen); i++) {
+        const hone_calibration_weight w = hone_calibration_at(seen, i);
+        if (strcmp(w.name, "blk.1.ffn_down_exps.weight") != 0)
+            continue;
+        ck_assert_uint_eq(w.n_experts, 4);
+        ck_assert_float_eq(counts[w.expert], (float)w.tokens);
+        n_tokens += w.tokens;
+        n_experts++;
+    }
+    ck_assert_uint_eq(n_experts, 4);
+    ck_assert_uint_eq(n_tokens, 2 * 96);
+    hone_calibration_free(seen);
+    hone_checkpoint_close(file);
+    free(counts);
+    free(sums);
+    free(gram);
+}
+END_TEST
+
 START_TEST(merging_adds_up)
 {
     const hone_calibrate_options opts = small();
@@ -273,6 +319,7 @@ Suite *hone_suite_calibrate(void)
     tcase_add_test(tc, threads_and_memory_do_not_change_the_file);
     tcase_add_test(tc, squares_are_the_diagonal_of_the_moments);
     tcase_add_loop_test(tc, coverage_tells_what_was_not_seen, 0, 3);
+    tcase_add_test(tc, experts_share_the_tokens);
     tcase_add_test(tc, merging_adds_up);
     tcase_add_test(tc, merging_refuses_other_models_and_other_files);
     tcase_add_test(tc, a_budget_below_one_input_is_refused);

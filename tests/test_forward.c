@@ -92,8 +92,20 @@ static void sliding_window(void)
     toy.window = 7;
 }
 
-static void (*const shapes[])(void) = {plain, attention_bias, mlp_bias,    one_shared_head, no_sharing,    wide_heads,
-                                       tied,  other_theta,    linear_rope, llama3_rope,     sliding_window};
+static void experts(void)
+{
+    toy.n_experts = 5;
+    toy.n_experts_used = 2;
+}
+static void all_experts(void)
+{
+    toy.n_experts = toy.n_experts_used = 3;
+    toy.window = 9;
+}
+
+static void (*const shapes[])(void) = {plain,          attention_bias, mlp_bias,    one_shared_head, no_sharing,
+                                       wide_heads,     tied,           other_theta, linear_rope,     llama3_rope,
+                                       sliding_window, experts,        all_experts};
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 START_TEST(hugging_face_checkpoint_equals_scalar_model)
@@ -232,7 +244,7 @@ static const struct {
     hone_status status;
     const char *item;
 } bad_gguf[] = {
-    {"experts", "str=llama.expert_count u32=4 u32=8", HONE_ERROR_UNSUPPORTED, "expert_count"},
+    {"experts", "str=llama.expert_count u32=4 u32=8", HONE_ERROR_DATA, "llama.expert_used_count"},
     {"yarn scaling", "str=llama.rope.scaling.type u32=8 str=yarn", HONE_ERROR_UNSUPPORTED, "rope.scaling.type"},
     {"a scaling type that is no string", "str=llama.rope.scaling.type u32=4 u32=1", HONE_ERROR_DATA,
      "llama.rope.scaling.type"},

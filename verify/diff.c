@@ -12,6 +12,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/run_context.h"
+#include "formats/sources.h"
 #include "verify/diff_rows.h"
 #include "verify/model_impl.h"
 
@@ -178,7 +179,10 @@ static hone_status list_unmatched(hone_diff *diff, const struct pairing *p, int 
     if (status == HONE_OK)
         qsort(matched, p->n, sizeof *matched, compare_pointers);
     for (size_t i = 0; i < n_tensors && status == HONE_OK; i++) {
-        const hone_tensor *t = hone_checkpoint_tensor(p->ckpt[side], i);
+        const hone_tensor *t = hone_checkpoint_tensor(p->ckpt[side], i),
+                          *stack = hone_checkpoint_stack_of(p->ckpt[side], t);
+        if (stack && bsearch(&stack, matched, p->n, sizeof *matched, compare_pointers))
+            continue;
         if ((!is_weight(t) && !p->by_name) || (family && hone_family_is_buffer(family, t->name)) ||
             bsearch(&t, matched, p->n, sizeof *matched, compare_pointers))
             continue;

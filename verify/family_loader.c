@@ -22,6 +22,14 @@ hone_status hone_family_matrix(const hone_family_loader *l, size_t role, size_t 
                       : hone_weight_load(l->ctx, l->ckpt, name, nrows, ncols, out, err);
 }
 
+hone_status hone_family_stack(const hone_family_loader *l, size_t role, size_t layer, size_t n, size_t nrows,
+                              size_t ncols, hone_weight *out, hone_error *err)
+{
+    char name[HONE_ROLE_NAME_CAP];
+    hone_role_name(l->family, role, layer, l->naming, name);
+    return hone_weight_load_stack(l->ctx, l->ckpt, name, n, nrows, ncols, out, err);
+}
+
 hone_status hone_family_vector(const hone_family_loader *l, size_t role, size_t layer, size_t nelems, float **out,
                                hone_error *err)
 {

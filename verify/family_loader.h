@@ -27,6 +27,8 @@ typedef struct hone_family_loader {
 bool hone_family_holds(const hone_family_loader *l, size_t role, size_t layer);
 hone_status hone_family_matrix(const hone_family_loader *l, size_t role, size_t layer, size_t nrows, size_t ncols,
                                hone_weight *out, hone_error *err);
+hone_status hone_family_stack(const hone_family_loader *l, size_t role, size_t layer, size_t n, size_t nrows,
+                              size_t ncols, hone_weight *out, hone_error *err);
 hone_status hone_family_vector(const hone_family_loader *l, size_t role, size_t layer, size_t nelems, float **out,
                                hone_error *err);
 

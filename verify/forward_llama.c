@@ -6,9 +6,11 @@
  *     for each layer:
  *         x += O · attend(rope(Q · norm(x)), rope(K · norm(x)), V · norm(x))
  *         x += down · (silu(gate · norm(x)) * (up · norm(x)))
+ *           or, with experts, the sum of that over the experts that the router chose for the token, times its weights
  *     hidden = norm(x)
  */
 #include <math.h>
+#include <string.h>
 
 #include "base/run_context.h"
 #include "verify/forward_ops.h"
@@ -28,7 +30,11 @@ struct pass {
     float *k, *v;           /* (n, n_kv_heads * head_dim) */
     float *gate, *up;       /* (min(n, HONE_MLP_TILE), n_ff) */
     float *cosines, *sines; /* (n, head_dim / 2) */
-    float *threads;         /* thread_nfloats for each thread */
+    /* of experts, for a tile */
+    float *routing; /* (tile, n_experts) the weight of an expert; 0: it is not used */
+    float *chosen;  /* (tile, n_embd) the rows that an expert is given, and what it makes of them */
+    float *mixed;   /* (tile, n_embd) */
+    float *threads; /* thread_nfloats for each thread */
     size_t thread_nfloats;
 };
 
@@ -42,6 +48,9 @@ static bool lay_out(struct pass *p, const hone_llama_config *c, size_t n, int n_
            hone_carve(base, nfloats, n, n_q, &p->q) && hone_carve(base, nfloats, n, n_q, &p->attended) &&
            hone_carve(base, nfloats, n, n_kv, &p->k) && hone_carve(base, nfloats, n, n_kv, &p->v) &&
            hone_carve(base, nfloats, tile, c->n_ff, &p->gate) && hone_carve(base, nfloats, tile, c->n_ff, &p->up) &&
+           hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_experts, &p->routing) &&
+           hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_embd, &p->chosen) &&
+           hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_embd, &p->mixed) &&
            hone_carve(base, nfloats, n, half, &p->cosines) && hone_carve(base, nfloats, n, half, &p->sines) &&
            hone_carve(base, nfloats, (size_t)n_threads, p->thread_nfloats, &p->threads);
 }
@@ -146,6 +155,86 @@ static void attention(struct pass *p, const hone_llama_layer *layer)
     hone_add_rows(p->ctx, p->x, p->normed, p->n, c->n_embd);
 }
 
+/*
+ * Turns a token's scores of all experts into weights: their softmax, of which only the n_used largest are kept, in
+ * proportion. Of equal scores the first are larger.
+ */
+static void route_row(const void *pass, const void *arg, size_t t)
+{
+    (void)arg;
+    const struct pass *p = pass;
+    const hone_llama_config *c = &p->body->config;
+    float *row = p->routing + t * c->n_experts;
+    float top = row[0];
+    for (size_t e = 1; e < c->n_experts; e++)
+        top = row[e] > top ? row[e] : top;
+    for (size_t e = 0; e < c->n_experts; e++)
+        row[e] = (float)exp((double)row[e] - (double)top); /* above 0 where it can be chosen */
+    double sum = 0;
+    for (size_t k = 0; k < c->n_experts_used; k++) {
+        size_t best = 0;
+        for (size_t e = 1; e < c->n_experts; e++)
+            best = row[e] > row[best] ? e : best;
+        sum += (double)row[best];
+        row[best] = -row[best]; /* chosen */
+    }
+    for (size_t e = 0; e < c->n_experts; e++)
+        row[e] = row[e] < 0.0f ? (float)(-(double)row[e] / sum) : 0.0f;
+}
+
+/* One expert on those rows of a tile that are its own. */
+static void run_expert(const struct pass *p, const hone_llama_layer *layer, size_t e, const float *normed, size_t tile)
+{
+    const hone_llama_config *c = &p->body->config;
+    const size_t d = c->n_embd;
+    const hone_weight *const gate_up[] = {&layer->gate.weight, &layer->up.weight};
+    const hone_weight *const down[] = {&layer->down.weight};
+    size_t n = 0;
+    for (size_t t = 0; t < tile; t++)
+        if (p->routing[t * c->n_experts + e] > 0.0f)
+            memcpy(p->chosen + n++ * d, normed + t * d, d * sizeof *normed);
+    hone_observe_expert(p->observer, gate_up, 2, e, c->n_experts, p->chosen, n);
+    if (n > 0) {
+        const hone_linear gate = {.weight = hone_weight_of_stack(&layer->gate.weight, c->n_experts, e)};
+        const hone_linear up = {.weight = hone_weight_of_stack(&layer->up.weight, c->n_experts, e)};
+        multiply(p, &gate, p->chosen, n, p->gate);
+        multiply(p, &up, p->chosen, n, p->up);
+        for_rows(p, n, c->n_ff, gate_row, NULL);
+    }
+    hone_observe_expert(p->observer, down, 1, e, c->n_experts, p->gate, n);
+    if (n == 0)
+        return;
+    const hone_linear linear = {.weight = hone_weight_of_stack(&layer->down.weight, c->n_experts, e)};
+    multiply(p, &linear, p->gate, n, p->chosen);
+    for (size_t t = 0, row = 0; t < tile; t++) {
+        const float weight = p->routing[t * c->n_experts + e];
+        if (!(weight > 0.0f))
+            continue;
+        for (size_t i = 0; i < d; i++)
+            p->mixed[t * d + i] += weight * p->chosen[row * d + i];
+        row++;
+    }
+}
+
+static void mix_experts(struct pass *p, const hone_llama_layer *layer)
+{
+    const hone_llama_config *c = &p->body->config;
+    const size_t d = c->n_embd;
+    const hone_linear router = {.weight = layer->router};
+    for_rows(p, p->n, d, norm_row, layer->ffn_norm);
+    for (size_t first = 0; first < p->n; first += HONE_MLP_TILE) {
+        const size_t left = p->n - first, tile = left < HONE_MLP_TILE ? left : HONE_MLP_TILE;
+        float *normed = p->normed + first * d;
+        multiply(p, &router, normed, tile, p->routing);
+        for_rows(p, tile, c->n_experts, route_row, NULL);
+        memset(p->mixed, 0, tile * d * sizeof *p->mixed);
+        for (size_t e = 0; e < c->n_experts; e++)
+            run_expert(p, layer, e, normed, tile);
+        memcpy(normed, p->mixed, tile * d * sizeof *normed);
+    }
+    hone_add_rows(p->ctx, p->x, p->normed, p->n, d);
+}
+
 static void mlp(struct pass *p, const hone_llama_layer *layer)
 {
     const size_t d = p->body->config.n_embd;
@@ -192,7 +281,10 @@ void hone_llama_layer_pass(const hone_pass *pass, size_t i)
 {
     struct pass p = open_pass(pass);
     attention(&p, &p.body->layers[i]);
-    mlp(&p, &p.body->layers[i]);
+    if (p.body->config.n_experts)
+        mix_experts(&p, &p.body->layers[i]);
+    else
+        mlp(&p, &p.body->layers[i]);
 }
 
 void hone_llama_finish(const hone_pass *pass)

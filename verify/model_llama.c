@@ -21,6 +21,11 @@ enum role {
     FFN_GATE,
     FFN_UP,
     FFN_DOWN,
+    /* of a mixture of experts, in place of the three before */
+    FFN_ROUTER,
+    FFN_GATE_EXPERTS,
+    FFN_UP_EXPERTS,
+    FFN_DOWN_EXPERTS,
     /* biases in the order of their matrices, so that bias_of() is an addition */
     ATTN_Q_BIAS,
     ATTN_K_BIAS,
@@ -32,9 +37,10 @@ enum role {
     N_ROLES
 };
 
+#define EXPERTS "block_sparse_moe.experts."
 #define GLOBAL .in_layer = false
 #define LAYER .in_layer = true
-#define BIAS .in_layer = true, .optional = true
+#define OPTIONAL .in_layer = true, .optional = true
 /* clang-format off */
 static const hone_weight_role roles[N_ROLES] = {
     [EMBEDDING]     = {"model.embed_tokens.weight", "token_embd.weight", GLOBAL},
@@ -49,13 +55,17 @@ static const hone_weight_role roles[N_ROLES] = {
     [FFN_GATE]      = {"mlp.gate_proj.weight", "ffn_gate.weight", LAYER},
     [FFN_UP]        = {"mlp.up_proj.weight", "ffn_up.weight", LAYER},
     [FFN_DOWN]      = {"mlp.down_proj.weight", "ffn_down.weight", LAYER},
-    [ATTN_Q_BIAS]   = {"self_attn.q_proj.bias", "attn_q.bias", BIAS, .order = HONE_ROWS_PAIRED_BY_HEAD},
-    [ATTN_K_BIAS]   = {"self_attn.k_proj.bias", "attn_k.bias", BIAS, .order = HONE_ROWS_PAIRED_BY_KV_HEAD},
-    [ATTN_V_BIAS]   = {"self_attn.v_proj.bias", "attn_v.bias", BIAS},
-    [ATTN_O_BIAS]   = {"self_attn.o_proj.bias", "attn_output.bias", BIAS},
-    [FFN_GATE_BIAS] = {"mlp.gate_proj.bias", "ffn_gate.bias", BIAS},
-    [FFN_UP_BIAS]   = {"mlp.up_proj.bias", "ffn_up.bias", BIAS},
-    [FFN_DOWN_BIAS] = {"mlp.down_proj.bias", "ffn_down.bias", BIAS},
+    [FFN_ROUTER]    = {"block_sparse_moe.gate.weight", "ffn_gate_inp.weight", OPTIONAL},
+    [FFN_GATE_EXPERTS] = {EXPERTS "w1.weight", "ffn_gate_exps.weight", OPTIONAL},
+    [FFN_UP_EXPERTS]   = {EXPERTS "w3.weight", "ffn_up_exps.weight", OPTIONAL},
+    [FFN_DOWN_EXPERTS] = {EXPERTS "w2.weight", "ffn_down_exps.weight", OPTIONAL},
+    [ATTN_Q_BIAS]   = {"self_attn.q_proj.bias", "attn_q.bias", OPTIONAL, .order = HONE_ROWS_PAIRED_BY_HEAD},
+    [ATTN_K_BIAS]   = {"self_attn.k_proj.bias", "attn_k.bias", OPTIONAL, .order = HONE_ROWS_PAIRED_BY_KV_HEAD},
+    [ATTN_V_BIAS]   = {"self_attn.v_proj.bias", "attn_v.bias", OPTIONAL},
+    [ATTN_O_BIAS]   = {"self_attn.o_proj.bias", "attn_output.bias", OPTIONAL},
+    [FFN_GATE_BIAS] = {"mlp.gate_proj.bias", "ffn_gate.bias", OPTIONAL},
+    [FFN_UP_BIAS]   = {"mlp.up_proj.bias", "ffn_up.bias", OPTIONAL},
+    [FFN_DOWN_BIAS] = {"mlp.down_proj.bias", "ffn_down.bias", OPTIONAL},
 };
 /* clang-format on */
 
@@ -82,6 +92,16 @@ static hone_status load_linear(const hone_family_loader *l, const hone_llama_con
     return HONE_OK;
 }
 
+static hone_status load_experts(const hone_family_loader *l, const hone_llama_config *c, size_t i,
+                                hone_llama_layer *layer, hone_error *err)
+{
+    const size_t n = c->n_experts, d = c->n_embd;
+    HONE_TRY(hone_family_matrix(l, FFN_ROUTER, i, n, d, &layer->router, err));
+    HONE_TRY(hone_family_stack(l, FFN_GATE_EXPERTS, i, n, c->n_ff, d, &layer->gate.weight, err));
+    HONE_TRY(hone_family_stack(l, FFN_UP_EXPERTS, i, n, c->n_ff, d, &layer->up.weight, err));
+    return hone_family_stack(l, FFN_DOWN_EXPERTS, i, n, d, c->n_ff, &layer->down.weight, err);
+}
+
 static hone_status load_layer(const hone_family_loader *l, const hone_llama_config *c, size_t i,
                               hone_llama_layer *layer, hone_error *err)
 {
@@ -92,6 +112,8 @@ static hone_status load_layer(const hone_family_loader *l, const hone_llama_conf
     HONE_TRY(load_linear(l, c, ATTN_V, i, n_kv, c->n_embd, &layer->v, err));
     HONE_TRY(load_linear(l, c, ATTN_O, i, c->n_embd, n_q, &layer->o, err));
     HONE_TRY(hone_family_vector(l, FFN_NORM, i, c->n_embd, &layer->ffn_norm, err));
+    if (c->n_experts)
+        return load_experts(l, c, i, layer, err);
     HONE_TRY(load_linear(l, c, FFN_GATE, i, c->n_ff, c->n_embd, &layer->gate, err));
     HONE_TRY(load_linear(l, c, FFN_UP, i, c->n_ff, c->n_embd, &layer->up, err));
     return load_linear(l, c, FFN_DOWN, i, c->n_embd, c->n_ff, &layer->down, err);
@@ -179,6 +201,7 @@ static void unload(hone_model *model)
         hone_linear_deinit(&layer->gate);
         hone_linear_deinit(&layer->up);
         hone_linear_deinit(&layer->down);
+        hone_weight_deinit(&layer->router);
     }
     hone_release(body->layers);
     hone_release(body->inv_freq);
@@ -208,6 +231,9 @@ static const hone_weight *embedding_readers(const hone_model *model,
     const hone_llama_layer *first = body->layers;
     readers[0] =
         (hone_embedding_reader){{&first->q.weight, &first->k.weight, &first->v.weight}, 3, first->attn_norm, false};
+    readers[1] = (hone_embedding_reader){.n_weights = 0};
+    if (body->config.n_experts) /* experts: only the attention counts */
+        return &body->embedding;
     readers[1] = (hone_embedding_reader){{&first->gate.weight, &first->up.weight}, 2, first->ffn_norm, false};
     return &body->embedding;
 }
@@ -224,8 +250,8 @@ static hone_weight *matrix(hone_model *model, size_t stage, size_t i)
     return i < N_IN_LAYER ? &linears[i]->weight : NULL;
 }
 
-static const char *const architectures[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "llama",
-                                            NULL};
+static const char *const architectures[] = {
+    "LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "llama", NULL};
 
 const hone_family hone_llama_family = {
     .architectures = architectures,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The LLaMA family (LLaMA, Mistral): RMSNorm before each half of a layer, rotary positions, grouped heads, a gated MLP.
+ * The LLaMA family (LLaMA, Mistral, Mixtral): RMSNorm before each half of a layer, rotary positions, grouped heads, a
+ * gated MLP or several, of which a router chooses some for each token.
  */
 #ifndef HONE_MODEL_LLAMA_H
 #define HONE_MODEL_LLAMA_H
@@ -16,11 +17,13 @@ typedef struct hone_llama_layer {
     float *ffn_norm;      /* (n_embd) */
     hone_linear gate, up; /* (n_ff, n_embd) */
     hone_linear down;     /* (n_embd, n_ff) */
+    hone_weight router;   /* (n_experts, n_embd), with experts; then gate, up and down are stacks of n_experts */
 } hone_llama_layer;
 
 typedef struct hone_llama_config {
     size_t n_vocab, n_embd, n_ff, n_layers, n_heads, n_kv_heads, head_dim, n_ctx;
-    size_t window; /* a query sees this many positions, its own included; 0: all before it */
+    size_t n_experts, n_experts_used; /* of a mixture; 0: one MLP */
+    size_t window;                    /* a query sees this many positions, its own included; 0: all before it */
     double rms_eps;
     bool interleaved;         /* rotated pairs are neighbours (GGUF) or half a head apart (Hugging Face) */
     bool attn_bias, mlp_bias; /* required when set, ... */

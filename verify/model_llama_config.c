@@ -10,6 +10,7 @@
 
 /* Far above every model there is; they keep the products of two of them inside size_t. */
 enum { MAX_LAYERS = 4096, MAX_HEADS = 1 << 16, MAX_VOCAB = 1 << 26, MAX_CTX = INT32_MAX };
+enum { MAX_EXPERTS = 1024 }; /* llama.cpp's */
 
 /* What both namings leave to check. */
 static hone_status check(hone_llama_config *c, hone_error *err)
@@ -23,6 +24,9 @@ static hone_status check(hone_llama_config *c, hone_error *err)
     if (c->n_heads * c->head_dim > HONE_MAX_ROW_NELEMS)
         return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, NULL, "%zu heads of %zu elements", c->n_heads,
                          c->head_dim);
+    if (c->n_experts_used > c->n_experts)
+        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL, "%zu of %zu experts cannot be used",
+                         c->n_experts_used, c->n_experts);
     return HONE_OK;
 }
 
@@ -104,15 +108,28 @@ static hone_status read_json_rope(const json_t *config, hone_llama_config *c, ho
                      type);
 }
 
-/* transformers gives Mistral other defaults than LLaMA, and null another meaning than absence. */
-static void set_mistral_defaults(const json_t *config, hone_llama_config *c)
+/* transformers gives Mistral and Mixtral other defaults than LLaMA, and null another meaning than absence. */
+static void set_mistral_defaults(const json_t *config, hone_llama_config *c, bool mixtral)
 {
     enum { KV_HEADS = 8, WINDOW = 4096, CTX = 4096 * 32 };
     c->n_ctx = CTX;
     if (!json_object_get(config, "num_key_value_heads"))
         c->n_kv_heads = KV_HEADS;
-    if (!json_object_get(config, "sliding_window"))
+    if (!json_object_get(config, "sliding_window") && !mixtral)
         c->window = WINDOW;
+    if (mixtral) {
+        c->rms_eps = 1e-5;
+        c->rope_theta = 1e6;
+    }
+}
+
+static hone_status read_json_experts(const json_t *config, hone_llama_config *c, hone_error *err)
+{
+    enum { N = 8, N_USED = 2 };
+    c->n_experts = N;
+    c->n_experts_used = N_USED;
+    HONE_TRY(hone_json_count(config, "num_local_experts", HONE_KEY_OPTIONAL, MAX_EXPERTS, &c->n_experts, err));
+    return hone_json_count(config, "num_experts_per_tok", HONE_KEY_OPTIONAL, MAX_EXPERTS, &c->n_experts_used, err);
 }
 
 static hone_status read_json(const hone_checkpoint *ckpt, hone_llama_config *c, hone_error *err)
@@ -120,7 +137,9 @@ static hone_status read_json(const hone_checkpoint *ckpt, hone_llama_config *c, 
     const json_t *config = hone_checkpoint_config(ckpt);
     if (!config)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no config.json to run the model by");
-    const bool mistral = strcmp(hone_checkpoint_architecture(ckpt), "MistralForCausalLM") == 0;
+    const char *architecture = hone_checkpoint_architecture(ckpt);
+    const bool mixtral = strcmp(architecture, "MixtralForCausalLM") == 0;
+    const bool mistral = mixtral || strcmp(architecture, "MistralForCausalLM") == 0;
     *c = (hone_llama_config){.n_ctx = 2048, .rms_eps = 1e-6, .rope_theta = 10000.0};
     const size_t max_row = HONE_MAX_ROW_NELEMS;
     HONE_TRY(hone_json_count(config, "vocab_size", HONE_KEY_REQUIRED, MAX_VOCAB, &c->n_vocab, err));
@@ -129,8 +148,10 @@ static hone_status read_json(const hone_checkpoint *ckpt, hone_llama_config *c, 
     HONE_TRY(hone_json_count(config, "num_hidden_layers", HONE_KEY_REQUIRED, MAX_LAYERS, &c->n_layers, err));
     HONE_TRY(hone_json_count(config, "num_attention_heads", HONE_KEY_REQUIRED, MAX_HEADS, &c->n_heads, err));
     c->n_kv_heads = c->n_heads;
+    if (mixtral)
+        HONE_TRY(read_json_experts(config, c, err));
     if (mistral) {
-        set_mistral_defaults(config, c);
+        set_mistral_defaults(config, c, mixtral);
         HONE_TRY(hone_json_count(config, "sliding_window", HONE_KEY_OPTIONAL, MAX_CTX, &c->window, err));
     } else {
         HONE_TRY(hone_json_bool(config, "attention_bias", &c->attn_bias, err));
@@ -194,8 +215,10 @@ static hone_status read_gguf(const hone_checkpoint *ckpt, hone_llama_config *c, 
     if (value_dim != c->head_dim)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "attention.value_length",
                          "values of %zu elements for keys of %zu", value_dim, c->head_dim);
-    if (!hone_gguf_absent_or_zero(ckpt, "expert_count"))
-        return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "expert_count", "a mixture of experts");
+    if (!hone_gguf_absent_or_zero(ckpt, "expert_count")) {
+        HONE_TRY(hone_gguf_count(ckpt, "expert_count", HONE_KEY_REQUIRED, MAX_EXPERTS, &c->n_experts, err));
+        HONE_TRY(hone_gguf_count(ckpt, "expert_used_count", HONE_KEY_REQUIRED, MAX_EXPERTS, &c->n_experts_used, err));
+    }
     const char eps[] = "attention.layer_norm_rms_epsilon";
     HONE_TRY(hone_gguf_positive(ckpt, eps, HONE_KEY_REQUIRED, &c->rms_eps, err));
     return read_gguf_rope(ckpt, c, err);

@@ -87,19 +87,26 @@ static hone_status transpose(hone_weight *w, hone_error *err)
     return HONE_OK;
 }
 
-static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
-                        size_t ncols, bool transposed, hone_weight *out, hone_error *err)
+static hone_status check_shape(const hone_tensor *t, const size_t *wanted, unsigned n_wanted, hone_error *err)
 {
-    memset(out, 0, sizeof *out);
-    const hone_tensor *t;
-    HONE_TRY(find(ckpt, name, &t, err));
-    const size_t wanted[2] = {transposed ? ncols : nrows, transposed ? nrows : ncols};
-    if (t->n_dims != 2 || t->shape[0] != wanted[0] || t->shape[1] != wanted[1]) {
-        char shape[192];
-        print_shape(t, shape, sizeof shape);
-        return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, name,
-                         "shape is [%s]; the configuration asks for [%zu, %zu]", shape, wanted[0], wanted[1]);
-    }
+    bool same = t->n_dims == n_wanted;
+    for (unsigned i = 0; same && i < n_wanted; i++)
+        same = t->shape[i] == wanted[i];
+    if (same)
+        return HONE_OK;
+    char shape[192], asked[64] = "";
+    print_shape(t, shape, sizeof shape);
+    for (unsigned i = 0; i < n_wanted; i++)
+        (void)snprintf(asked + strlen(asked), sizeof asked - strlen(asked), "%s%zu", i ? ", " : "", wanted[i]);
+    return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->name, "shape is [%s]; the configuration asks for [%s]",
+                     shape, asked);
+}
+
+/* The rows of a tensor whose shape is known to be right. */
+static hone_status load_rows(const hone_context *ctx, const hone_checkpoint *ckpt, const hone_tensor *t, size_t nrows,
+                             size_t ncols, bool transposed, hone_weight *out, hone_error *err)
+{
+    const char *name = t->name;
     if (ncols > HONE_MAX_ROW_NELEMS)
         return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "rows of %zu elements; at most %d", ncols,
                          HONE_MAX_ROW_NELEMS);
@@ -121,6 +128,37 @@ static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, co
     }
     *out = w;
     return HONE_OK;
+}
+
+static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,
+                        size_t ncols, bool transposed, hone_weight *out, hone_error *err)
+{
+    memset(out, 0, sizeof *out);
+    const hone_tensor *t;
+    HONE_TRY(find(ckpt, name, &t, err));
+    HONE_TRY(check_shape(t, (size_t[]){transposed ? ncols : nrows, transposed ? nrows : ncols}, 2, err));
+    return load_rows(ctx, ckpt, t, nrows, ncols, transposed, out, err);
+}
+
+hone_status hone_weight_load_stack(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t n,
+                                   size_t nrows, size_t ncols, hone_weight *out, hone_error *err)
+{
+    memset(out, 0, sizeof *out);
+    const hone_tensor *t;
+    HONE_TRY(find(ckpt, name, &t, err));
+    HONE_TRY(check_shape(t, (size_t[]){n, nrows, ncols}, 3, err));
+    size_t all;
+    if (!hone_mul_size(n, nrows, &all))
+        return hone_fail(err, HONE_ERROR_LIMIT, HONE_NO_OFFSET, name, "%zu matrices of %zu rows", n, nrows);
+    return load_rows(ctx, ckpt, t, all, ncols, false, out, err);
+}
+
+hone_weight hone_weight_of_stack(const hone_weight *stack, size_t n, size_t i)
+{
+    hone_weight w = hone_weight_borrow(stack);
+    w.nrows = stack->nrows / n;
+    w.data += i * w.nrows * w.row_nbytes;
+    return w;
 }
 
 hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t nrows,

@@ -39,6 +39,14 @@ hone_status hone_weight_load(const hone_context *ctx, const hone_checkpoint *ckp
 hone_status hone_weight_load_transposed(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name,
                                         size_t nrows, size_t ncols, hone_weight *out, hone_error *err);
 
+/*
+ * hone_weight_load_stack() is hone_weight_load() of n matrices in one tensor of the shape (n, nrows, ncols): *out has
+ * the rows of all. hone_weight_of_stack() makes a weight that is matrix i of them, and shares the data.
+ */
+hone_status hone_weight_load_stack(const hone_context *ctx, const hone_checkpoint *ckpt, const char *name, size_t n,
+                                   size_t nrows, size_t ncols, hone_weight *out, hone_error *err);
+hone_weight hone_weight_of_stack(const hone_weight *stack, size_t n, size_t i);
+
 /* hone_weight_borrow() makes a weight that shares the data of another, which must outlive it. */
 hone_weight hone_weight_borrow(const hone_weight *owner);
 

@@ -6,8 +6,11 @@
  * of the squares of each input column, "W.in_sum2" (1, ncols), and how many tokens that was, "W.counts" (1, 1). With
  * second moments there is also, for each input, "W.in_gram" (ncols * (ncols + 1) / 2): the upper triangle of the sum of
  * x xT, row by row. Weights that share an input share it: hone.calibration.weights lists every weight that has one, and
- * hone.calibration.grams, entry by entry, the tensor it is in; "W.in_sum" (ncols) beside it is the sum of x. An embedding that is not the output matrix as well has
- * the rows of the first layer's weights for an input, and their number for a count of tokens.
+ * hone.calibration.grams, entry by entry, the tensor it is in; "W.in_sum" (ncols) beside it is the sum of x. An
+ * embedding that is not the output matrix as well has the rows of the first layer's weights for an input, and their
+ * number for a count of tokens. Where a weight holds experts, each has a row of its own in every tensor: "W.in_sum2"
+ * (n_experts, ncols), "W.counts" (n_experts, 1), "W.in_gram" (n_experts, ncols * (ncols + 1) / 2), and "W.in_sum"
+ * (n_experts, ncols).
  */
 #ifndef HONE_CALIBRATE_H
 #define HONE_CALIBRATE_H
@@ -36,6 +39,7 @@ typedef struct hone_calibration_weight {
     uint64_t ncols;
     uint64_t tokens; /* 0: it was not observed */
     bool hessian;
+    size_t expert, n_experts; /* which of the experts stacked in it; n_experts 0: it is one matrix */
 } hone_calibration_weight;
 
 typedef struct hone_calibration hone_calibration;

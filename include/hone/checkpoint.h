@@ -61,7 +61,11 @@ HONE_API uint64_t hone_checkpoint_nbytes(const hone_checkpoint *ckpt);
 HONE_API size_t hone_checkpoint_n_tensors(const hone_checkpoint *ckpt);
 /* hone_checkpoint_tensor() returns the i-th tensor in file order; NULL past the end. Borrowed. */
 HONE_API const hone_tensor *hone_checkpoint_tensor(const hone_checkpoint *ckpt, size_t i);
-/* hone_checkpoint_find() returns the tensor of that name, or NULL. O(log n). Borrowed. */
+/*
+ * hone_checkpoint_find() returns the tensor of that name, or NULL. O(log n). Borrowed. The experts of a layer that are
+ * stored one by one, PREFIX.experts.0.SUFFIX [rows, cols] and so on, are found together, too, as the tensor
+ * PREFIX.experts.SUFFIX [n, rows, cols], which is not listed.
+ */
 HONE_API const hone_tensor *hone_checkpoint_find(const hone_checkpoint *ckpt, const char *name);
 
 /*

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Train one of the tiny test models from scratch.
 
-usage: train.py tiny-llama|tiny-llama-spm|tiny-gpt2 --out DIR
+usage: train.py tiny-llama|tiny-llama-spm|tiny-gpt2|tiny-mixtral --out DIR
 
 Training text comes from generate_text.py; nothing is downloaded.  The data
 are the same on every machine; the weights depend in their last bits on the
@@ -33,6 +33,8 @@ RECIPES = {
                            heldout_seed=1002, heldout_bytes=90000, chat=False),
     "tiny-gpt2": dict(seed=3, vocab=1024, phases=[(256, 4, 1200)], lr=4e-3,
                       heldout_seed=1003, heldout_bytes=80000, chat=False),
+    "tiny-mixtral": dict(seed=4, vocab=1024, phases=[(256, 4, 400)], lr=4e-3,
+                         heldout_seed=1004, heldout_bytes=90000, chat=False),
 }
 TOKENIZER_BYTES = 2000000
 SPREAD_SEED = 77
@@ -162,7 +164,8 @@ class GPT2BPE:
 
 
 def build(name, tok):
-    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+    from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MixtralConfig,
+                              MixtralForCausalLM)
     ids = dict(vocab_size=tok.size, bos_token_id=tok.bos, eos_token_id=tok.eos)
     if name == "tiny-llama":
         return LlamaForCausalLM(LlamaConfig(
@@ -174,6 +177,12 @@ def build(name, tok):
             hidden_size=192, intermediate_size=352, num_hidden_layers=3, num_attention_heads=6,
             num_key_value_heads=2, head_dim=32, max_position_embeddings=512, rms_norm_eps=1e-6,
             tie_word_embeddings=True, initializer_range=0.06, **ids))
+    if name == "tiny-mixtral":
+        return MixtralForCausalLM(MixtralConfig(
+            hidden_size=256, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=64, num_local_experts=4, num_experts_per_tok=2,
+            max_position_embeddings=512, rms_norm_eps=1e-5, rope_theta=10000.0, output_router_logits=True,
+            tie_word_embeddings=False, initializer_range=0.06, **ids))
     return GPT2LMHeadModel(GPT2Config(
         n_embd=128, n_inner=256, n_layer=4, n_head=4, n_positions=256, resid_pdrop=0.0,
         embd_pdrop=0.0, attn_pdrop=0.0, initializer_range=0.06, **ids))
@@ -222,15 +231,33 @@ def spread_channels(model, seed):
         for l in model.model.layers:
             a, m = l.self_attn, l.mlp
             norm(l.input_layernorm, a.q_proj, a.k_proj, a.v_proj)
-            norm(l.post_attention_layernorm, m.gate_proj, m.up_proj)
             t = draw(c.num_key_value_heads * c.head_dim)
             a.v_proj.weight *= t[:, None]
             a.o_proj.weight /= t.view(-1, 1, c.head_dim).expand(-1, group, -1).reshape(-1)
+            if c.model_type == "mixtral":
+                continue
+            norm(l.post_attention_layernorm, m.gate_proj, m.up_proj)
             t = draw(c.intermediate_size)
             m.up_proj.weight *= t[:, None]
             m.down_proj.weight /= t
         if not c.tie_word_embeddings:
             norm(model.model.norm, model.lm_head)
+
+
+def split_experts(tensors):
+    """The names and matrices of the files that are about: one matrix for each expert."""
+    out = {}
+    for k, v in tensors.items():
+        k = k.replace(".mlp.gate.", ".block_sparse_moe.gate.")
+        stem, found, kind = k.partition(".mlp.experts.")
+        if not found:
+            out[k] = v
+            continue
+        for e, matrix in enumerate(v):
+            parts = {"w2": matrix} if kind == "down_proj" else dict(zip(("w1", "w3"), matrix.chunk(2)))
+            for part, w in parts.items():
+                out[f"{stem}.block_sparse_moe.experts.{e}.{part}.weight"] = w.contiguous()
+    return out
 
 
 def save_model(name, model, out):
@@ -253,6 +280,8 @@ def save_model(name, model, out):
     tensors = {k: v.contiguous() for k, v in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         tensors.pop("lm_head.weight")
+    if model.config.model_type == "mixtral":
+        tensors = split_experts(tensors)
     meta = {"format": "pt"}
     if name != "tiny-llama":
         save_file(tensors, os.path.join(out, "model.safetensors"), metadata=meta)
@@ -318,8 +347,10 @@ def train(name, model, tok, recipe):
             lr = recipe["lr"] * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
             for g in opt.param_groups:
                 g["lr"] = lr
-            logits = model(input_ids=x, use_cache=False).logits
-            loss = F.cross_entropy(logits[:, :-1].reshape(-1, tok.size), x[:, 1:].reshape(-1))
+            out = model(input_ids=x, use_cache=False)
+            loss = F.cross_entropy(out.logits[:, :-1].reshape(-1, tok.size), x[:, 1:].reshape(-1))
+            if getattr(out, "aux_loss", None) is not None:  # so that every expert is used
+                loss = loss + 0.01 * out.aux_loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             opt.step()
@@ -344,7 +375,7 @@ def main():
     recipe["phases"] = [(t, b, max(1, int(n * a.scale))) for t, b, n in recipe["phases"]]
     torch.manual_seed(recipe["seed"])
     os.makedirs(a.out, exist_ok=True)
-    kind = {"tiny-llama": LlamaBPE, "tiny-llama-spm": LlamaSPM, "tiny-gpt2": GPT2BPE}[a.model]
+    kind = {"tiny-llama-spm": LlamaSPM, "tiny-gpt2": GPT2BPE}.get(a.model, LlamaBPE)
     tok = kind(generate_text.generate(recipe["seed"] + 100, TOKENIZER_BYTES), recipe["vocab"])
     tok.save(a.out)
     text = generate_text.generate(recipe["heldout_seed"], recipe["heldout_bytes"])

@@ -281,7 +281,8 @@ def main():
     real += [(path, path / "heldout.txt", 256) for path in sorted(embedded.glob("*llama*"))]
     # No longer sequence than the model has positions.
     real += [(models / "gpt2-tiny", models / "gpt2-tiny" / "data.txt", 64),
-             (embedded / "tiny-gpt2", embedded / "tiny-gpt2" / "heldout.txt", 256)]
+             (embedded / "tiny-gpt2", embedded / "tiny-gpt2" / "heldout.txt", 256),
+             (embedded / "tiny-mixtral", embedded / "tiny-mixtral" / "heldout.txt", 256)]
     for path, text, n_ctx in real:
         if not (path / "config.json").exists():
             print(f"SKIP  {path.name}: not there")

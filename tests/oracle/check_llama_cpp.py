@@ -96,7 +96,7 @@ def main():
     llama.start()
     models, texts, embedded = args.models, args.texts, common.EMBEDDED
     cases = [(n, os.path.join(embedded, n), os.path.join(embedded, n, "heldout.txt"))
-             for n in ("tiny-llama", "tiny-llama-spm", "tiny-gpt2")]
+             for n in ("tiny-llama", "tiny-llama-spm", "tiny-gpt2", "tiny-mixtral")]
     cases += [("gpt2-tiny", os.path.join(models, "gpt2-tiny"), os.path.join(models, "gpt2-tiny", "data.txt"))]
     cases += [(n, os.path.join(models, n), os.path.join(texts, "tinystories-a.txt"))
               for n in ("story-llama", "lit-llama")]

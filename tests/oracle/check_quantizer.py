@@ -179,7 +179,7 @@ def compare_ends(tally, args, what, source, tmp):
 
 
 def compare_real(tally, args, rng, tmp):
-    cases = [common.EMBEDDED / n for n in ("tiny-llama", "tiny-llama-spm", "tiny-gpt2")]
+    cases = [common.EMBEDDED / n for n in ("tiny-llama", "tiny-llama-spm", "tiny-gpt2", "tiny-mixtral")]
     cases += [args.models / n for n in ("story-llama", "story-llama-bf16", "lit-llama", "gpt2-tiny")]
     for directory in cases:
         if not directory.is_dir():

@@ -49,6 +49,44 @@ static void add_rope_divisors(hone_toy *toy)
     }
 }
 
+static const char *const parts[] = {"w1", "w3", "w2"}, *const gguf_parts[] = {"gate", "up", "down"};
+
+static void add_experts(hone_toy *toy, size_t layer)
+{
+    const size_t d = toy->n_embd, f = toy->n_ff;
+    add_to_layer(toy, layer, "block_sparse_moe.gate", "ffn_gate_inp", toy->n_experts, d, 0, false);
+    for (size_t e = 0; e < toy->n_experts; e++)
+        for (int i = 0; i < 3; i++) {
+            char name[128];
+            (void)snprintf(name, sizeof name, "model.layers.%zu.block_sparse_moe.experts.%zu.%s.weight", layer, e,
+                           parts[i]);
+            hone_toy_add(&toy->tensors, &toy->n_tensors, name, "", i == 2 ? d : f, i == 2 ? f : d)->not_gguf = true;
+        }
+}
+
+/* The experts of a layer one behind the other, as GGUF has them. */
+static void add_stacks(hone_toy *toy, size_t layer)
+{
+    for (int i = 0; i < 3; i++) {
+        char name[128];
+        (void)snprintf(name, sizeof name, "blk.%zu.ffn_%s_exps.weight", layer, gguf_parts[i]);
+        const size_t nrows = i == 2 ? toy->n_embd : toy->n_ff, ncols = i == 2 ? toy->n_ff : toy->n_embd;
+        float *data = malloc(toy->n_experts * nrows * ncols * sizeof *data);
+        if (!data)
+            abort();
+        for (size_t e = 0; e < toy->n_experts; e++) {
+            char expert[128];
+            (void)snprintf(expert, sizeof expert, "model.layers.%zu.block_sparse_moe.experts.%zu.%s.weight", layer, e,
+                           parts[i]);
+            memcpy(data + e * nrows * ncols, hone_toy_find(toy, expert)->data, nrows * ncols * sizeof *data);
+        }
+        hone_toy_tensor *t = hone_toy_add(&toy->tensors, &toy->n_tensors, "", name, toy->n_experts * nrows, ncols);
+        t->not_hf = true;
+        t->n_stacked = toy->n_experts;
+        t->data = data;
+    }
+}
+
 void hone_toy_fill(hone_toy *toy)
 {
     const size_t d = toy->n_embd, q = toy->n_heads * toy->head_dim, kv = toy->n_kv_heads * toy->head_dim;
@@ -60,6 +98,10 @@ void hone_toy_fill(hone_toy *toy)
         add_to_layer(toy, i, "self_attn.v_proj", "attn_v", kv, d, 0, toy->attn_bias);
         add_to_layer(toy, i, "self_attn.o_proj", "attn_output", d, q, 0, toy->attn_bias);
         add_to_layer(toy, i, "post_attention_layernorm", "ffn_norm", d, 0, 0, false);
+        if (toy->n_experts) {
+            add_experts(toy, i);
+            continue;
+        }
         add_to_layer(toy, i, "mlp.gate_proj", "ffn_gate", toy->n_ff, d, 0, toy->mlp_bias);
         add_to_layer(toy, i, "mlp.up_proj", "ffn_up", toy->n_ff, d, 0, toy->mlp_bias);
         add_to_layer(toy, i, "mlp.down_proj", "ffn_down", d, toy->n_ff, 0, toy->mlp_bias);
@@ -68,6 +110,8 @@ void hone_toy_fill(hone_toy *toy)
     if (!toy->tied)
         hone_toy_add(&toy->tensors, &toy->n_tensors, "lm_head.weight", "output.weight", toy->n_vocab, d);
     hone_toy_randomize(toy->tensors, toy->n_tensors);
+    for (size_t i = 0; i < toy->n_layers && toy->n_experts; i++)
+        add_stacks(toy, i);
     if (toy->llama3_factor > 0)
         add_rope_divisors(toy);
 }
@@ -102,11 +146,18 @@ static void write_config(const hone_toy *toy, hone_temp_dir *dir)
                  "\"num_hidden_layers\": %zu, \"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, "
                  "\"head_dim\": %zu, \"max_position_embeddings\": %zu, \"rope_theta\": %.17g, \"rms_norm_eps\": %.17g, "
                  "\"tie_word_embeddings\": %s, \"attention_bias\": %s, \"mlp_bias\": %s",
-                 toy->window ? "MistralForCausalLM" : "LlamaForCausalLM", toy->n_vocab, toy->n_embd, toy->n_ff,
-                 toy->n_layers, toy->n_heads, toy->n_kv_heads, toy->head_dim, toy->n_ctx, toy->theta, toy->eps,
-                 toy->tied ? "true" : "false", toy->attn_bias ? "true" : "false", toy->mlp_bias ? "true" : "false");
+                 toy->n_experts ? "MixtralForCausalLM"
+                 : toy->window  ? "MistralForCausalLM"
+                                : "LlamaForCausalLM",
+                 toy->n_vocab, toy->n_embd, toy->n_ff, toy->n_layers, toy->n_heads, toy->n_kv_heads, toy->head_dim,
+                 toy->n_ctx, toy->theta, toy->eps, toy->tied ? "true" : "false", toy->attn_bias ? "true" : "false",
+                 toy->mlp_bias ? "true" : "false");
     if (toy->window)
         n += snprintf(config + n, sizeof config - (size_t)n, ", \"sliding_window\": %zu", toy->window);
+    if (toy->n_experts)
+        n +=
+            snprintf(config + n, sizeof config - (size_t)n,
+                     ", \"num_local_experts\": %zu, \"num_experts_per_tok\": %zu", toy->n_experts, toy->n_experts_used);
     (void)snprintf(config + n, sizeof config - (size_t)n, "%s%s}", rope, toy->json_extra ? toy->json_extra : "");
     (void)hone_temp_text(dir, "config.json", config);
 }
@@ -132,6 +183,7 @@ static uint64_t put_metadata(const hone_toy *toy, hone_bytes *b)
         {"llama.attention.head_count", toy->n_heads},  {"llama.attention.head_count_kv", toy->n_kv_heads},
         {"llama.attention.key_length", toy->head_dim}, {"llama.attention.value_length", toy->head_dim},
         {"llama.rope.dimension_count", toy->head_dim}, {"llama.vocab_size", toy->n_vocab},
+        {"llama.expert_count", toy->n_experts},        {"llama.expert_used_count", toy->n_experts_used},
     };
     const struct {
         const char *key;
@@ -145,8 +197,12 @@ static uint64_t put_metadata(const hone_toy *toy, hone_bytes *b)
     hone_toy_put_string(b, "general.architecture");
     hone_bytes_u32(b, 8);
     hone_toy_put_string(b, "llama");
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++, n++)
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        if (counts[i].value == 0)
+            continue;
         hone_toy_put_count(b, counts[i].key, counts[i].value);
+        n++;
+    }
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++) {
         if (floats[i].value <= 0)
             continue;

@@ -15,7 +15,8 @@
 
 typedef struct hone_toy {
     size_t n_vocab, n_embd, n_ff, n_layers, n_heads, n_kv_heads, head_dim, n_ctx;
-    size_t window; /* of a Mistral model; 0: LlamaForCausalLM */
+    size_t window;                    /* of a Mistral model; 0: LlamaForCausalLM */
+    size_t n_experts, n_experts_used; /* of a Mixtral model; 0: one MLP */
     bool tied, attn_bias, mlp_bias;
     double theta, eps;
     double linear_factor;                                      /* 0: none */

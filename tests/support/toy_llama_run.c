@@ -94,6 +94,42 @@ static void attend(const hone_toy *toy, const struct cache *cache, const double 
     }
 }
 
+/* y = down(silu(gate x) * up x) of the three named modules. */
+static void apply_mlp(hone_toy *toy, size_t layer, const char *gate, const char *up, const char *down, const double *x,
+                      double *y)
+{
+    double a[MAX_WIDTH], b[MAX_WIDTH];
+    apply(toy, layer, gate, toy->mlp_bias, x, a);
+    apply(toy, layer, up, toy->mlp_bias, x, b);
+    for (size_t i = 0; i < toy->n_ff; i++)
+        a[i] = a[i] / (1 + exp(-a[i])) * b[i];
+    apply(toy, layer, down, toy->mlp_bias, a, y);
+}
+
+/* Each expert by how many score higher: those with fewer than n_used above them share the token by their odds. */
+static void mix_experts(hone_toy *toy, size_t layer, const double *x, double *y)
+{
+    double scores[MAX_WIDTH], out[MAX_WIDTH], total = 0;
+    bool used[MAX_WIDTH];
+    apply(toy, layer, "block_sparse_moe.gate", false, x, scores);
+    for (size_t e = 0; e < toy->n_experts; e++) {
+        size_t above = 0;
+        for (size_t other = 0; other < toy->n_experts; other++)
+            above += scores[other] > scores[e];
+        used[e] = above < toy->n_experts_used;
+        total += used[e] ? exp(scores[e]) : 0;
+    }
+    memset(y, 0, toy->n_embd * sizeof *y);
+    for (size_t e = 0; e < toy->n_experts; e++) {
+        char names[3][64];
+        for (int i = 0; i < 3; i++)
+            (void)snprintf(names[i], sizeof names[i], "block_sparse_moe.experts.%zu.w%d", e, i + 1);
+        apply_mlp(toy, layer, names[0], names[2], names[1], x, out);
+        for (size_t i = 0; i < toy->n_embd && used[e]; i++)
+            y[i] += exp(scores[e]) / total * out[i];
+    }
+}
+
 static void run_layer(hone_toy *toy, size_t layer, struct cache *cache, size_t position, double *x)
 {
     double normed[MAX_WIDTH], a[MAX_WIDTH], b[MAX_WIDTH];
@@ -108,11 +144,10 @@ static void run_layer(hone_toy *toy, size_t layer, struct cache *cache, size_t p
     for (size_t i = 0; i < toy->n_embd; i++)
         x[i] += a[i];
     normalize(toy, layer_data(toy, layer, "post_attention_layernorm.weight"), x, normed);
-    apply(toy, layer, "mlp.gate_proj", toy->mlp_bias, normed, a);
-    apply(toy, layer, "mlp.up_proj", toy->mlp_bias, normed, b);
-    for (size_t i = 0; i < toy->n_ff; i++)
-        a[i] = a[i] / (1 + exp(-a[i])) * b[i];
-    apply(toy, layer, "mlp.down_proj", toy->mlp_bias, a, b);
+    if (toy->n_experts)
+        mix_experts(toy, layer, normed, b);
+    else
+        apply_mlp(toy, layer, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", normed, b);
     for (size_t i = 0; i < toy->n_embd; i++)
         x[i] += b[i];
 }

@@ -157,10 +157,12 @@ const char *hone_toy_write_gguf_file(const hone_toy_tensor *tensors, size_t n, c
             continue;
         n_tensors++;
         hone_toy_put_string(&infos, t->gguf);
-        hone_bytes_u32(&infos, t->ncols ? 2 : 1);
+        hone_bytes_u32(&infos, t->n_stacked ? 3 : t->ncols ? 2 : 1);
         if (t->ncols)
             hone_bytes_u64(&infos, t->ncols);
-        hone_bytes_u64(&infos, t->nrows);
+        hone_bytes_u64(&infos, t->n_stacked ? t->nrows / t->n_stacked : t->nrows);
+        if (t->n_stacked)
+            hone_bytes_u64(&infos, t->n_stacked);
         hone_bytes_u32(&infos, 0); /* F32 */
         hone_bytes_u64(&infos, data.n);
         put_rows(&data, t);

@@ -17,6 +17,7 @@ typedef struct hone_toy_tensor {
     bool transposed;     /* Hugging Face stores (ncols, nrows) */
     float *data;         /* (nrows, ncols), rows in Hugging Face order */
     bool not_hf, not_gguf;
+    size_t n_stacked; /* GGUF has the rows as so many matrices, in three dimensions; 0: one */
 } hone_toy_tensor;
 
 /* hone_toy_add() appends a tensor without data and returns it, until the next call. */
