@@ -8,7 +8,7 @@ tail -n 300 "$TEXT" >text.txt
 grep -q 'attn_q.weight: 32 tokens tell too little of 256 columns' notes
 grep -q '^tensors  *by gptq  *of$' shown
 [ "$(grep -c '"method": "plain"' auto.json)" -ge 28 ]
-"$HONE" inspect auto.gguf --metadata | grep -q 'methods.*plain.*blk.0'
+grep -aq '"methods":{"gptq":1,"plain":\["output.weight","blk.0.attn_q.weight"' auto.gguf
 for f in plain auto; do
     "$HONE" verify "$MODELS/tiny-llama" $f.gguf --text text.txt --ctx 128 --chunks 10 --quiet --json $f.v >/dev/null
     sed -n '/"kld"/,/}/s/^ *"mean": \([0-9.e-]*\).*/\1/p' $f.v >$f.kld
