@@ -2,8 +2,8 @@
 /*
  * Sums over what a model's linear layers are given: each column and its squares, and products of each two.
  *
- * Sums and sums of squares are kept in f64 and added row by row. Products are added in f32 by the BLAS, a tile of tokens at a
- * time, into panels of rows of the upper triangle:
+ * Sums and sums of squares are kept in f64 and added row by row. Products are added in f32 by the BLAS, a tile of
+ * tokens at a time, into panels of rows of the upper triangle:
  *
  *     panel p of H (ncols, ncols):   rows [p P, p P + P), columns [p P, ncols),   P = HONE_GRAM_PANEL
  *
@@ -24,7 +24,7 @@ typedef struct hone_input_stats {
     size_t expert, n_experts; /* which of the matrices stacked in the weights; n_experts 0: they are one each */
     uint64_t n_tokens;
     double *squares, *sums; /* (ncols) */
-    float *gram;     /* panels, or NULL: not summed */
+    float *gram;            /* panels, or NULL: not summed */
 } hone_input_stats;
 
 /* All inputs of a model, in the order in which a pass comes to them. All zero is none. */

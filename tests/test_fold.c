@@ -316,14 +316,14 @@ static size_t n_plain(const hone_convert_options *opts)
     return n;
 }
 
-/* Two tokens tell nothing of how columns belong together. */
+/* A sentence tells too little of how columns belong together. */
 START_TEST(auto_leaves_tensors_plain_where_nothing_is_known)
 {
     const hone_convert_options opts = {
         .type = "q4_k", .pure = true, .imatrix = stats, .calibration = stats, .method = HONE_METHOD_AUTO};
     calibrate(TINY, 32, 8);
     ck_assert_uint_eq(n_plain(&opts), 0);
-    calibrate(TINY, 2, 1);
+    calibrate(TINY, 32, 1);
     ck_assert_uint_gt(n_plain(&opts), 10);
 }
 END_TEST
