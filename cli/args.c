@@ -9,7 +9,7 @@
 
 #include "cli/report.h"
 
-enum { MAX_GLOBALS = 8, MAX_OPTIONS = 32, MAX_WORD = 32, MAX_THREADS = 4096 };
+enum { MAX_GLOBALS = 8, MAX_OPTIONS = 64, MAX_WORD = 32, MAX_THREADS = 4096 };
 
 static size_t fill_globals(hone_cli_globals *g, hone_cli_option out[MAX_GLOBALS])
 {
@@ -249,6 +249,8 @@ bool hone_cli_parse(const hone_cli_spec *spec, int argc, char **argv, hone_cli_g
     struct parser p = {.spec = spec, .argc = argc, .argv = argv, .next = 1};
     hone_cli_option global_options[MAX_GLOBALS];
     const size_t n_globals = fill_globals(globals, global_options);
+    if (spec->n_options + n_globals > MAX_OPTIONS)
+        abort(); /* a command with more than there is room for */
     if (spec->n_options)
         memcpy(p.all, spec->options, spec->n_options * sizeof *p.all);
     memcpy(p.all + spec->n_options, global_options, n_globals * sizeof *p.all);

@@ -37,6 +37,27 @@ static int parse_type(const char *option, const char *text, hone_dtype *dtype)
     return 0;
 }
 
+/* Returns 0 or an exit code. */
+static int parse_method(const char *text, const char *calibration, bool sequential, hone_method *method)
+{
+    static const char *const names[] = {
+        [HONE_METHOD_PLAIN] = "plain", [HONE_METHOD_GPTQ] = "gptq", [HONE_METHOD_AUTO] = "auto"};
+    enum { N_METHODS = sizeof names / sizeof names[0] };
+    size_t m = 0;
+    if (!text)
+        text = names[sequential ? HONE_METHOD_GPTQ : calibration ? HONE_METHOD_AUTO : HONE_METHOD_PLAIN];
+    while (m < N_METHODS && strcasecmp(text, names[m]) != 0)
+        m++;
+    if (m == N_METHODS)
+        return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq, auto)", text);
+    if (sequential && m != HONE_METHOD_GPTQ)
+        return hone_cli_usage_error("quantize", "--sequential goes with --method gptq");
+    if (m != HONE_METHOD_PLAIN && !calibration && !sequential)
+        return hone_cli_usage_error("quantize", "--method %s needs --calibration STATS", names[m]);
+    *method = (hone_method)m;
+    return 0;
+}
+
 static void free_rules(hone_type_rule *rules, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -99,7 +120,7 @@ int hone_cmd_quantize(int argc, char **argv)
 {
     const char *out = NULL, *type = NULL, *search = hone_search_name(HONE_SEARCH_BEST);
     const char *output_type = NULL, *embedding_type = NULL, *imatrix = NULL;
-    bool dry_run = false, restart = false, pure = false, no_measure = false;
+    bool dry_run = false, restart = false, pure = false, no_measure = false, fold = false, correct = false;
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
@@ -155,8 +176,14 @@ int hone_cmd_quantize(int argc, char **argv)
          "code an expert that fewer tokens of the importance matrix reached as if\nit had none (default 64)",
          HONE_CLI_COUNT, &min_expert_tokens},
         {0, "method", "HOW",
-         "plain (default); gptq: each column makes up for what those before it left\n(--calibration)", HONE_CLI_TEXT,
-         &method},
+         "plain; gptq: each column makes up for what those before it left; auto\n(default with --calibration): "
+         "for each tensor whichever leaves less",
+         HONE_CLI_TEXT, &method},
+        {0, "fold", NULL,
+         "multiply columns, and divide what feeds them, where that lowers the error\n(--calibration or --imatrix)",
+         HONE_CLI_FLAG, &fold},
+        {0, "correct", NULL, "let norms and biases make up for a part of the error (--calibration)", HONE_CLI_FLAG,
+         &correct},
         {0, "sequential", NULL,
          "with --method gptq: tensors are coded in the order of the model's layers,\neach calibrated on what comes out "
          "of those before it as they were coded\n(--text in place of --calibration)",
@@ -221,20 +248,22 @@ int hone_cmd_quantize(int argc, char **argv)
     const hone_search how = hone_search_from_name(search);
     if (how == HONE_N_SEARCHES)
         return hone_cli_usage_error("quantize", "unknown search \"%s\" (best, reference, fast)", search);
-    if (!method) /* a budget makes the best of what there is */
-        method = (budgeted && calibration) || sequential ? "gptq" : "plain";
-    const bool gptq = strcasecmp(method, "gptq") == 0;
-    if (!gptq && strcasecmp(method, "plain") != 0)
-        return hone_cli_usage_error("quantize", "unknown method \"%s\" (plain, gptq)", method);
+    code = parse_method(method, calibration, sequential, &job.convert.method);
+    if (code)
+        return code;
     const bool choose = rotate && strcmp(rotate, "auto") == 0;
-    if (sequential && !gptq)
-        return hone_cli_usage_error("quantize", "--sequential goes with --method gptq");
-    if ((gptq && !sequential && !calibration) || (!gptq && calibration && !choose))
-        return hone_cli_usage_error("quantize", "--method gptq and --calibration STATS go together");
     if (sequential && calibration && !budgeted && !choose)
         return hone_cli_usage_error("quantize", "--sequential computes what --calibration would tell");
     if (choose && (imatrix || !calibration))
         return hone_cli_usage_error("quantize", "--rotate auto goes with --calibration STATS, and without --imatrix");
+    if (!imatrix && gguf && how != HONE_SEARCH_FAST && !rotate)
+        imatrix = calibration; /* it is one, too, of the model as it is */
+    if (fold && (!gguf || !imatrix))
+        return hone_cli_usage_error("quantize", "--fold is for gguf, with --calibration STATS or --imatrix FILE");
+    if (correct && (!gguf || !calibration || sequential))
+        return hone_cli_usage_error("quantize", "--correct is for gguf, with --calibration STATS");
+    if (rotate && strcmp(rotate, "none") != 0 && (fold || correct))
+        return hone_cli_usage_error("quantize", "--rotate goes with neither --fold nor --correct");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
@@ -245,6 +274,7 @@ int hone_cmd_quantize(int argc, char **argv)
         job.sequential = &sequential_text;
         job.sequential_texts = &budget.texts;
     }
+    job.fold = fold;
     if (budgeted) {
         code = hone_cli_parse_budget(&budget, &budget_options);
         if (code)
@@ -252,7 +282,6 @@ int hone_cmd_quantize(int argc, char **argv)
         job.budget = &budget_options;
         job.measure = !no_measure;
         job.budget_texts = &budget.texts;
-        imatrix = imatrix || rotate ? imatrix : calibration; /* it is one, too, of the model as it is */
     }
     if (min_expert_tokens > UINT32_MAX)
         return hone_cli_usage_error("quantize", "--min-expert-tokens %zu is too many", min_expert_tokens);
@@ -261,8 +290,9 @@ int hone_cmd_quantize(int argc, char **argv)
                                          .search = how,
                                          .pure = pure,
                                          .imatrix = imatrix,
-                                         .method = gptq ? HONE_METHOD_GPTQ : HONE_METHOD_PLAIN,
-                                         .calibration = calibration};
+                                         .method = job.convert.method,
+                                         .calibration = calibration,
+                                         .correct = correct};
     code = parse_type("output-type", output_type, &job.convert.output_dtype);
     if (code == 0)
         code = parse_type("embedding-type", embedding_type, &job.convert.embedding_dtype);

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "cli/budget_out.h"
+#include "cli/ingredients_out.h"
 #include "cli/json_out.h"
 #include "cli/quality_out.h"
 #include "cli/report.h"
@@ -130,6 +131,8 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
         hone_cli_json_put(o, "source", hone_cli_json_text(p.source));
         hone_cli_json_put(o, "transform", hone_cli_json_text(p.transform));
         hone_cli_json_put(o, "why", hone_cli_json_text(p.why));
+        if (p.has_moments)
+            hone_cli_json_put(o, "method", hone_cli_json_text(p.has_feedback ? "gptq" : "plain"));
         if (job->quality)
             hone_cli_put_tensor_quality(o, plan, i, outcome->errors);
         hone_cli_json_add(tensors, o);
@@ -140,9 +143,30 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
     if (job->convert.budget)
         hone_cli_json_put(root, "budget",
                           hone_cli_budget_json(job->convert.budget, outcome->measured ? &outcome->divergence : NULL));
+    if (job->convert.fold)
+        hone_cli_json_put(root, "fold", hone_cli_fold_json(job->convert.fold));
+    if (job->convert.correction)
+        hone_cli_json_put(root, "correction", hone_cli_correction_json(job->convert.correction));
     if (job->quality)
         hone_cli_put_quality(root, plan, job->convert.imatrix, outcome->errors);
     return root;
+}
+
+/* What was chosen, a line for each kind of tensor. */
+static void print_ingredients(const hone_cli_job *job, const hone_plan *plan)
+{
+    if (job->convert.method == HONE_METHOD_AUTO) {
+        (void)putchar('\n');
+        hone_cli_print_methods(plan);
+    }
+    if (job->convert.fold) {
+        (void)putchar('\n');
+        hone_cli_print_fold(job->convert.fold);
+    }
+    if (job->convert.correction) {
+        (void)putchar('\n');
+        hone_cli_print_correction(job->convert.correction);
+    }
 }
 
 static hone_status report(const hone_cli_globals *globals, const hone_cli_job *job, const hone_plan *plan,
@@ -171,6 +195,8 @@ static hone_status report(const hone_cli_globals *globals, const hone_cli_job *j
         (void)putchar('\n');
         hone_cli_print_budget(job->convert.budget, outcome->measured ? &outcome->divergence : NULL);
     }
+    if (hone_cli_wants_text(globals))
+        print_ingredients(job, plan);
     return globals->json ? hone_cli_json_write(globals, plan_json(job, plan, &totals, outcome, rotation), err)
                          : HONE_OK;
 }
@@ -239,6 +265,26 @@ static hone_status measure_file(const hone_cli_session *s, const hone_cli_job *j
     return status;
 }
 
+/* Folds the source where the job asks for it; *out is NULL where it does not. */
+static hone_status fold_source(const hone_cli_session *s, const hone_cli_job *job, hone_checkpoint *src,
+                               hone_fold **out, hone_error *err)
+{
+    *out = NULL;
+    if (!job->fold)
+        return HONE_OK;
+    hone_convert_options options = job->convert;
+    if (job->budget) /* which settles the types afterwards */
+        options.type = "q4_k_m";
+    return hone_fold_new(s->ctx, src, &options, out, err);
+}
+
+static hone_status correct(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
+                           hone_correction **out, hone_error *err)
+{
+    *out = NULL;
+    return job->convert.correct ? hone_correction_new(s->ctx, src, &job->convert, out, err) : HONE_OK;
+}
+
 /* Plans, and runs the plan or not. */
 static hone_status carry_out(const hone_cli_session *s, const hone_cli_job *job, const hone_checkpoint *src,
                              hone_plan **plan, struct outcome *outcome, hone_error *err)
@@ -262,6 +308,8 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     hone_cli_session session;
     hone_checkpoint *src = NULL;
     struct settling settling = {.budget = NULL};
+    hone_fold *fold = NULL;
+    hone_correction *correction = NULL;
     hone_plan *plan = NULL;
     hone_rotation_choice rotation = {0};
     hone_cli_job job = *asked;
@@ -278,8 +326,14 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     if (status == HONE_OK)
         status = hone_cli_open_rotated(&session, job.src, job.rotate, &src, &err);
     if (status == HONE_OK)
+        status = fold_source(&session, &job, src, &fold, &err);
+    job.convert.fold = fold;
+    if (status == HONE_OK)
         status = settle_budget(&session, &job, src, &settling, &err);
     job.convert.budget = settling.budget;
+    if (status == HONE_OK)
+        status = correct(&session, &job, src, &correction, &err);
+    job.convert.correction = correction;
     struct outcome outcome = {0};
     if (status == HONE_OK)
         status = carry_out(&session, &job, src, &plan, &outcome, &err);
@@ -293,6 +347,8 @@ int hone_cli_run_job(const hone_cli_globals *globals, const hone_cli_job *asked)
     free(outcome.errors);
     hone_plan_free(plan);
     free_settling(&settling);
+    hone_fold_free(fold);
+    hone_correction_free(correction);
     hone_checkpoint_close(src);
     hone_rotation_choice_deinit(&rotation);
     hone_cli_session_close(&session);

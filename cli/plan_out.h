@@ -17,6 +17,7 @@ typedef struct hone_cli_job {
     bool dry_run, restart;
     const char *rotate; /* of hone_checkpoint_rotate(), "auto" to choose one, or NULL */
     bool quality;       /* measure what encoding does to the weights, and tell */
+    bool fold;          /* move factors between tensors first */
     hone_convert_options convert;
     const hone_budget_options *budget;       /* settle the types for it; or NULL */
     const hone_cli_list *budget_texts;       /* files that it is measured on */

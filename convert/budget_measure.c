@@ -157,7 +157,7 @@ static hone_status measure_item(struct measuring *m, const hone_budget_item *ite
     e.probe_rows = hone_alloc((size_t)item->nbytes[e.probe], 1);
     if (!e.probe_rows)
         return hone_fail_nomem(err, item->nbytes[e.probe]);
-    hone_status status = hone_type_errors_measure(m->ctx, m->plan, t, t->moments ? &m->feedback : NULL, &e, err);
+    hone_status status = hone_type_errors_measure(m->ctx, m->plan, t, t->gram ? &m->feedback : NULL, &e, err);
     if (status == HONE_OK)
         status = probe(m, item, &e, &out->probe_kld, err);
     memcpy(out->errors, e.error, sizeof out->errors);

@@ -177,5 +177,8 @@ hone_status hone_importance_of_row(const hone_plan *plan, const hone_planned_ten
     if (!*out || matrix == *held)
         return HONE_OK;
     *held = matrix;
-    return hone_imatrix_read(plan->imatrix, t->entry, matrix * t->row_nelems, (size_t)t->row_nelems, buffer, err);
+    HONE_TRY(hone_imatrix_read(plan->imatrix, t->entry, matrix * t->row_nelems, (size_t)t->row_nelems, buffer, err));
+    for (size_t j = 0; t->input_scale && j < t->row_nelems; j++)
+        buffer[j] /= t->input_scale[j] * t->input_scale[j];
+    return HONE_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/mem.h"
 #include "convert/grid_parts.h"
 #include "convert/sequential_run.h"
 #include "convert/turned_gram.h"
@@ -82,6 +83,40 @@ static hone_status read_count(const hone_plan *plan, const char *weight, float *
     return HONE_OK;
 }
 
+/* The bias of a matrix of blocks, or NULL. */
+const hone_planned_tensor *hone_plan_bias_of(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    static const char weight[] = ".weight";
+    const size_t len = strlen(t->name), n = sizeof weight - 1;
+    for (size_t i = 0; len > n && strcmp(t->name + len - n, weight) == 0 && i < plan->n_tensors; i++) {
+        const char *name = plan->tensors[i].name;
+        if (strncmp(name, t->name, len - n) == 0 && strcmp(name + len - n, ".bias") == 0)
+            return &plan->tensors[i];
+    }
+    return NULL;
+}
+
+/* The means of an input, where a bias can take up what coding does to them. */
+static hone_status read_means(hone_plan *plan, hone_planned_tensor *t, hone_error *err)
+{
+    char name[160];
+    const size_t len = strlen(t->gram->name), n = sizeof HONE_IN_GRAM - 1;
+    (void)snprintf(name, sizeof name, "%.*s" HONE_IN_SUM, (int)(len > n ? len - n : 0), t->gram->name);
+    const hone_tensor *sum = hone_checkpoint_find(plan->calibration, name);
+    if (!hone_plan_bias_of(plan, t))
+        return HONE_OK;
+    if (!sum || sum->dtype != HONE_F32 || sum->nelems != t->row_nelems)
+        return refuse(plan, HONE_ERROR_DATA, name, "is missing, or of another number of columns than the weight", err);
+    float *means = hone_arena_alloc(&plan->arena, (size_t)sum->nelems, sizeof *means);
+    if (!means)
+        return hone_fail_nomem(err, sum->nelems * sizeof *means);
+    HONE_TRY(hone_checkpoint_read(plan->calibration, sum, 0, (size_t)sum->nelems * sizeof *means, means, err));
+    for (uint64_t i = 0; i < sum->nelems; i++)
+        means[i] /= t->input_scale ? t->n_tokens * t->input_scale[i] : t->n_tokens;
+    t->input_means = means;
+    return HONE_OK;
+}
+
 static uint64_t n_columns(const hone_plan *plan, const hone_planned_tensor *t)
 {
     return t->weight ? plan->weights[t->weight - 1].in : t->row_nelems;
@@ -93,6 +128,17 @@ static bool can_be_coded(const hone_plan *plan, const hone_planned_tensor *t)
         return hone_gptq_can(t->dtype);
     const hone_grid_weight *w = &plan->weights[t->weight - 1];
     return t->part == HONE_PART_CODES && hone_gptq_can_group((size_t)w->group, (size_t)w->in);
+}
+
+/* Tensors that share an input are coded by the same moments: less its means where all of them have a bias. */
+static void agree_on_means(hone_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const hone_planned_tensor *t = &plan->tensors[i];
+        for (size_t j = 0; t->gram && !t->input_means && j < plan->n_tensors; j++)
+            if (plan->tensors[j].gram == t->gram)
+                plan->tensors[j].input_means = NULL;
+    }
 }
 
 hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_error *err)
@@ -115,9 +161,13 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
             return refuse(plan, HONE_ERROR_DATA, moments->name, "is of another number of columns than the weight", err);
         if (plan->calibration)
             HONE_TRY(read_count(plan, name, &t->n_tokens, err));
-        t->moments = moments;
+        t->gram = moments;
+        t->moments = plan->method == HONE_METHOD_PLAIN ? NULL : moments;
+        if (plan->corrects)
+            HONE_TRY(read_means(plan, t, err));
         n_assigned++;
     }
+    agree_on_means(plan);
     if (n_assigned == 0 && plan->calibration)
         return refuse(plan, HONE_ERROR_DATA, NULL, "has second moments for none of the tensors to be quantized", err);
     return HONE_OK;
@@ -164,6 +214,7 @@ struct triangle {
     const hone_tensor *tensor;
     uint64_t ncols;
     float n_tokens;
+    const float *scale, *means; /* or NULL; means: of what was divided by scale */
 };
 
 static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
@@ -173,16 +224,26 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
     const uint64_t before = t->ncols * i - (uint64_t)i * (i - (i > 0)) / 2;
     HONE_TRY(hone_checkpoint_read(t->file, t->tensor, before * sizeof *dst, n * sizeof *dst, dst, err));
     for (size_t j = 0; j < n; j++)
-        dst[j] /= t->n_tokens;
+        dst[j] /= t->scale ? t->n_tokens * (t->scale[i] * t->scale[i + j]) : t->n_tokens;
+    for (size_t j = 0; t->means && j < n; j++)
+        dst[j] -= t->means[i] * t->means[i + j];
+    if (t->means && dst[0] < 0)
+        dst[0] = 0; /* rounding */
     return HONE_OK;
+}
+
+static struct triangle triangle_of(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    return (struct triangle){plan->calibration, t->gram,        n_columns(plan, t),
+                             t->n_tokens,       t->input_scale, t->input_means};
 }
 
 hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err)
 {
-    struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
+    const struct triangle triangle = triangle_of(plan, t);
     for (uint64_t i = 0; i < triangle.ncols; i++) {
         const uint64_t at = triangle.ncols * i - i * (i - (i > 0)) / 2;
-        HONE_TRY(hone_checkpoint_read(plan->calibration, t->moments, at * sizeof *dst, sizeof *dst, &dst[i], err));
+        HONE_TRY(hone_checkpoint_read(plan->calibration, t->gram, at * sizeof *dst, sizeof *dst, &dst[i], err));
         dst[i] /= t->n_tokens;
     }
     return HONE_OK;
@@ -191,16 +252,16 @@ hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tens
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                  const hone_tensor **current, hone_feedback *f, hone_error *err)
 {
-    if (!t->moments || t->moments == *current)
+    if (!t->gram || t->gram == *current)
         return HONE_OK;
     hone_feedback_deinit(f);
     *current = NULL;
     if (plan->sequential) {
-        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->moments - plan->inputs), f, err));
-        *current = t->moments;
+        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), f, err));
+        *current = t->gram;
         return HONE_OK;
     }
-    struct triangle triangle = {plan->calibration, t->moments, n_columns(plan, t), t->n_tokens};
+    struct triangle triangle = triangle_of(plan, t);
     const size_t ncols = (size_t)triangle.ncols;
     hone_turned_gram turned = {.read_row = read_row, .user = &triangle, .ncols = ncols};
     hone_status status = HONE_OK;
@@ -208,12 +269,12 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
         status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, &triangle,
                                        &turned, err);
     if (status == HONE_OK)
-        status = hone_feedback_init(ctx, ncols, hone_turned_gram_row, &turned, f, err);
+        status = hone_feedback_init(ctx, ncols, (double)t->n_tokens, hone_turned_gram_row, &turned, f, err);
     hone_turned_gram_deinit(&turned);
     if (status != HONE_OK)
-        return hone_fail_in_file(err, hone_fail_for(err, status, t->moments->name),
+        return hone_fail_in_file(err, hone_fail_for(err, status, t->gram->name),
                                  hone_checkpoint_path(plan->calibration));
-    *current = t->moments;
+    *current = t->gram;
     return HONE_OK;
 }
 
@@ -236,4 +297,21 @@ double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan)
         return 0;
     const double seconds = work / hone_product_rate(ctx);
     return plan->sequential ? seconds + hone_sequential_seconds(plan->sequential) : seconds;
+}
+
+hone_status hone_moments_read(const hone_plan *plan, const hone_planned_tensor *t, double *out, hone_error *err)
+{
+    struct triangle triangle = triangle_of(plan, t);
+    const size_t n = (size_t)triangle.ncols;
+    float *row = hone_alloc(n, sizeof *row);
+    if (!row)
+        return hone_fail_nomem(err, n * sizeof *row);
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < n && status == HONE_OK; i++) {
+        status = read_row(&triangle, i, row, err);
+        for (size_t j = i; j < n && status == HONE_OK; j++)
+            out[i * n + j] = out[j * n + i] = (double)row[j - i];
+    }
+    hone_release(row);
+    return status;
 }

@@ -32,9 +32,16 @@ void hone_moments_count(hone_plan *plan);
  * there: mean squares of its input before it was changed. DATA, IO, NOMEM. */
 hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err);
 
-/* hone_moments_prepare() makes the feedback for a tensor; *f is kept if it is that already. t->moments NULL: nothing is
+/* hone_moments_prepare() makes the feedback for a tensor; *f is kept if it is that already. t->gram NULL: nothing is
  * done. DATA, IO, NOMEM. */
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                  const hone_tensor **current, hone_feedback *f, hone_error *err);
+
+/* hone_moments_read() reads the second moments that a tensor is coded by to out (ncols, ncols), as they are. DATA, IO,
+ * NOMEM. */
+hone_status hone_moments_read(const hone_plan *plan, const hone_planned_tensor *t, double *out, hone_error *err);
+
+/* hone_plan_bias_of() returns the planned bias of a matrix, or NULL. */
+const hone_planned_tensor *hone_plan_bias_of(const hone_plan *plan, const hone_planned_tensor *t);
 
 #endif

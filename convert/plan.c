@@ -12,8 +12,11 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "convert/budget_types.h"
+#include "convert/correction.h"
+#include "convert/fold_scales.h"
 #include "convert/grid_parts.h"
 #include "convert/importance.h"
+#include "convert/method_choice.h"
 #include "convert/moments.h"
 #include "convert/plan_impl.h"
 #include "convert/row_reader.h"
@@ -236,8 +239,14 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
         (void)json_object_set_new(recipe, "transforms", json_deep_copy(hone_checkpoint_transforms(plan->src)));
     if (recipe && opts->budget)
         (void)json_object_set_new(recipe, "budget", hone_budget_recipe(opts->budget));
-    if (recipe && opts->method == HONE_METHOD_GPTQ)
-        (void)json_object_set_new(recipe, "method", json_string("gptq"));
+    if (recipe && opts->method != HONE_METHOD_PLAIN)
+        (void)json_object_set_new(recipe, "method", json_string(opts->method == HONE_METHOD_AUTO ? "auto" : "gptq"));
+    if (recipe && opts->method == HONE_METHOD_AUTO)
+        (void)json_object_set_new(recipe, "methods", hone_method_recipe(plan));
+    if (recipe && opts->correction)
+        (void)json_object_set_new(recipe, "correction", hone_correction_recipe(opts->correction));
+    if (recipe && opts->fold)
+        (void)json_object_set_new(recipe, "fold", hone_fold_recipe(opts->fold));
     if (recipe && plan->imatrix)
         (void)json_object_set_new(recipe, "imatrix", describe_file(hone_imatrix_file(plan->imatrix)));
     if (recipe && plan->calibration)
@@ -260,14 +269,19 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
 static hone_status settle_moments(const hone_context *ctx, hone_plan *plan, const hone_convert_options *opts,
                                   hone_error *err)
 {
-    if (opts->method != HONE_METHOD_GPTQ)
+    if (!opts->calibration && !opts->sequential && (opts->method != HONE_METHOD_PLAIN || opts->correct))
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s needs a calibration file",
+                         opts->correct ? "correction" : "error feedback");
+    if (!opts->calibration && !opts->sequential)
         return HONE_OK;
+    plan->method = opts->method;
+    plan->corrects = opts->correct;
     HONE_TRY(hone_moments_open(ctx, plan, opts, err));
     HONE_TRY(hone_moments_assign(ctx, plan, err));
     hone_moments_count(plan);
     const uint64_t nbytes = plan->moments_nbytes + plan->thread_moments_nbytes * (unsigned)ctx->n_threads;
     if (nbytes < ctx->memory_nbytes / 8 * 7)
-        return HONE_OK;
+        return opts->method == HONE_METHOD_AUTO ? hone_method_choose(ctx, plan, err) : HONE_OK;
     return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL,
                      "error feedback needs %llu bytes of working memory, the budget is %llu (--memory)",
                      (unsigned long long)(nbytes / 7 * 8), (unsigned long long)ctx->memory_nbytes);
@@ -358,6 +372,8 @@ static hone_status build(const hone_context *ctx, hone_plan *plan, const hone_co
         status = settle_tensors(ctx, plan, choice, err);
     if (status == HONE_OK && plan->target->weighs)
         status = hone_importance_settle(ctx, plan, hone_type_file_type(choice), err);
+    hone_fold_assign(opts->fold, plan);
+    hone_correction_assign(opts->correction, plan);
     if (status == HONE_OK)
         status = settle_moments(ctx, plan, opts, err);
     if (status == HONE_OK)
@@ -463,6 +479,8 @@ hone_plan_tensor hone_plan_tensor_at(const hone_plan *plan, size_t i)
         .why = t->why,
         .n_weights = t->bytes ? 0 : t->n_rows * t->row_nelems,
         .grid_bits = t->weight ? plan->grid.bits : 0,
+        .has_moments = t->gram != NULL,
+        .has_feedback = t->moments != NULL,
         .importance = t->importance,
         .n_zero_columns = t->entry ? t->entry->n_zeros : 0,
         .n_unseen = t->entry ? t->entry->n_unseen : 0,

@@ -53,9 +53,13 @@ typedef struct hone_planned_tensor {
     hone_importance importance;
     const struct hone_imatrix_entry *entry; /* the importance of its columns, if USED; else NULL */
     const char *gguf_name;                  /* of codes on a grid, by hone_plan_name_codes(); else NULL; arena */
-    const hone_tensor *moments;             /* in plan->calibration, or plan->inputs: of its input, and it is coded by
-                                             * them; or NULL */
-    float n_tokens;                         /* that they were summed over */
+    const hone_tensor *gram;    /* in plan->calibration, or plan->inputs: second moments of its input; or NULL */
+    const hone_tensor *moments; /* the same, and it is coded by them; or NULL */
+    const float *input_means;   /* (row_nelems) what its bias makes up for; or NULL; arena */
+    float n_tokens;             /* that they were summed over */
+    const float *addend;      /* (n_rows, row_nelems) added to what is read; NULL: 0; borrowed from a hone_correction */
+    const float *input_scale; /* (row_nelems) by which its columns were multiplied, and what calibration saw of its
+                               * input is to be divided; NULL: 1; borrowed from a hone_fold */
 } hone_planned_tensor;
 
 /* One file of the output. The last of a plan is the one whose presence says that the output is complete. */
@@ -98,6 +102,8 @@ struct hone_plan {
     int n_slots; /* chunks in memory at a time, at least one for each thread */
     uint64_t memory_nbytes;
     bool saturate;
+    hone_method method;
+    bool corrects;                      /* biases and norms will make up for what coding does */
     hone_checkpoint *calibration;       /* or NULL */
     struct hone_sequential *sequential; /* or NULL: moments are computed while the plan runs, */
     hone_tensor *inputs;                /* and stand for those of its inputs; arena */

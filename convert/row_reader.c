@@ -21,7 +21,7 @@ static uint64_t source_row_nbytes(const hone_planned_tensor *t)
 
 bool hone_rows_are_raw(const hone_planned_tensor *t)
 {
-    return t->bytes || (t->source && t->order != HONE_ROWS_TRANSPOSE);
+    return t->bytes || (t->source && t->order != HONE_ROWS_TRANSPOSE && !t->addend);
 }
 
 bool hone_rows_are_turned(const hone_planned_tensor *t)
@@ -127,6 +127,8 @@ hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const
     if (t->any_value && t->dtype == t->source->dtype)
         return HONE_OK; /* copied as it is, whatever it is */
     hone_decoder(t->source->dtype, ctx->cpu)(raw, dst, (size_t)(nrows * t->row_nelems));
+    for (size_t i = 0; t->addend && i < nrows * t->row_nelems; i++)
+        dst[i] += t->addend[row * t->row_nelems + i];
     return check_finite(t, row, nrows, dst, err);
 }
 

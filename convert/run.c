@@ -497,7 +497,7 @@ static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
         bool all_resumed = true;
         for (; stop < end && tensors[job->chunks[stop].tensor].moments == t->moments; stop++)
             all_resumed &= job->resumed[stop];
-        if (!all_resumed)
+        if (!all_resumed && t->moments)
             HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
         HONE_TRY(hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, job->plan->n_slots, encode_chunk,
                                        commit_chunk, job, err));

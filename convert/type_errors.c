@@ -7,18 +7,10 @@
 #include "base/mem.h"
 #include "base/parallel.h"
 #include "convert/importance.h"
+#include "convert/row_coder.h"
 #include "convert/row_reader.h"
-#include "formats/decode.h"
-#include "quantize/encode.h"
-#include "quantize/gptq.h"
 
-enum { TILE = HONE_FEEDBACK_ROWS, SAMPLE_NELEMS = 1 << 15 };
-
-struct workspace {
-    void *raw;
-    float *values, *error, *importance, *scratch; /* (TILE, ncols) twice, (ncols), what coding needs */
-    unsigned char *encoded;
-};
+enum { TILE = HONE_FEEDBACK_ROWS, SAMPLE_NELEMS = 1 << 15 }; /* some hundred rows tell a ratio to a percent */
 
 struct job {
     const hone_context *ctx;
@@ -27,39 +19,17 @@ struct job {
     const hone_feedback *feedback;
     hone_type_errors *e;
     size_t ncols, n_tiles, stride; /* every stride-th tile is looked at */
-    struct workspace *workspaces;
+    hone_row_coder *workspaces;
     double *sums; /* (n_tiles / stride rounded up, n + 1) errors of each type, and of no codes */
 };
 
-static hone_status encode(const struct job *job, hone_dtype type, uint64_t row, uint64_t nrows,
-                          const struct workspace *w, hone_error *err)
-{
-    if (job->feedback && !job->e->plain && hone_gptq_can(type)) {
-        const hone_gptq_coder coder = hone_gptq_blocks(type, job->plan->search, job->ctx->cpu);
-        size_t n_plain;
-        hone_gptq_encode(job->feedback, &coder, w->values, (size_t)nrows, w->encoded, w->scratch, &n_plain);
-        return HONE_OK;
-    }
-    const hone_encode_fn fn = hone_encoder(type, job->plan->search, job->ctx->cpu);
-    const hone_dtype_info *info = hone_dtype_describe(type);
-    const size_t row_nbytes = job->ncols / info->block_nelems * info->block_nbytes;
-    uint64_t held = UINT64_MAX;
-    for (uint64_t r = 0; r < nrows; r++) {
-        const float *importance;
-        HONE_TRY(hone_importance_of_row(job->plan, job->t, row + r, w->importance, &held, &importance, err));
-        fn(w->values + r * job->ncols, job->ncols, importance, w->encoded + r * row_nbytes);
-    }
-    return HONE_OK;
-}
-
-/* What errors (TILE, ncols) of nrows rows cost; the rows behind those become zero. */
-static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, float *error, const struct workspace *w,
-                         double *out, hone_error *err)
+/* What errors (TILE, ncols), of which nrows rows count, cost. */
+static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, const float *error,
+                         const hone_row_coder *w, double *out, hone_error *err)
 {
     *out = 0;
     if (job->feedback) {
         float loss[TILE];
-        memset(error + nrows * job->ncols, 0, (TILE - nrows) * job->ncols * sizeof *error);
         hone_feedback_losses(job->feedback, error, loss);
         for (size_t r = 0; r < nrows; r++)
             *out += (double)loss[r];
@@ -75,7 +45,7 @@ static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, fl
     return HONE_OK;
 }
 
-static void keep_probe(const struct job *job, uint64_t row, uint64_t nrows, const struct workspace *w)
+static void keep_probe(const struct job *job, uint64_t row, uint64_t nrows, const hone_row_coder *w)
 {
     const hone_dtype_info *info = hone_dtype_describe(job->e->types[job->e->probe]);
     const size_t row_nbytes = job->ncols / info->block_nelems * info->block_nbytes;
@@ -84,30 +54,37 @@ static void keep_probe(const struct job *job, uint64_t row, uint64_t nrows, cons
                row_nbytes);
 }
 
-static hone_status try_type(const struct job *job, size_t type, uint64_t row, uint64_t nrows, const struct workspace *w,
+static hone_status try_type(const struct job *job, size_t type, uint64_t row, uint64_t nrows, const hone_row_coder *w,
                             double *out, hone_error *err)
 {
-    const size_t n = (size_t)nrows * job->ncols;
-    HONE_TRY(encode(job, job->e->types[type], row, nrows, w, err));
+    HONE_TRY(hone_code_rows(job->ctx, job->plan, job->t, job->e->types[type], job->feedback, row, nrows, w, err));
     if (type == job->e->probe)
         keep_probe(job, row, nrows, w);
     if (!out)
         return HONE_OK;
-    hone_decoder(job->e->types[type], job->ctx->cpu)(w->encoded, w->error, n);
-    for (size_t i = 0; i < n; i++)
-        w->error[i] = w->values[i] - w->error[i];
-    return weigh(job, row, nrows, w->error, w, out, err);
+    hone_decode_rows(job->ctx, job->e->types[type], nrows, job->ncols, w);
+    for (size_t i = 0; i < TILE * job->ncols; i++)
+        w->decoded[i] = w->values[i] - w->decoded[i];
+    return weigh(job, row, nrows, w->decoded, w, out, err);
+}
+
+static void scale_columns(const struct job *job, uint64_t nrows, float *values)
+{
+    for (uint64_t r = 0; job->e->column_scale && r < nrows; r++, values += job->ncols)
+        for (size_t j = 0; j < job->ncols; j++)
+            values[j] *= job->e->column_scale[j];
 }
 
 static hone_status measure_tile(void *user, size_t tile, int thread, hone_error *err)
 {
     const struct job *job = user;
-    const struct workspace *w = &job->workspaces[thread];
+    const hone_row_coder *w = &job->workspaces[thread];
     const bool sampled = tile % job->stride == 0;
     if (!sampled && job->e->probe == job->e->n)
         return HONE_OK;
     const uint64_t row = (uint64_t)tile * TILE, left = job->t->n_rows - row, nrows = left < TILE ? left : TILE;
     HONE_TRY(hone_read_rows(job->ctx, job->plan, job->t, row, nrows, w->raw, w->values, err));
+    scale_columns(job, nrows, w->values);
     if (!sampled)
         return try_type(job, job->e->probe, row, nrows, w, NULL, err);
     double *sums = job->sums + tile / job->stride * (job->e->n + 1);
@@ -116,49 +93,24 @@ static hone_status measure_tile(void *user, size_t tile, int thread, hone_error 
     return weigh(job, row, nrows, w->values, w, &sums[job->e->n], err);
 }
 
-static hone_status alloc_workspaces(struct job *job, hone_error *err)
-{
-    const size_t n = TILE * job->ncols;
-    const size_t scratch = job->feedback ? hone_gptq_scratch_nfloats(job->ncols) : 1;
-    job->workspaces = hone_calloc((size_t)job->ctx->n_threads, sizeof *job->workspaces);
-    if (!job->workspaces)
-        return hone_fail_nomem(err, sizeof *job->workspaces);
-    for (int i = 0; i < job->ctx->n_threads; i++) {
-        struct workspace *w = &job->workspaces[i];
-        w->raw = hone_alloc(hone_row_reader_nbytes(job->t, TILE), 1);
-        w->values = hone_alloc(n, sizeof *w->values);
-        w->error = hone_alloc(n, sizeof *w->error);
-        w->importance = hone_alloc(job->ncols, sizeof *w->importance);
-        w->scratch = hone_alloc(scratch, sizeof *w->scratch);
-        w->encoded = hone_alloc(n, sizeof(float)); /* no type is wider */
-        if (!w->raw || !w->values || !w->error || !w->importance || !w->scratch || !w->encoded)
-            return hone_fail_nomem(err, 4 * n * sizeof(float));
-    }
-    return HONE_OK;
-}
-
-static void free_workspaces(struct job *job)
-{
-    for (int i = 0; job->workspaces && i < job->ctx->n_threads; i++) {
-        hone_release(job->workspaces[i].raw);
-        hone_release(job->workspaces[i].values);
-        hone_release(job->workspaces[i].error);
-        hone_release(job->workspaces[i].importance);
-        hone_release(job->workspaces[i].scratch);
-        hone_release(job->workspaces[i].encoded);
-    }
-    hone_release(job->workspaces);
-}
-
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                      const hone_feedback *feedback, hone_type_errors *e, hone_error *err)
 {
-    struct job job = {.ctx = ctx, .plan = plan, .t = t, .feedback = feedback, .e = e, .ncols = (size_t)t->row_nelems};
+    hone_planned_tensor scaled = *t;
+    if (e->column_scale)
+        scaled.input_scale = e->column_scale;
+    if (e->plain)
+        scaled.moments = NULL;
+    struct job job = {.ctx = ctx, .plan = plan, .t = &scaled, .feedback = feedback, .e = e};
+    const size_t sample_nelems = e->sample_nelems ? e->sample_nelems : SAMPLE_NELEMS;
+    job.ncols = (size_t)t->row_nelems;
     job.n_tiles = (size_t)((t->n_rows + TILE - 1) / TILE);
-    job.stride = (size_t)((t->n_rows * t->row_nelems + SAMPLE_NELEMS - 1) / SAMPLE_NELEMS);
+    job.stride = (size_t)((t->n_rows * t->row_nelems + sample_nelems - 1) / sample_nelems);
     const size_t n_sampled = (job.n_tiles + job.stride - 1) / job.stride;
     job.sums = hone_calloc(n_sampled * (e->n + 1), sizeof *job.sums);
-    hone_status status = job.sums ? alloc_workspaces(&job, err) : hone_fail_nomem(err, n_sampled * sizeof *job.sums);
+    job.workspaces = hone_row_coders_new(&scaled, ctx->n_threads);
+    hone_status status =
+        job.sums && job.workspaces ? HONE_OK : hone_fail_nomem(err, 4 * TILE * job.ncols * sizeof(float));
     if (status == HONE_OK)
         status = hone_parallel_for(job.n_tiles, ctx->n_threads, measure_tile, &job, err);
     memset(e->error, 0, sizeof e->error);
@@ -169,7 +121,7 @@ hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *p
             e->error[j] += job.sums[i * (e->n + 1) + j];
         e->whole += job.sums[i * (e->n + 1) + e->n];
     }
-    free_workspaces(&job);
+    hone_row_coders_free(job.workspaces, ctx->n_threads);
     hone_release(job.sums);
     return status;
 }

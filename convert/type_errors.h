@@ -22,9 +22,12 @@ typedef struct hone_type_errors {
     double error[HONE_MAX_TYPE_ERRORS]; /* out: infinite or NaN where the type cannot hold the values */
     double whole;                       /* out: what leaving the same rows out altogether would cost */
     double share;                       /* out: of the rows, that were looked at */
+    const float *column_scale; /* (ncols) that the columns are multiplied by first, importance divided by its square;
+                                * feedback is that of the weight so scaled. NULL: none */
+    size_t sample_nelems;      /* how many elements are looked at, about; 0: enough to tell types apart */
 } hone_type_errors;
 
-/* hone_type_errors_measure() encodes rows of t as a run of the plan would. feedback: of its moments, or NULL. DATA,
+/* hone_type_errors_measure() encodes rows of t as a run of the plan would. feedback: of its gram, or NULL. DATA,
  * IO, NOMEM. */
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                      const hone_feedback *feedback, hone_type_errors *e, hone_error *err);

@@ -128,6 +128,12 @@ static void describe(hone_gguf_header *h, const hone_input_set *set, const struc
             add_tensor(h, in->names[0], HONE_IN_GRAM, in->n_experts ? 2 : 1,
                        (uint64_t[]){in->n_experts ? in->n_experts : triangle, triangle});
     }
+    for (size_t i = 0; grams && i < set->n; i++) {
+        const hone_input_stats *in = &set->inputs[i];
+        if (in->expert == 0)
+            add_tensor(h, in->names[0], HONE_IN_SUM, in->n_experts ? 2 : 1,
+                       (uint64_t[]){in->n_experts ? in->n_experts : in->ncols, in->ncols});
+    }
 }
 
 static hone_status take_places(const hone_gguf_layout *layout, const hone_input_set *set, const struct entry *entries,
@@ -137,8 +143,9 @@ static hone_status take_places(const hone_gguf_layout *layout, const hone_input_
     out->counts = hone_calloc(n, sizeof *out->counts);
     out->grams = hone_calloc(set->n, sizeof *out->grams);
     out->has_grams = grams;
-    if (!out->sums || !out->counts || !out->grams)
-        return hone_fail_nomem(err, (2 * n + set->n) * sizeof *out->sums);
+    out->means = hone_calloc(set->n, sizeof *out->means);
+    if (!out->sums || !out->counts || !out->grams || !out->means)
+        return hone_fail_nomem(err, 2 * (n + set->n) * sizeof *out->sums);
     size_t tensor = 0;
     for (size_t i = 0; i < n; i++) {
         const hone_input_stats *in = &set->inputs[entries[i].input];
@@ -152,6 +159,11 @@ static hone_status take_places(const hone_gguf_layout *layout, const hone_input_
         const uint64_t triangle_nbytes = (uint64_t)in->ncols * (in->ncols + 1) / 2 * sizeof(float);
         tensor += in->expert == 0 ? i > 0 ? 1 : 2 : 0;
         out->grams[i] = layout->offsets[tensor] + in->expert * triangle_nbytes;
+    }
+    for (size_t i = 0; grams && i < set->n; i++) {
+        const hone_input_stats *in = &set->inputs[i];
+        tensor += in->expert == 0;
+        out->means[i] = layout->offsets[tensor] + in->expert * in->ncols * sizeof(float);
     }
     return HONE_OK;
 }
@@ -212,6 +224,7 @@ void hone_calibration_output_deinit(hone_calibration_output *out, bool keep)
     hone_release(out->sums);
     hone_release(out->counts);
     hone_release(out->grams);
+    hone_release(out->means);
     *out = HONE_NO_CALIBRATION_OUTPUT;
 }
 
@@ -268,8 +281,12 @@ static hone_status pass_input(const hone_calibration_output *out, const hone_inp
         row[c] = (float)in->squares[c];
     *checksum = 0;
     HONE_TRY(pass_sums(out, in, first_weight(set, input), row, &count, read, checksum, err));
-    if (out->has_grams)
+    for (size_t c = 0; c < in->ncols; c++)
+        row[c] = (float)in->sums[c];
+    if (out->has_grams) {
+        HONE_TRY(pass_on(out, out->means[input], row, in->ncols * sizeof *row, read, checksum, err));
         HONE_TRY(pass_gram(out, in, out->grams[input], row, read, checksum, err));
+    }
     *checksum += *checksum == 0; /* 0 stands for none */
     if (read)
         in->n_tokens = count > 0.0f && count < 1e18f ? (uint64_t)count : 0;

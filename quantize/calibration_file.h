@@ -30,6 +30,7 @@ typedef struct hone_calibration_output {
     hone_journal journal; /* a chunk for each input */
     uint64_t *sums;       /* (n_weights) position of a weight's squares, */
     uint64_t *grams;      /* (n_inputs) and of an input's products */
+    uint64_t *means;      /* (n_inputs) and its sums */
     uint64_t *counts;
     bool has_grams;
 } hone_calibration_output;

@@ -152,6 +152,34 @@ static hone_status read_gram(struct factors *f, hone_gram_row_fn read_row, void 
     return status;
 }
 
+/*
+ * Few tokens leave correlations that the next ones will not have. On a model of 6.8 M weights under q4_k_m, KLD on
+ * unseen text without and with: 256 tokens 0.001374, 0.000993; 1,024: 0.001001, 0.000921; 4,096: 0.000760, 0.000729
+ * (standard error 0.00002; importance alone 0.00131).
+ */
+static void shrink(const struct factors *f, double n_tokens)
+{
+    double p = 0, squares = 0; /* of correlations */
+    for (size_t i = 0; i < f->n; i++) {
+        const double a = f->h[i * f->n + i];
+        if (!(a > 0))
+            continue;
+        p++;
+        squares++;
+        for (size_t j = i + 1; j < f->n; j++) {
+            const double b = f->h[j * f->n + j], h = f->h[i * f->n + j];
+            squares += b > 0 ? 2 * h * h / (a * b) : 0;
+        }
+    }
+    if (!(n_tokens > 0 && squares > p))
+        return;
+    const double part = ((1 - 2 / p) * squares + p * p) / ((n_tokens + 1 - 2 / p) * (squares - p));
+    const double kept = part < 1 ? 1 - part : 0;
+    for (size_t i = 0; i < f->n; i++)
+        for (size_t j = i + 1; j < f->n; j++)
+            f->h[i * f->n + j] *= kept;
+}
+
 static double mean_diagonal(const struct factors *f)
 {
     double sum = 0;
@@ -175,11 +203,14 @@ static void take_factors(const struct factors *f, hone_feedback *out)
         out->diagonal[i] = (float)f->h[i * f->n + i];
 }
 
-static hone_status decompose(struct factors *f, hone_gram_row_fn read_row, void *user, hone_feedback *out,
-                             hone_error *err)
+static hone_status decompose(struct factors *f, double n_tokens, hone_gram_row_fn read_row, void *user,
+                             hone_feedback *out, hone_error *err)
 {
     for (out->damping = 0.01;; out->damping *= 10) {
         HONE_TRY(read_gram(f, read_row, user, err));
+        for (size_t i = 0; i < f->n; i++)
+            out->squares[i] = (float)f->h[i * f->n + i];
+        shrink(f, n_tokens);
         double mean = mean_diagonal(f);
         if (!(mean > 0))
             mean = 1; /* nothing was ever seen: every column counts the same */
@@ -195,8 +226,8 @@ static hone_status decompose(struct factors *f, hone_gram_row_fn read_row, void 
     return HONE_OK;
 }
 
-hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_row_fn read_row, void *user,
-                               hone_feedback *out, hone_error *err)
+hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, double n_tokens, hone_gram_row_fn read_row,
+                               void *user, hone_feedback *out, hone_error *err)
 {
     *out = (hone_feedback){0};
     const uint64_t nbytes = hone_feedback_nbytes(ncols);
@@ -206,13 +237,14 @@ hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_
     struct factors f = {.ctx = ctx, .kernels = fb.kernels, .n = ncols};
     fb.panels = hone_alloc(panel_start(n_panels(ncols)), sizeof *fb.panels);
     fb.diagonal = hone_alloc(ncols, sizeof *fb.diagonal);
+    fb.squares = hone_alloc(ncols, sizeof *fb.squares);
     f.h = hone_alloc(ncols * ncols, sizeof *f.h);
     f.above = hone_alloc(BLOCK * ncols, sizeof *f.above);
     hone_status status = HONE_OK;
-    if (!fb.panels || !fb.diagonal || !f.h || !f.above)
+    if (!fb.panels || !fb.diagonal || !fb.squares || !f.h || !f.above)
         status = hone_fail_nomem(err, nbytes);
     if (status == HONE_OK)
-        status = decompose(&f, read_row, user, &fb, err);
+        status = decompose(&f, n_tokens, read_row, user, &fb, err);
     hone_release(f.h);
     hone_release(f.above);
     if (status == HONE_OK)
@@ -222,12 +254,59 @@ hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_
     return status;
 }
 
+hone_status hone_feedback_scale(const hone_feedback *f, const float *scale, hone_feedback *out, hone_error *err)
+{
+    enum { PANEL = HONE_FEEDBACK_PANEL };
+    const size_t n_floats = panel_start(n_panels(f->ncols));
+    if (!out->panels) {
+        *out = *f;
+        out->panels = hone_alloc(n_floats, sizeof *out->panels);
+        out->diagonal = hone_alloc(f->ncols, sizeof *out->diagonal);
+        out->squares = hone_alloc(f->ncols, sizeof *out->squares);
+        if (!out->panels || !out->diagonal || !out->squares) {
+            hone_feedback_deinit(out);
+            return hone_fail_nomem(err, n_floats * sizeof *out->panels);
+        }
+    }
+    for (size_t p = 0; p < n_panels(f->ncols); p++) {
+        const size_t first = p * PANEL, width = panel_width(f->ncols, p);
+        const float *src = f->panels + panel_start(p);
+        float *dst = out->panels + panel_start(p);
+        for (size_t i = 0; i < first + width; i++, src += PANEL, dst += PANEL)
+            for (size_t j = 0; j < PANEL; j++)
+                dst[j] = j >= width || i >= first + j ? src[j] : src[j] * (scale[first + j] / scale[i]);
+    }
+    for (size_t i = 0; i < f->ncols; i++) {
+        out->diagonal[i] = f->diagonal[i] / (scale[i] * scale[i]);
+        out->squares[i] = f->squares[i] / (scale[i] * scale[i]);
+    }
+    return HONE_OK;
+}
+
 void hone_feedback_deinit(hone_feedback *f)
 {
     hone_release(f->panels);
     hone_release(f->diagonal);
     hone_release(f->shift);
+    hone_release(f->squares);
     *f = (hone_feedback){0};
+}
+
+void hone_feedback_solve(const hone_feedback *f, double *b)
+{
+    for (size_t k = f->ncols; k-- > 0;) { /* M y = b */
+        size_t width;
+        const float *column = hone_feedback_panel(f, k / HONE_FEEDBACK_PANEL, &width) + k % HONE_FEEDBACK_PANEL;
+        for (size_t i = 0; i < k; i++)
+            b[i] -= (double)column[i * HONE_FEEDBACK_PANEL] * b[k];
+    }
+    for (size_t k = 0; k < f->ncols; k++) { /* D MT x = y */
+        size_t width;
+        const float *column = hone_feedback_panel(f, k / HONE_FEEDBACK_PANEL, &width) + k % HONE_FEEDBACK_PANEL;
+        b[k] /= (double)f->diagonal[k];
+        for (size_t i = 0; i < k; i++)
+            b[k] -= (double)column[i * HONE_FEEDBACK_PANEL] * b[i];
+    }
 }
 
 void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HONE_FEEDBACK_ROWS])

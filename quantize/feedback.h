@@ -26,6 +26,7 @@ typedef struct hone_feedback {
     size_t ncols;
     float *panels;
     float *diagonal; /* (ncols) D */
+    float *squares;  /* (ncols) the diagonal of H as it was read */
     double damping;  /* what was added to the diagonal of H, in units of its mean */
     float *shift;    /* (ncols, ncols), or NULL: a row w is coded as w + w shift; see asymmetric.h */
 } hone_feedback;
@@ -38,16 +39,28 @@ uint64_t hone_feedback_nbytes(size_t ncols);
 typedef hone_status (*hone_gram_row_fn)(void *user, size_t i, float *dst, hone_error *err);
 
 /*
- * hone_feedback_init() factors H, whose diagonal is first raised by a hundredth of its mean, and by ten times as much
- * as often as the factors do not exist. Columns that were always zero get no feedback. DATA: a NaN, an infinity, or a
+ * hone_feedback_init() factors H, a mean over n_tokens. What is off its diagonal is first made smaller by the part that
+ * so many tokens are likely to have made up (Chen et al. 2010, the oracle approximating shrinkage, of correlations);
+ * n_tokens 0: none. Then the diagonal is raised by a hundredth of its mean, and by ten times as much as often as the
+ * factors do not exist. Columns that were always zero get no feedback. DATA: a NaN, an infinity, or a
  * negative number on the diagonal. NOMEM. On failure *out is empty, which hone_feedback_deinit() accepts.
  */
-hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, hone_gram_row_fn read_row, void *user,
-                               hone_feedback *out, hone_error *err);
+hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, double n_tokens, hone_gram_row_fn read_row,
+                               void *user, hone_feedback *out, hone_error *err);
 void hone_feedback_deinit(hone_feedback *f);
+
+/*
+ * hone_feedback_scale() makes the feedback of a weight whose columns were multiplied by scale (ncols), all of it above
+ * 0, so that its input is divided: H' = S^-1 H S^-1 with M' = S^-1 M S and D' = D S^-2. The damping is what H had. *out
+ * is empty, or of an earlier call for the same f. NOMEM.
+ */
+hone_status hone_feedback_scale(const hone_feedback *f, const float *scale, hone_feedback *out, hone_error *err);
 
 /* hone_feedback_panel() returns a panel: rows [0, end) of columns [p * HONE_FEEDBACK_PANEL, end), *width of them. */
 const float *hone_feedback_panel(const hone_feedback *f, size_t p, size_t *width);
+
+/* hone_feedback_solve() replaces b (ncols) by the x of H x = b, H as it was factored. */
+void hone_feedback_solve(const hone_feedback *f, double *b);
 
 /* hone_feedback_losses() computes what errors e (HONE_FEEDBACK_ROWS, ncols) of rows cost in the layer's output. */
 void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HONE_FEEDBACK_ROWS]);

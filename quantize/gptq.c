@@ -274,7 +274,7 @@ static size_t keep_plain(struct group *g, float *decoded, uint8_t *row)
     size_t n_plain = 0;
     for (size_t r = 0; r < ROWS; r++) {
         if (r < g->n) {
-            encode(g->c, g->w[r], g->ncols, NULL, row);
+            encode(g->c, g->w[r], g->ncols, g->f->squares, row);
             decode(g->c, row, decoded, g->ncols);
         }
         for (size_t j = 0; j < g->ncols; j++)
@@ -284,7 +284,7 @@ static size_t keep_plain(struct group *g, float *decoded, uint8_t *row)
     for (size_t r = 0; r < g->n; r++) {
         if (g->loss[r] < loss[r])
             continue;
-        encode(g->c, g->w[r], g->ncols, NULL, g->dst + r * g->row_nbytes);
+        encode(g->c, g->w[r], g->ncols, g->f->squares, g->dst + r * g->row_nbytes);
         n_plain++;
     }
     return n_plain;

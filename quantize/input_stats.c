@@ -53,11 +53,13 @@ static hone_status add_panel(void *user, size_t p, int thread, hone_error *err)
     return HONE_OK;
 }
 
-static void add_squares(double *squares, const float *x, size_t n, size_t ncols)
+static void add_sums(const hone_input_stats *in, const float *x, size_t n)
 {
-    for (size_t t = 0; t < n; t++)
-        for (size_t c = 0; c < ncols; c++)
-            squares[c] += (double)x[t * ncols + c] * (double)x[t * ncols + c];
+    for (size_t t = 0; t < n; t++, x += in->ncols)
+        for (size_t c = 0; c < in->ncols; c++) {
+            in->sums[c] += (double)x[c];
+            in->squares[c] += (double)x[c] * (double)x[c];
+        }
 }
 
 static hone_status add_input(hone_input_set *set, const hone_weight *const *weights, size_t n_weights, size_t expert,
@@ -78,8 +80,10 @@ static hone_status add_input(hone_input_set *set, const hone_weight *const *weig
     if (grown)
         set->inputs = grown;
     in.squares = hone_calloc(in.ncols, sizeof *in.squares);
-    if (!grown || !in.squares) {
+    in.sums = hone_calloc(in.ncols, sizeof *in.sums);
+    if (!grown || !in.squares || !in.sums) {
         hone_release(in.squares);
+        hone_release(in.sums);
         return hone_fail_nomem(err, in.ncols * sizeof *in.squares);
     }
     set->inputs[set->n++] = in;
@@ -101,7 +105,7 @@ static hone_input_stats *find_input(hone_input_set *set, const hone_weight *weig
 
 static void add_rows(const hone_input_set *set, hone_input_stats *in, const float *x, size_t n)
 {
-    add_squares(in->squares, x, n, in->ncols);
+    add_sums(in, x, n);
     in->n_tokens += n;
     if (in->gram) {
         struct products job = {.x = x, .gram = in->gram, .n = n, .ncols = in->ncols};
@@ -118,6 +122,7 @@ hone_status hone_input_collect(hone_input_stats *in, bool grams, hone_error *err
     if (grams && !(in->gram = hone_calloc(nfloats, sizeof *in->gram)))
         return hone_fail_nomem(err, nfloats * sizeof *in->gram);
     memset(in->squares, 0, in->ncols * sizeof *in->squares);
+    memset(in->sums, 0, in->ncols * sizeof *in->sums);
     in->n_tokens = 0;
     in->collecting = true;
     return HONE_OK;
@@ -159,6 +164,7 @@ void hone_input_set_deinit(hone_input_set *set)
 {
     for (size_t i = 0; i < set->n; i++) {
         hone_release(set->inputs[i].squares);
+        hone_release(set->inputs[i].sums);
         hone_release(set->inputs[i].gram);
     }
     hone_release(set->inputs);

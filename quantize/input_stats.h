@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sums over what a model's linear layers are given: squares of each column, and products of each two.
+ * Sums over what a model's linear layers are given: each column and its squares, and products of each two.
  *
- * Sums of squares are kept in f64 and added row by row. Products are added in f32 by the BLAS, a tile of tokens at a
- * time, into panels of rows of the upper triangle:
+ * Sums and sums of squares are kept in f64 and added row by row. Products are added in f32 by the BLAS, a tile of
+ * tokens at a time, into panels of rows of the upper triangle:
  *
  *     panel p of H (ncols, ncols):   rows [p P, p P + P), columns [p P, ncols),   P = HONE_GRAM_PANEL
  *
@@ -25,8 +25,8 @@ typedef struct hone_input_stats {
     size_t stage;             /* of the model: see hone_model_matrix() */
     bool collecting;          /* what is seen is summed */
     uint64_t n_tokens;
-    double *squares; /* (ncols) */
-    float *gram;     /* panels, or NULL: not summed */
+    double *squares, *sums; /* (ncols) */
+    float *gram;            /* panels, or NULL: not summed */
 } hone_input_stats;
 
 /* All inputs of a model, in the order in which a pass comes to them. All zero is none. */

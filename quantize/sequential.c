@@ -269,7 +269,7 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
 static hone_status make_feedback(hone_sequential *s, hone_feedback *out, hone_error *err)
 {
     hone_input_stats *in = &s->pass.set.inputs[s->seen];
-    HONE_TRY(hone_feedback_init(s->pass.ctx, in->ncols, read_row, in, out, err));
+    HONE_TRY(hone_feedback_init(s->pass.ctx, in->ncols, 0, read_row, in, out, err));
     hone_input_release(in);
     float *difference = s->difference;
     s->difference = NULL;

@@ -76,7 +76,7 @@ static hone_feedback make_feedback(void)
 {
     hone_feedback f;
     hone_error err = {0};
-    ck_assert_msg(hone_feedback_init(ctx, ncols, read_row, NULL, &f, &err) == HONE_OK, "%s", err.reason);
+    ck_assert_msg(hone_feedback_init(ctx, ncols, 0, read_row, NULL, &f, &err) == HONE_OK, "%s", err.reason);
     return f;
 }
 
@@ -148,7 +148,7 @@ START_TEST(refuses_what_is_no_moment)
     h[40][40] = bad[_i];
     hone_feedback f;
     hone_error err = {0};
-    ck_assert_int_eq(hone_feedback_init(ctx, ncols, read_row, NULL, &f, &err), HONE_ERROR_DATA);
+    ck_assert_int_eq(hone_feedback_init(ctx, ncols, 0, read_row, NULL, &f, &err), HONE_ERROR_DATA);
     ck_assert_str_eq(err.reason, "no second moment at row 40, column 40");
     ck_assert_ptr_null(f.panels);
 }
@@ -162,7 +162,7 @@ START_TEST(every_failing_allocation_of_the_factors_is_reported)
     hone_status status = HONE_ERROR_NOMEM;
     for (; status == HONE_ERROR_NOMEM && n < 100; n++) {
         hone_mem_fail_after(n);
-        status = hone_feedback_init(ctx, ncols, read_row, NULL, &f, NULL);
+        status = hone_feedback_init(ctx, ncols, 0, read_row, NULL, &f, NULL);
     }
     ck_assert_int_eq(status, HONE_OK);
     ck_assert_int_gt(n, 4);
@@ -329,7 +329,7 @@ START_TEST(factors_are_the_same_at_every_level)
     hone_context *ref;
     ck_assert_int_eq(hone_context_new(&(hone_context_options){.n_threads = 1, .cpu = "ref"}, &ref, NULL), HONE_OK);
     hone_feedback got;
-    ck_assert_int_eq(hone_feedback_init(ref, ncols, read_row, NULL, &got, NULL), HONE_OK);
+    ck_assert_int_eq(hone_feedback_init(ref, ncols, 0, read_row, NULL, &got, NULL), HONE_OK);
     ck_assert_mem_eq(want.diagonal, got.diagonal, ncols * sizeof *got.diagonal);
     for (size_t p = 0; p < 3; p++) {
         size_t width;

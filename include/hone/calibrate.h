@@ -6,10 +6,11 @@
  * of the squares of each input column, "W.in_sum2" (1, ncols), and how many tokens that was, "W.counts" (1, 1). With
  * second moments there is also, for each input, "W.in_gram" (ncols * (ncols + 1) / 2): the upper triangle of the sum of
  * x xT, row by row. Weights that share an input share it: hone.calibration.weights lists every weight that has one, and
- * hone.calibration.grams, entry by entry, the tensor it is in. An embedding that is not the output matrix as well has
- * the rows of the first layer's weights for an input, and their number for a count of tokens. Where a weight holds
- * experts, each has a row of its own in every tensor: "W.in_sum2" (n_experts, ncols), "W.counts" (n_experts, 1), and
- * "W.in_gram" (n_experts, ncols * (ncols + 1) / 2).
+ * hone.calibration.grams, entry by entry, the tensor it is in; "W.in_sum" (ncols) beside it is the sum of x. An
+ * embedding that is not the output matrix as well has the rows of the first layer's weights for an input, and their
+ * number for a count of tokens. Where a weight holds experts, each has a row of its own in every tensor: "W.in_sum2"
+ * (n_experts, ncols), "W.counts" (n_experts, 1), "W.in_gram" (n_experts, ncols * (ncols + 1) / 2), and "W.in_sum"
+ * (n_experts, ncols).
  */
 #ifndef HONE_CALIBRATE_H
 #define HONE_CALIBRATE_H

@@ -22,6 +22,12 @@ typedef struct hone_plan hone_plan;
 /* Types settled tensor by tensor for a size: hone/budget.h. */
 typedef struct hone_budget hone_budget;
 
+/* Factors moved between a model's tensors: hone/fold.h. */
+typedef struct hone_fold hone_fold;
+
+/* What makes up for the errors of coding: hone/correct.h. */
+typedef struct hone_correction hone_correction;
+
 /* REGEX=TYPE: tensors whose output name matches pattern (PCRE2, unanchored) are stored as dtype. */
 typedef struct hone_type_rule {
     const char *pattern;
@@ -36,8 +42,12 @@ typedef struct hone_grid_options {
     hone_dtype scale; /* F16, BF16, F32; INVALID: BF16 if the weights are, else F16; GPTQ and AWQ: F16 */
 } hone_grid_options;
 
-/* How codes are chosen once there are scales. GPTQ: each column makes up for what the columns before it left. */
-typedef enum hone_method { HONE_METHOD_PLAIN = 0, HONE_METHOD_GPTQ } hone_method;
+/*
+ * How codes are chosen once there are scales. GPTQ: each column makes up for what the columns before it left, except in
+ * rows that are no better for it. AUTO: GPTQ for the tensors that it leaves less error of, on some of their rows, than
+ * plain coding does, if there were tokens enough; making the plan takes longer.
+ */
+typedef enum hone_method { HONE_METHOD_PLAIN = 0, HONE_METHOD_GPTQ, HONE_METHOD_AUTO } hone_method;
 
 /* All zero but `type` is a good default. */
 typedef struct hone_convert_options {
@@ -70,11 +80,14 @@ typedef struct hone_convert_options {
     uint32_t min_expert_tokens;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
     hone_method method;
-    const char *calibration; /* file of hone_calibrate() with second moments; GPTQ needs it, or... */
+    const char *calibration; /* file of hone_calibrate() with second moments; GPTQ and AUTO need it, or... */
     /* ...text for sequential calibration: tensors are coded in the order of a forward pass, each by the moments of its
      * input behind the quantized matrices before it. Goes before `calibration`. */
     const hone_calibration_text *sequential;
+    bool correct;              /* code as is best when biases make up for the mean error: see hone/correct.h */
     const hone_budget *budget; /* or NULL; it settles types in place of `type`. For "gguf". Outlives the plan */
+    const hone_fold *fold;     /* or NULL; that of the source, which it changed. For "gguf". Outlives the plan */
+    const hone_correction *correction; /* or NULL. For "gguf". Outlives the plan */
 } hone_convert_options;
 
 /* Whether the columns of a tensor are weighed by an importance matrix. */
@@ -98,6 +111,8 @@ typedef struct hone_plan_tensor {
     const char *why;       /* why it is not of the type asked for; "" when it is */
     uint64_t n_weights;    /* that it stands for: its elements; of codes, the weight's; of scales and zeros none */
     unsigned grid_bits;    /* of codes, scales and zeros on a grid: the bits of a code; else 0 */
+    bool has_moments;      /* second moments of its input are known, */
+    bool has_feedback;     /* and its columns make up for each other */
     hone_importance importance;
     uint64_t n_zero_columns;      /* of the importance used: columns that only zeros reached */
     uint64_t n_unseen, n_experts; /* of the importance used: experts that nothing reached, each column of which counts

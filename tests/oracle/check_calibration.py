@@ -125,8 +125,17 @@ def weights_of(path):
             for t in gguf.GGUFReader(path).tensors if len(t.shape) == 2}
 
 
+def shrunk(gram, n):
+    """Second moments with correlations shrunk as Chen et al. (2010, OAS) have it, variances as they are."""
+    scale = numpy.sqrt(numpy.outer(numpy.diag(gram), numpy.diag(gram)))
+    squares = (numpy.divide(gram, scale, out=numpy.zeros_like(gram), where=scale > 0) ** 2).sum()
+    p = numpy.count_nonzero(numpy.diag(gram))
+    part = min(1.0, ((1 - 2 / p) * squares + p * p) / ((n + 1 - 2 / p) * (squares - p)))
+    return ((1 - part) * gram + part * numpy.diag(numpy.diag(gram))) / n
+
+
 def compare_losses(tally, args, name, path, stats, stats_path, work, kind):
-    files = {"plain": [], "gptq": ["--method", "gptq", "--calibration", stats_path]}
+    files = {how: ["--method", how, "--calibration", stats_path] for how in ("plain", "gptq")}
     for how, words in files.items():
         run(args, "quantize", path, "--type", kind, "-o", work / f"{how}.gguf", "--force", *words)
     run(args, "convert", path, "--type", "f32", "-o", work / "f32.gguf", "--force")
@@ -134,7 +143,7 @@ def compare_losses(tally, args, name, path, stats, stats_path, work, kind):
     total = {"plain": 0.0, "gptq": 0.0}
     worse = 0
     for weight in stats.gram_of.keys() & exact.keys():  # no "output.weight" where the embedding is that
-        h = stats.gram(weight) / stats.tensors[weight + ".counts"].ravel()[0]
+        h = shrunk(stats.gram(weight), stats.tensors[weight + ".counts"].ravel()[0])
         h += 0.01 * numpy.diag(h).mean() * numpy.eye(len(h))
         losses = [((e @ h) * e).sum(1) for e in (exact[weight] - plain[weight], exact[weight] - coded[weight])]
         total["plain"] += losses[0].sum()
