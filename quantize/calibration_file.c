@@ -91,12 +91,12 @@ static void put_grams(hone_gguf_header *h, const hone_input_set *set, const stru
     hone_release(weights);
 }
 
-/* Two for each weight, one for each input that has its products, experts together. */
+/* Two for each weight, two for each input that has its products and sums, experts together. */
 static size_t count_tensors(const hone_input_set *set, bool grams)
 {
     size_t n = 0;
     for (size_t i = 0; i < set->n; i++)
-        n += set->inputs[i].expert == 0 ? 2 * set->inputs[i].n_weights + grams : 0;
+        n += set->inputs[i].expert == 0 ? 2 * (set->inputs[i].n_weights + grams) : 0;
     return n;
 }
 
