@@ -141,6 +141,24 @@ static void agree_on_means(hone_plan *plan)
     }
 }
 
+/* Experts that are stacked in a tensor are coded one after the other, each by the moments of its own tokens. */
+static hone_status assign_experts(hone_plan *plan, hone_planned_tensor *t, const char *name, hone_error *err)
+{
+    /* What a rotation does to the moments of experts is not worked out: then the file has to be of the rotated model.
+     */
+    const bool same_model =
+        plan->calibration && (!plan->turns_moments || !hone_checkpoint_transforms_text(plan->src)[0]);
+    const bool possible = same_model && !t->weight && plan->method != HONE_METHOD_PLAIN;
+    const hone_tensor *grams = possible && t->n_dims == 3 ? find(plan, name) : NULL;
+    const uint64_t d = t->row_nelems;
+    if (!grams)
+        return HONE_OK;
+    if (grams->dtype != HONE_F32 || d > UINT32_MAX || grams->nelems != t->shape[0] * (d * (d + 1) / 2))
+        return refuse(plan, HONE_ERROR_DATA, grams->name, "is of other experts or columns than the weight", err);
+    t->expert_grams = grams;
+    return HONE_OK;
+}
+
 hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_error *err)
 {
     size_t n_assigned = 0;
@@ -153,6 +171,9 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
         const hone_tensor *moments = can && t->n_dims == 2 ? find(plan, name) : NULL;
         if (!moments) {
             if (can)
+                HONE_TRY(assign_experts(plan, t, name, err));
+            n_assigned += t->expert_grams != NULL;
+            if (can && !t->expert_grams)
                 hone_context_note(ctx, "%s: no second moments, coded without", t->name);
             continue;
         }
@@ -179,7 +200,7 @@ static uint64_t feedback_nbytes(const hone_plan *plan, uint64_t *per_thread_nbyt
     uint64_t most = 0;
     *per_thread_nbytes = 0;
     for (size_t i = 0; i < plan->n_tensors; i++) {
-        if (!plan->tensors[i].moments)
+        if (!plan->tensors[i].moments && !plan->tensors[i].expert_grams)
             continue;
         const size_t ncols = (size_t)n_columns(plan, &plan->tensors[i]);
         const bool turned = plan->tensors[i].order == HONE_ROWS_TRANSPOSE;
@@ -214,6 +235,7 @@ struct triangle {
     const hone_tensor *tensor;
     uint64_t ncols;
     float n_tokens;
+    uint64_t matrix;            /* which of several triangles */
     const float *scale, *means; /* or NULL; means: of what was divided by scale */
 };
 
@@ -221,7 +243,8 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
 {
     const struct triangle *t = user;
     const size_t n = (size_t)(t->ncols - i);
-    const uint64_t before = t->ncols * i - (uint64_t)i * (i - (i > 0)) / 2;
+    const uint64_t others = t->matrix * (t->ncols * (t->ncols + 1) / 2);
+    const uint64_t before = others + t->ncols * i - (uint64_t)i * (i - (i > 0)) / 2;
     HONE_TRY(hone_checkpoint_read(t->file, t->tensor, before * sizeof *dst, n * sizeof *dst, dst, err));
     for (size_t j = 0; j < n; j++)
         dst[j] /= t->scale ? t->n_tokens * (t->scale[i] * t->scale[i + j]) : t->n_tokens;
@@ -234,8 +257,12 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
 
 static struct triangle triangle_of(const hone_plan *plan, const hone_planned_tensor *t)
 {
-    return (struct triangle){plan->calibration, t->gram,        n_columns(plan, t),
-                             t->n_tokens,       t->input_scale, t->input_means};
+    return (struct triangle){.file = plan->calibration,
+                             .tensor = t->gram,
+                             .ncols = n_columns(plan, t),
+                             .n_tokens = t->n_tokens,
+                             .scale = t->input_scale,
+                             .means = t->input_means};
 }
 
 hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err)
@@ -276,6 +303,41 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
                                  hone_checkpoint_path(plan->calibration));
     *current = t->gram;
     return HONE_OK;
+}
+
+static hone_status read_expert_count(const hone_plan *plan, const char *weight, uint64_t expert, float *count,
+                                     hone_error *err)
+{
+    char name[160];
+    (void)snprintf(name, sizeof name, "%s" HONE_COUNTS, weight);
+    const hone_tensor *t = hone_checkpoint_find(plan->calibration, name);
+    if (!t || t->dtype != HONE_F32 || t->nelems <= expert)
+        return refuse(plan, HONE_ERROR_DATA, name, "is missing, or without a count for each expert", err);
+    return hone_checkpoint_read(plan->calibration, t, expert * sizeof *count, sizeof *count, count, err);
+}
+
+hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                        uint64_t expert, hone_feedback *f, hone_error *err)
+{
+    float count;
+    hone_feedback_deinit(f);
+    HONE_TRY(read_expert_count(plan, t->name, expert, &count, err));
+    if (!(count >= plan->min_expert_tokens && count < 1e30f)) {
+        hone_context_note(ctx, "%s: expert %llu saw %.0f tokens, coded without error feedback", t->name,
+                          (unsigned long long)expert, (double)count);
+        return HONE_OK;
+    }
+    struct triangle triangle = {.file = plan->calibration,
+                                .tensor = t->expert_grams,
+                                .ncols = t->row_nelems,
+                                .n_tokens = count,
+                                .matrix = expert,
+                                .scale = t->input_scale};
+    const hone_status status =
+        hone_feedback_init(ctx, (size_t)triangle.ncols, (double)count, read_row, &triangle, f, err);
+    return status == HONE_OK ? HONE_OK
+                             : hone_fail_in_file(err, hone_fail_for(err, status, t->expert_grams->name),
+                                                 hone_checkpoint_path(plan->calibration));
 }
 
 /* For each column of a row: error feedback (half a square of columns in several rounds), the shift of sequential

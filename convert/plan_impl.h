@@ -53,10 +53,11 @@ typedef struct hone_planned_tensor {
     hone_importance importance;
     const struct hone_imatrix_entry *entry; /* the importance of its columns, if USED; else NULL */
     const char *gguf_name;                  /* of codes on a grid, by hone_plan_name_codes(); else NULL; arena */
-    const hone_tensor *gram;    /* in plan->calibration, or plan->inputs: second moments of its input; or NULL */
-    const hone_tensor *moments; /* the same, and it is coded by them; or NULL */
-    const float *input_means;   /* (row_nelems) what its bias makes up for; or NULL; arena */
-    float n_tokens;             /* that they were summed over */
+    const hone_tensor *gram;         /* in plan->calibration, or plan->inputs: second moments of its input; or NULL */
+    const hone_tensor *moments;      /* the same, and it is coded by them; or NULL */
+    const hone_tensor *expert_grams; /* the same of each expert of a stack, coded by them; or NULL */
+    const float *input_means;        /* (row_nelems) what its bias makes up for; or NULL; arena */
+    float n_tokens;                  /* that they were summed over */
     const float *addend;      /* (n_rows, row_nelems) added to what is read; NULL: 0; borrowed from a hone_correction */
     const float *input_scale; /* (row_nelems) by which its columns were multiplied, and what calibration saw of its
                                * input is to be divided; NULL: 1; borrowed from a hone_fold */

@@ -71,13 +71,41 @@ static uint64_t chunk_rows(const hone_plan *plan, const hone_planned_tensor *t)
     return rows ? rows : unit;
 }
 
+/* Rows that are cut into chunks by themselves: experts with error feedback, each with its own; else the tensor's. */
+static uint64_t rows_together(const hone_planned_tensor *t)
+{
+    return t->expert_grams ? t->n_rows / t->shape[0] : t->n_rows;
+}
+
+static uint64_t expert_of(const struct job *job, size_t chunk)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[job->chunks[chunk].tensor];
+    return t->expert_grams ? job->chunks[chunk].row / rows_together(t) : 0;
+}
+
+/* Whether two chunks are coded with the same feedback. */
+static bool same_feedback(const struct job *job, size_t a, size_t b)
+{
+    const hone_planned_tensor *x = &job->plan->tensors[job->chunks[a].tensor];
+    const hone_planned_tensor *y = &job->plan->tensors[job->chunks[b].tensor];
+    return x->moments == y->moments && x->expert_grams == y->expert_grams &&
+           (!x->expert_grams || (x == y && expert_of(job, a) == expert_of(job, b)));
+}
+
+/* Whether a tensor is coded with the feedback that the job holds. */
+static bool has_feedback(const struct job *job, const hone_planned_tensor *t)
+{
+    return t->moments || (t->expert_grams && job->feedback.ncols > 0);
+}
+
 static hone_status cut_chunks(struct job *job, hone_error *err)
 {
     const hone_plan *plan = job->plan;
     size_t n = 0;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const uint64_t rows = chunk_rows(plan, &plan->tensors[i]);
-        n += (size_t)((plan->tensors[i].n_rows + rows - 1) / rows); /* none for an empty tensor, or scales and zeros */
+        const uint64_t together = rows_together(&plan->tensors[i]); /* 0: an empty tensor, or scales and zeros */
+        n += together ? (size_t)((together + rows - 1) / rows * (plan->tensors[i].n_rows / together)) : 0;
         job->total_nbytes += plan->tensors[i].nbytes; /* parts of weights included: chunks hold all of them */
     }
     job->chunks = hone_alloc(n, sizeof *job->chunks);
@@ -91,9 +119,10 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
         const size_t i = order[k];
         const hone_planned_tensor *t = &plan->tensors[i];
         const uint64_t rows = chunk_rows(plan, t);
-        for (uint64_t row = 0; row < t->n_rows; row += rows) {
-            const uint64_t left = t->n_rows - row;
-            job->chunks[job->n_chunks++] = (struct chunk){i, row, left < rows ? left : rows};
+        for (uint64_t row = 0, nrows; row < t->n_rows; row += nrows) {
+            const uint64_t left = rows_together(t) - row % rows_together(t);
+            nrows = left < rows ? left : rows;
+            job->chunks[job->n_chunks++] = (struct chunk){i, row, nrows};
         }
     }
     hone_release(order);
@@ -248,7 +277,7 @@ static void encode_with_feedback(const struct job *job, const struct chunk *chun
 static uint64_t rows_at_a_time(const hone_planned_tensor *t, const struct chunk *chunk)
 {
     enum { CACHED_NELEMS = 1 << 14 };
-    if (t->weight || t->moments || t->order == HONE_ROWS_TRANSPOSE)
+    if (t->weight || t->moments || t->expert_grams || t->order == HONE_ROWS_TRANSPOSE)
         return chunk->nrows;
     const uint64_t rows = CACHED_NELEMS / t->row_nelems;
     return rows == 0 ? 1 : rows < chunk->nrows ? rows : chunk->nrows;
@@ -267,7 +296,7 @@ static hone_status encode_parts(const struct job *job, const struct chunk *chunk
         struct workspace view = *w;
         view.encoded = (char *)w->encoded + r * t->row_nbytes;
         HONE_TRY(read_source(job, &part, &view, err));
-        if (t->moments)
+        if (has_feedback(job, t))
             encode_with_feedback(job, &part, &view);
         else
             HONE_TRY(encode_rows(job, &part, &view, &held, err));
@@ -341,7 +370,7 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
 static void count_plain(struct job *job, const struct chunk *chunk, size_t n)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    if (!t->moments)
+    if (!has_feedback(job, t))
         return;
     job->n_plain = (chunk->row ? job->n_plain : 0) + n;
     if (chunk->row + chunk->nrows == t->n_rows && job->n_plain > 0)
@@ -487,6 +516,16 @@ static hone_status take_coded(const struct job *job, size_t end, hone_error *err
     return HONE_OK;
 }
 
+static hone_status prepare_feedback(struct job *job, const hone_planned_tensor *t, hone_error *err)
+{
+    if (t->moments)
+        return hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err);
+    if (!t->expert_grams)
+        return HONE_OK;
+    job->current = NULL;
+    return hone_moments_prepare_expert(job->ctx, job->plan, t, expert_of(job, job->first_chunk), &job->feedback, err);
+}
+
 /* Runs the chunks before end, those that need the same feedback together. */
 static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
 {
@@ -495,10 +534,10 @@ static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
         const hone_planned_tensor *t = &tensors[job->chunks[job->first_chunk].tensor];
         size_t stop = job->first_chunk;
         bool all_resumed = true;
-        for (; stop < end && tensors[job->chunks[stop].tensor].moments == t->moments; stop++)
+        for (; stop < end && same_feedback(job, job->first_chunk, stop); stop++)
             all_resumed &= job->resumed[stop];
-        if (!all_resumed && t->moments)
-            HONE_TRY(hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err));
+        if (!all_resumed)
+            HONE_TRY(prepare_feedback(job, t, err));
         HONE_TRY(hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, job->plan->n_slots, encode_chunk,
                                        commit_chunk, job, err));
         HONE_TRY(take_coded(job, stop, err));

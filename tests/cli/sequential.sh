@@ -4,15 +4,15 @@
 head -n 300 "$TEXT" >calibration.txt
 tail -n 300 "$TEXT" >text.txt
 sequential() {
-    echo quantize "$1" --type q3_k_m --sequential --text calibration.txt --ctx 128 --chunks 24 -o "$2"
+    echo quantize "$1" --type q2_k --sequential --text calibration.txt --ctx 128 --chunks 48 -o "$2"
 }
-"$HONE" calibrate "$MODELS/tiny-llama" --text calibration.txt --ctx 128 --chunks 24 --hessian -o stats.gguf --quiet >/dev/null
-"$HONE" quantize "$MODELS/tiny-llama" --type q3_k_m --method gptq --calibration stats.gguf -o gptq.gguf --quiet >/dev/null
+"$HONE" calibrate "$MODELS/tiny-llama" --text calibration.txt --ctx 128 --chunks 48 --hessian -o stats.gguf --quiet >/dev/null
+"$HONE" quantize "$MODELS/tiny-llama" --type q2_k --method gptq --calibration stats.gguf -o gptq.gguf --quiet >/dev/null
 "$HONE" convert "$MODELS/tiny-llama" --type f32 -o source.gguf --quiet >/dev/null
 cp -r "$MODELS/tiny-llama" model
 "$HONE" $(sequential model hf.gguf) --quiet >/dev/null
 "$HONE" $(sequential source.gguf from_gguf.gguf) --quiet >/dev/null
-grep -aq '"sequential":{"chunks":24,"ctx":128,' hf.gguf
+grep -aq '"sequential":{"chunks":48,"ctx":128,' hf.gguf
 for f in gptq hf from_gguf; do
     "$HONE" verify model $f.gguf --text text.txt --ctx 128 --chunks 16 --quiet --json $f.json >/dev/null
     sed -n '/"kld"/,/}/s/^ *"mean": \([0-9.e-]*\).*/\1/p' $f.json >$f.kld
