@@ -8,9 +8,9 @@
 # a path of a directory or GGUF file. Ratios are to the row "llama": llama-quantize with the importance matrix of llama-imatrix.
 #
 # LLAMA_TOOLS: the directory of llama-quantize, llama-imatrix, llama-perplexity. HONE_TEXTS: texts; HONE_TEXT: one to use instead.
-# HONE_MIXES (q4_k_m q3_k_m q2_k); HONE_STEPS (all of: llama-plain llama reference plain importance gptq sequential fold rotate
-# allocation budget all); HONE_CALIBRATION_CHUNKS (96), HONE_BUDGET_CHUNKS (8), HONE_CHUNKS (48): chunks of text to calibrate,
-# measure tensors and judge on; HONE_SPEED_RUNS (3; 0: none); HONE_THREADS (2); HONE_CTX (512 or the model's length). On a machine that
+# HONE_MIXES (q4_k_m q3_k_m q2_k); HONE_STEPS (all of: llama-plain llama reference plain importance gptq correct fold rotate
+# sequential allocation budget all); HONE_CALIBRATION_CHUNKS (96), HONE_BUDGET_CHUNKS (8), HONE_ALL_CHUNKS (24), HONE_CHUNKS (48): chunks of
+# text to calibrate, measure tensors (in step "all", to calibrate on as well) and judge on; HONE_SPEED_RUNS (3; 0: none); HONE_THREADS (2); HONE_CTX (512 or the model's length). On a machine that
 # does other work, set OMP_WAIT_POLICY=passive: llama.cpp's threads spin.
 set -eu
 hone=$(command -v "$1") && hone=$(cd "$(dirname "$hone")" && pwd)/$(basename "$hone")
@@ -18,11 +18,11 @@ shift
 here=$(cd "$(dirname "$0")/.." && pwd)
 tools=${LLAMA_TOOLS:-} threads=${HONE_THREADS:-2} chunks=${HONE_CHUNKS:-48}
 calibration_chunks=${HONE_CALIBRATION_CHUNKS:-96} budget_chunks=${HONE_BUDGET_CHUNKS:-8}
+all_chunks=${HONE_ALL_CHUNKS:-24}
 mixes=${HONE_MIXES:-q4_k_m q3_k_m q2_k}
-steps=${HONE_STEPS:-llama-plain llama reference plain importance gptq sequential fold rotate allocation budget all}
+steps=${HONE_STEPS:-llama-plain llama reference plain importance gptq correct fold rotate sequential allocation budget all}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$hone" quantize --help >"$work/help"
 
 skip() {
     echo "SKIP $*"
@@ -44,11 +44,6 @@ timed() {
         echo 0 0 0 0 >"$work/time"
         quietly "$@"
     fi
-}
-
-# knows OPTION: whether hone quantize has it.
-knows() {
-    grep -q -e "$1" "$work/help"
 }
 
 # number KEY FILE: the first number of that key in JSON as hone writes it.
@@ -120,26 +115,22 @@ importance() {
     if [ -f llama.imatrix.gguf ]; then echo "--imatrix llama.imatrix.gguf"; else echo "--imatrix hone.imatrix.gguf"; fi
 }
 
-# ingredients STEP BYTES: what hone quantize is given; nothing if it does not know an option.
+# ingredients STEP BYTES: what hone quantize is given; nothing where a size is wanted and there is none.
 ingredients() {
     feedback="--method gptq --calibration stats.gguf"
     read="--text calibration.txt --ctx $ctx --chunks $calibration_chunks"
     measured="--text calibration.txt --ctx $ctx --chunks $budget_chunks"
-    extra=
-    for option in --sequential --fold --rotate; do
-        if knows "$option"; then extra="$extra $option"; fi
-    done
     case $1 in
     reference) echo "--type $mix --search reference $(importance)" ;;
     plain) echo "--type $mix" ;;
     importance) echo "--type $mix $(importance)" ;;
     gptq) echo "--type $mix $feedback" ;;
-    sequential | fold | rotate)
-        if knows "--$1"; then echo "--type $mix $feedback --$1 $read"; fi
-        ;;
+    correct | fold) echo "--type $mix $feedback --$1" ;;
+    rotate) echo "--type $mix $feedback --rotate residual" ;;
+    sequential) echo "--type $mix --method gptq --sequential $read" ;;
     allocation) if [ "$2" -gt 0 ]; then echo "--budget $2 $(importance) $measured"; fi ;;
     budget) if [ "$2" -gt 0 ]; then echo "--budget $2 $feedback $measured"; fi ;;
-    all) if [ "$2" -gt 0 ] && [ -n "$extra" ]; then echo "--budget $2 $feedback $measured $extra"; fi ;;
+    all) if [ "$2" -gt 0 ]; then echo "--budget $2 --calibration stats.gguf --fold --sequential --text calibration.txt --ctx $ctx --chunks $all_chunks"; fi ;;
     esac
 }
 
@@ -160,7 +151,7 @@ hone_quantize() {
     budget=0
     [ ! -f "$mix.base" ] || budget=$(awk '{ print $3 }' "$mix.base")
     given=$(ingredients "$1" "$budget")
-    [ -n "$given" ] || { skip "$name $mix $1: hone has no such option, or no size is given"; return; }
+    [ -n "$given" ] || { skip "$name $mix $1: no size is given"; return; }
     # shellcheck disable=SC2086 # options are words
     if timed "$hone" quantize original.gguf -o out.gguf --force --quiet --threads "$threads" $given; then
         measure "$mix" "$1" out.gguf

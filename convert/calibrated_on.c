@@ -6,6 +6,15 @@
 #include "formats/imatrix.h"
 #include "quantize/sequential.h"
 
+/* A mark for every 2 MiB of the source: so they take no more of a small file than the importance matrix's metadata does
+ * in one by llama.cpp. */
+static size_t most_marks(const hone_plan *plan)
+{
+    enum { SHIFT = 21, LEAST = 4, MOST = 256 };
+    const uint64_t n = hone_checkpoint_nbytes(plan->src) >> SHIFT;
+    return n < LEAST ? LEAST : n > MOST ? MOST : (size_t)n;
+}
+
 hone_status hone_calibrated_on(const hone_plan *plan, const hone_budget *budget, hone_text_marks *out, hone_error *err)
 {
     const hone_checkpoint *const files[] = {plan->src, plan->imatrix ? hone_imatrix_gguf(plan->imatrix) : NULL,
@@ -16,5 +25,8 @@ hone_status hone_calibrated_on(const hone_plan *plan, const hone_budget *budget,
             HONE_TRY(hone_text_marks_take(out, files[i], err));
     if (plan->sequential)
         HONE_TRY(hone_text_marks_join(out, hone_sequential_texts(plan->sequential), err));
-    return budget ? hone_text_marks_join(out, hone_budget_texts(budget), err) : HONE_OK;
+    if (budget)
+        HONE_TRY(hone_text_marks_join(out, hone_budget_texts(budget), err));
+    hone_text_marks_thin(out, most_marks(plan));
+    return HONE_OK;
 }

@@ -133,10 +133,16 @@ static void put_cut(hone_plan *plan, const char *key, const char *text)
     hone_gguf_put_string(plan->header, key, (hone_string){text, len < MOST ? len : MOST});
 }
 
+bool hone_importance_is_calibration(const hone_plan *plan)
+{
+    return plan->calibration && plan->imatrix &&
+           strcmp(hone_imatrix_path(plan->imatrix), hone_checkpoint_path(plan->calibration)) == 0;
+}
+
 void hone_importance_put_metadata(hone_plan *plan)
 {
     const hone_imatrix *m = plan->imatrix;
-    if (!m)
+    if (!m || hone_importance_is_calibration(plan)) /* which the recipe names */
         return;
     put_cut(plan, FILE_KEY, hone_imatrix_path(m));
     if (hone_imatrix_dataset(m)[0])

@@ -16,6 +16,9 @@ hone_status hone_importance_open(hone_plan *plan, const char *path, hone_error *
  */
 hone_status hone_importance_settle(const hone_context *ctx, hone_plan *plan, uint32_t file_type, hone_error *err);
 
+/* hone_importance_is_calibration() tells whether the importance is that of the plan's calibration file. */
+bool hone_importance_is_calibration(const hone_plan *plan);
+
 /* hone_importance_put_metadata() writes where the importance comes from, under llama.cpp's keys. */
 void hone_importance_put_metadata(hone_plan *plan);
 

@@ -247,7 +247,7 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
         (void)json_object_set_new(recipe, "correction", hone_correction_recipe(opts->correction));
     if (recipe && opts->fold)
         (void)json_object_set_new(recipe, "fold", hone_fold_recipe(opts->fold));
-    if (recipe && plan->imatrix)
+    if (recipe && plan->imatrix && !hone_importance_is_calibration(plan))
         (void)json_object_set_new(recipe, "imatrix", describe_file(hone_imatrix_file(plan->imatrix)));
     if (recipe && plan->calibration)
         (void)json_object_set_new(recipe, "calibration", describe_file(&plan->calibration->files[0]));

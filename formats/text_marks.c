@@ -155,6 +155,25 @@ hone_status hone_text_marks_take(hone_text_marks *m, const hone_checkpoint *file
     return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, hone_checkpoint_path(file));
 }
 
+void hone_text_marks_thin(hone_text_marks *m, size_t most)
+{
+    enum { LEAST = 2 };
+    struct record r;
+    size_t n_marks = 0, end = 0;
+    for (size_t at = 0; next_record(m->records, m->n, &at, &r);)
+        n_marks += r.n;
+    for (size_t at = 0; n_marks > most && next_record(m->records, m->n, &at, &r);) {
+        size_t kept = r.n * most / n_marks;
+        kept = kept < LEAST ? LEAST : kept;
+        kept = kept < r.n ? kept : r.n; /* marks are sorted: the smallest, as if no more had been taken */
+        m->records[end++] = r.nbytes;
+        m->records[end++] = kept;
+        memmove(m->records + end, r.marks, kept * sizeof *r.marks);
+        end += kept;
+    }
+    m->n = n_marks > most ? end : m->n;
+}
+
 void hone_text_marks_put(const hone_text_marks *m, hone_gguf_header *header)
 {
     if (m->n > 0)

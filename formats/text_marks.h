@@ -36,6 +36,10 @@ hone_status hone_text_marks_take(hone_text_marks *m, const hone_checkpoint *file
 /* hone_text_marks_join() adds the texts of another. NOMEM. */
 hone_status hone_text_marks_join(hone_text_marks *m, const hone_text_marks *other, hone_error *err);
 
+/* hone_text_marks_thin() leaves about so many marks in all, and two of each text at least. Fewer notice only larger
+ * parts. */
+void hone_text_marks_thin(hone_text_marks *m, size_t most);
+
 /* hone_text_marks_put() puts them into a header; none are not put. */
 void hone_text_marks_put(const hone_text_marks *m, hone_gguf_header *header);
 
