@@ -212,6 +212,9 @@ static hone_status settle_budget(const hone_cli_session *s, const hone_cli_job *
     hone_status status = hone_cli_text_read(job->budget_texts, &b->text, &b->options.text_nbytes, err);
     if (status != HONE_OK)
         return status;
+    /* What the recipe tells of them, which do not change the types. */
+    enum { RESERVED_NBYTES = 256 };
+    b->options.reserved_nbytes = RESERVED_NBYTES * ((job->sequential != NULL) + (uint64_t)job->convert.correct);
     b->options.text = b->text;
     b->options.restart = job->restart;
     if (!job->dry_run) {

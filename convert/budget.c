@@ -182,7 +182,7 @@ static hone_status measure_rest(const hone_context *ctx, const hone_checkpoint *
     under.budget = b;
     hone_plan *plan;
     HONE_TRY(hone_plan_new(ctx, src, &under, &plan, err));
-    b->rest_file_nbytes = hone_plan_describe(plan).output_nbytes;
+    b->rest_file_nbytes = hone_plan_describe(plan).output_nbytes + padded(b->asked.reserved_nbytes);
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const hone_planned_tensor *t = &plan->tensors[i];
         b->n_weights += t->bytes ? 0 : t->n_rows * t->row_nelems;

@@ -21,10 +21,11 @@ extern "C" {
 
 /* One of the first three is not zero. */
 typedef struct hone_budget_options {
-    uint64_t nbytes;  /* the whole file, header and padding included, has at most so many bytes; */
-    double bpw;       /* or the tensors at most so many bits per weight, as hone_plan_totals counts them; */
-    double max_kld;   /* or the smallest file of at most so much predicted divergence */
-    const char *text; /* UTF-8, to measure on; not what the result is judged by later */
+    uint64_t nbytes;          /* the whole file, header and padding included, has at most so many bytes; */
+    uint64_t reserved_nbytes; /* of the file, for metadata that comes in after its types are settled */
+    double bpw;               /* or the tensors at most so many bits per weight, as hone_plan_totals counts them; */
+    double max_kld;           /* or the smallest file of at most so much predicted divergence */
+    const char *text;         /* UTF-8, to measure on; not what the result is judged by later */
     size_t text_nbytes;
     size_t n_ctx, n_chunks; /* as in hone_eval_options, but 0 chunks: 4 */
     /* What is measured is kept in "JOURNAL.hone-journal", and taken from there when a call that was interrupted is made
