@@ -162,7 +162,7 @@ static hone_status decide(const struct choosing *c, hone_rotation_choice *out, h
     if (!heads)
         return hone_fail_nomem(err, 2 * c->n_layers);
     const double as_it_is = best_of(c, UNROTATED, HEADS, heads);
-    double rotated = INFINITY;
+    double rotated = (double)INFINITY;
     if (c->variants[RESIDUAL].allowed)
         rotated = best_of(c, RESIDUAL, BOTH, heads + c->n_layers);
     const bool residual = rotated < ENOUGH * as_it_is;

@@ -40,7 +40,7 @@ typedef struct hone_calibrate_options {
     size_t n_datasets;
     const size_t *dataset_nbytes; /* (n_datasets) of which text is put together in that order; NULL: it is one */
     bool overwrite;               /* the output may exist */
-    bool restart;   /* discard what an interrupted run left instead of resuming it */
+    bool restart;                 /* discard what an interrupted run left instead of resuming it */
 } hone_calibrate_options;
 
 /* What is known of a weight. */
