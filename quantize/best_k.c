@@ -31,6 +31,7 @@ struct k_type {
     hone_step_range range;
     hone_affine_grid affine;       /* of types with minimums */
     struct effort plain, weighted; /* without importance, and with */
+    bool keeps_size;               /* see restore_size() */
     int scale_zero;                /* what is added to signed scales */
     void (*pack)(const hone_super_block *s, uint8_t *dst);
 };
@@ -193,6 +194,28 @@ static void search_affine(struct affine_search *s)
         refit_affine(s);
 }
 
+/*
+ * Least squares makes weights smaller, the more the fewer the codes: by 5 % under q2_k, and layers pass that on. A
+ * block gets the scale at which it is as long as its weights are, along them. On a model of 6.8 M weights KLD of q2_k
+ * fell from 0.0219 to 0.0162, the reference's being 0.0202 (standard error 0.0004); error grows by 3 %.
+ */
+static void restore_size(const struct k_type *t, const float *x, const float *w, size_t n, const float *scale,
+                         const float *min, hone_super_block *parts)
+{
+    double own = 0, along = 0;
+    for (size_t i = 0; i < n * t->sub_size; i++) {
+        const size_t j = i / t->sub_size;
+        const double weight = w ? (double)w[i] : 1.0, value = (double)scale[j] * parts->codes[i] + (double)min[j];
+        own += weight * (double)x[i] * (double)x[i];
+        along += weight * (double)x[i] * value;
+    }
+    const double factor = along > 0 ? own / along : 1, most = 1.2; /* far above what real weights need */
+    if (!(factor > 1 && factor < most))
+        return;
+    parts->d = hone_f32_to_f16((float)(factor * (double)hone_f16_to_f32(parts->d)));
+    parts->dmin = hone_f32_to_f16((float)(factor * (double)hone_f16_to_f32(parts->dmin)));
+}
+
 static void finish_affine(const struct affine_search *s, const float *x, const float *importance, uint8_t *out)
 {
     const size_t n = s->in.n_subs;
@@ -210,6 +233,8 @@ static void finish_affine(const struct affine_search *s, const float *x, const f
         }
         const float *at = x + b * HONE_QK_K;
         s->k->codes(0, s->range.nmax, at, n, s->t->sub_size, scale, min, codes);
+        if (s->t->keeps_size)
+            restore_size(s->t, at, importance ? importance + b * HONE_QK_K : NULL, n, scale, min, &parts);
         s->t->pack(&parts, block);
         hone_best_keep(s->k, s->t->dtype, at, importance ? importance + b * HONE_QK_K : NULL, s->in.factor[b], block,
                        out + b * s->t->nbytes);
@@ -246,6 +271,7 @@ static const struct k_type q2_k = {
     .plain = {.n_trials = 2, .n_nudges = 3, .n_refits = 2},
     .weighted = {.n_trials = 2, .n_nudges = 3, .n_refits = 2},
     .pack = hone_pack_q2_k,
+    .keeps_size = true,
 };
 static const struct k_type q4_k = {
     .dtype = HONE_Q4_K,
