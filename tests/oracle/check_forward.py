@@ -88,7 +88,7 @@ def load_library(path):
 
 def reference(path):
     return transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32,
-                                                             attn_implementation="eager").eval()
+                                                             attn_implementation="eager", experts_implementation="eager").eval()
 
 
 def reference_logits(model, tokens):
