@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "convert/grid_parts.h"
+#include "convert/importance.h"
 #include "convert/sequential_run.h"
 #include "convert/turned_gram.h"
 #include "formats/imatrix_keys.h"
@@ -276,6 +277,20 @@ hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tens
     return HONE_OK;
 }
 
+/*
+ * What plain coding weighs columns by: the diagonal but for its last bits, which may end a search elsewhere. A row that
+ * is guarded against its plain codes is to be guarded against those that it would really have.
+ */
+static hone_status take_importance(const hone_plan *plan, const hone_planned_tensor *t, hone_feedback *f,
+                                   hone_error *err)
+{
+    uint64_t held = UINT64_MAX;
+    const float *importance;
+    if (!hone_importance_is_calibration(plan) || t->input_means || t->weight)
+        return HONE_OK;
+    return hone_importance_of_row(plan, t, 0, f->squares, &held, &importance, err);
+}
+
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                  const hone_tensor **current, hone_feedback *f, hone_error *err)
 {
@@ -298,6 +313,8 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
     if (status == HONE_OK)
         status = hone_feedback_init(ctx, ncols, (double)t->n_tokens, hone_turned_gram_row, &turned, f, err);
     hone_turned_gram_deinit(&turned);
+    if (status == HONE_OK)
+        status = take_importance(plan, t, f, err);
     if (status != HONE_OK)
         return hone_fail_in_file(err, hone_fail_for(err, status, t->gram->name),
                                  hone_checkpoint_path(plan->calibration));
