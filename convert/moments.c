@@ -147,14 +147,14 @@ static hone_status assign_experts(hone_plan *plan, hone_planned_tensor *t, const
 {
     /* What a rotation does to the moments of experts is not worked out: then the file has to be of the rotated model.
      */
-    const bool same_model =
-        plan->calibration && (!plan->turns_moments || !hone_checkpoint_transforms_text(plan->src)[0]);
+    const bool same_model = !plan->turns_moments || !hone_checkpoint_transforms_text(plan->src)[0];
     const bool possible = same_model && !t->weight && plan->method != HONE_METHOD_PLAIN;
     const hone_tensor *grams = possible && t->n_dims == 3 ? find(plan, name) : NULL;
     const uint64_t d = t->row_nelems;
     if (!grams)
         return HONE_OK;
-    if (grams->dtype != HONE_F32 || d > UINT32_MAX || grams->nelems != t->shape[0] * (d * (d + 1) / 2))
+    const uint64_t n = plan->sequential ? 1 : t->shape[0]; /* there, each has an input of its own */
+    if (grams->dtype != HONE_F32 || d > UINT32_MAX || grams->nelems != n * (d * (d + 1) / 2))
         return refuse(plan, HONE_ERROR_DATA, grams->name, "is of other experts or columns than the weight", err);
     t->expert_grams = grams;
     return HONE_OK;
@@ -299,7 +299,8 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
     hone_feedback_deinit(f);
     *current = NULL;
     if (plan->sequential) {
-        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), f, err));
+        uint64_t n_tokens;
+        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), 0, f, &n_tokens, err));
         *current = t->gram;
         return HONE_OK;
     }
@@ -334,16 +335,22 @@ static hone_status read_expert_count(const hone_plan *plan, const char *weight, 
 }
 
 hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
-                                        uint64_t expert, hone_feedback *f, hone_error *err)
+                                        uint64_t expert, hone_feedback *f, double *n_tokens, hone_error *err)
 {
-    float count;
     hone_feedback_deinit(f);
-    HONE_TRY(read_expert_count(plan, t->name, expert, &count, err));
-    if (!(count >= plan->min_expert_tokens && count < 1e30f)) {
-        hone_context_note(ctx, "%s: expert %llu saw %.0f tokens, coded without error feedback", t->name,
-                          (unsigned long long)expert, (double)count);
-        return HONE_OK;
+    if (plan->sequential) {
+        uint64_t n;
+        const size_t input = (size_t)(t->expert_grams - plan->inputs) + (size_t)expert;
+        const hone_status status =
+            hone_sequential_feedback(plan->sequential, input, (uint64_t)plan->min_expert_tokens, f, &n, err);
+        *n_tokens = (double)n;
+        return status;
     }
+    float count;
+    HONE_TRY(read_expert_count(plan, t->name, expert, &count, err));
+    *n_tokens = (double)count;
+    if (!(count >= plan->min_expert_tokens && count < 1e30f))
+        return HONE_OK;
     struct triangle triangle = {.file = plan->calibration,
                                 .tensor = t->expert_grams,
                                 .ncols = t->row_nelems,
@@ -370,7 +377,7 @@ double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan)
 {
     double work = 0;
     for (size_t i = 0; i < plan->n_tensors; i++)
-        if (plan->tensors[i].moments)
+        if (plan->tensors[i].moments || plan->tensors[i].expert_grams)
             work += coding_work(plan, &plan->tensors[i]);
     if (work == 0)
         return 0;

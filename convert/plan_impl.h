@@ -55,7 +55,8 @@ typedef struct hone_planned_tensor {
     const char *gguf_name;                  /* of codes on a grid, by hone_plan_name_codes(); else NULL; arena */
     const hone_tensor *gram;         /* in plan->calibration, or plan->inputs: second moments of its input; or NULL */
     const hone_tensor *moments;      /* the same, and it is coded by them; or NULL */
-    const hone_tensor *expert_grams; /* the same of each expert of a stack, coded by them; or NULL */
+    const hone_tensor *expert_grams; /* the same of each expert of a stack, coded by them: in plan->inputs, of the
+                                      * first, behind which the others' follow; or NULL */
     const float *input_means;        /* (row_nelems) what its bias makes up for; or NULL; arena */
     float n_tokens;                  /* that they were summed over */
     const float *addend;      /* (n_rows, row_nelems) added to what is read; NULL: 0; borrowed from a hone_correction */

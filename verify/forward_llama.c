@@ -186,6 +186,22 @@ static void route_row(const void *pass, const void *arg, size_t t)
         row[e] = row[e] < 0.0f ? (float)(-(double)row[e] / sum) : 0.0f;
 }
 
+/* Fills p->routing for a tile whose first token is `first`; normed is what the router is given. */
+static void route(const struct pass *p, const hone_llama_layer *layer, size_t first, const float *normed, size_t tile)
+{
+    const size_t n = p->body->config.n_experts;
+    const hone_linear router = {.weight = layer->router};
+    float *kept = p->observer && p->observer->routing ? p->observer->routing + first * n : NULL;
+    if (kept && p->observer->routed) {
+        memcpy(p->routing, kept, tile * n * sizeof *kept);
+        return;
+    }
+    multiply(p, &router, normed, tile, p->routing);
+    for_rows(p, tile, n, route_row, NULL);
+    if (kept)
+        memcpy(kept, p->routing, tile * n * sizeof *kept);
+}
+
 /* One expert on those rows of a tile that are its own. */
 static void run_expert(const struct pass *p, const hone_llama_layer *layer, size_t e, const float *normed, size_t tile)
 {
@@ -197,7 +213,8 @@ static void run_expert(const struct pass *p, const hone_llama_layer *layer, size
     for (size_t t = 0; t < tile; t++)
         if (p->routing[t * c->n_experts + e] > 0.0f)
             memcpy(p->chosen + n++ * d, normed + t * d, d * sizeof *normed);
-    hone_observe_expert(p->observer, gate_up, 2, e, c->n_experts, p->chosen, n);
+    if (hone_observe_expert(p->observer, gate_up, 2, e, c->n_experts, p->chosen, n))
+        return;
     if (n > 0) {
         const hone_linear gate = {.weight = hone_weight_of_stack(&layer->gate.weight, c->n_experts, e)};
         const hone_linear up = {.weight = hone_weight_of_stack(&layer->up.weight, c->n_experts, e)};
@@ -205,8 +222,7 @@ static void run_expert(const struct pass *p, const hone_llama_layer *layer, size
         multiply(p, &up, p->chosen, n, p->up);
         for_rows(p, n, c->n_ff, gate_row, NULL);
     }
-    hone_observe_expert(p->observer, down, 1, e, c->n_experts, p->gate, n);
-    if (n == 0)
+    if (hone_observe_expert(p->observer, down, 1, e, c->n_experts, p->gate, n) || n == 0)
         return;
     const hone_linear linear = {.weight = hone_weight_of_stack(&layer->down.weight, c->n_experts, e)};
     multiply(p, &linear, p->gate, n, p->chosen);
@@ -224,13 +240,14 @@ static void mix_experts(struct pass *p, const hone_llama_layer *layer)
 {
     const hone_llama_config *c = &p->body->config;
     const size_t d = c->n_embd;
-    const hone_linear router = {.weight = layer->router};
+    const hone_weight *const router[] = {&layer->router};
     for_rows(p, p->n, d, norm_row, layer->ffn_norm);
     for (size_t first = 0; first < p->n; first += HONE_MLP_TILE) {
         const size_t left = p->n - first, tile = left < HONE_MLP_TILE ? left : HONE_MLP_TILE;
         float *normed = p->normed + first * d;
-        multiply(p, &router, normed, tile, p->routing);
-        for_rows(p, tile, c->n_experts, route_row, NULL);
+        if (hone_observe(p->observer, router, 1, normed, tile))
+            continue;
+        route(p, layer, first, normed, tile);
         memset(p->mixed, 0, tile * d * sizeof *p->mixed);
         for (size_t e = 0; e < c->n_experts; e++)
             run_expert(p, layer, e, normed, tile);
