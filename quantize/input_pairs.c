@@ -84,11 +84,17 @@ static const hone_input_stats *first_of(const hone_input_pairs *pairs, const hon
     return &pass->set.inputs[pairs->first];
 }
 
-static void keep(hone_input_pairs *pairs, const float *x, size_t n)
+/* shares: what rows are multiplied by; NULL: 1. Returns the rows as they are kept. */
+static const float *keep(hone_input_pairs *pairs, const float *x, const float *shares, size_t n)
 {
     const size_t ncols = first_of(pairs, pairs->coded)->ncols;
-    memcpy(pairs->kept + pairs->n_kept * ncols, x, n * ncols * sizeof *x);
+    float *kept = pairs->kept + pairs->n_kept * ncols;
     pairs->n_kept += n;
+    memcpy(kept, x, n * ncols * sizeof *x);
+    for (size_t t = 0; shares && t < n; t++)
+        for (size_t c = 0; c < ncols; c++)
+            kept[t * ncols + c] *= shares[t];
+    return kept;
 }
 
 struct product {
@@ -111,12 +117,12 @@ static hone_status add_panel(void *user, size_t p, int thread, hone_error *err)
 }
 
 /* Rows of the original for input first + i meet the next that were kept. */
-static void meet(hone_input_pairs *pairs, size_t i, const float *x, size_t n)
+static void meet(hone_input_pairs *pairs, size_t i, const float *x, const float *shares, size_t n)
 {
     const size_t ncols = first_of(pairs, pairs->coded)->ncols;
     struct product job = {pairs->apart, pairs->kept + pairs->n_met * ncols, pairs->differences[i], n, ncols};
     for (size_t k = 0; k < n * ncols; k++)
-        pairs->apart[k] = x[k] - job.kept[k];
+        pairs->apart[k] = (shares ? shares[k / ncols] * x[k] : x[k]) - job.kept[k];
     pairs->n_met += n;
     const size_t n_panels = (ncols + HONE_GRAM_PANEL - 1) / HONE_GRAM_PANEL;
     const double cost = 0.03 * (double)n * (double)ncols * (double)ncols;
@@ -129,7 +135,7 @@ static void see_coded(void *user, const hone_weight *const *weights, size_t n_we
     if (weights[0] != first_of(pairs, pairs->coded)->weights[0])
         return;
     hone_input_see(&pairs->coded->set, weights, n_weights, x, n);
-    keep(pairs, x, n);
+    (void)keep(pairs, x, NULL, n);
 }
 
 static void see_original(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n)
@@ -137,7 +143,7 @@ static void see_original(void *user, const hone_weight *const *weights, size_t n
     (void)n_weights;
     hone_input_pairs *pairs = user;
     if (weights[0] == first_of(pairs, pairs->original)->weights[0])
-        meet(pairs, 0, x, n);
+        meet(pairs, 0, x, NULL, n);
 }
 
 /* Which of the inputs an expert's is; n: none of them. */
@@ -147,32 +153,32 @@ static size_t which(const hone_input_pairs *pairs, size_t e)
     return e >= first && e - first < pairs->n ? e - first : pairs->n;
 }
 
-static bool see_coded_expert(void *user, const hone_weight *const *weights, size_t n_weights, size_t e,
-                             size_t n_experts, const float *x, size_t n)
+static bool see_coded_expert(void *user, const hone_weight *const *weights, size_t n_weights,
+                             const hone_expert_rows *rows)
 {
     hone_input_pairs *pairs = user;
-    if (which(pairs, e) == pairs->n)
+    if (which(pairs, rows->expert) == pairs->n)
         return true;
     if (weights[0] != first_of(pairs, pairs->coded)->weights[0])
         return false;
-    (void)hone_input_see_expert(&pairs->coded->set, weights, n_weights, e, n_experts, x, n);
-    keep(pairs, x, n);
+    hone_expert_rows shared = *rows;
+    shared.x = keep(pairs, rows->x, rows->shares, rows->n);
+    (void)hone_input_see_expert(&pairs->coded->set, weights, n_weights, &shared);
     return true;
 }
 
-static bool see_original_expert(void *user, const hone_weight *const *weights, size_t n_weights, size_t e,
-                                size_t n_experts, const float *x, size_t n)
+static bool see_original_expert(void *user, const hone_weight *const *weights, size_t n_weights,
+                                const hone_expert_rows *rows)
 {
     (void)n_weights;
-    (void)n_experts;
     hone_input_pairs *pairs = user;
-    const size_t i = which(pairs, e);
+    const size_t i = which(pairs, rows->expert);
     if (i == pairs->n)
         return true;
     if (weights[0] != first_of(pairs, pairs->original)->weights[0])
         return false;
-    if (n > 0)
-        meet(pairs, i, x, n);
+    if (rows->n > 0)
+        meet(pairs, i, rows->x, rows->shares, rows->n);
     return true;
 }
 

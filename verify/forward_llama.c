@@ -33,6 +33,7 @@ struct pass {
     /* of experts, for a tile */
     float *routing; /* (tile, n_experts) the weight of an expert; 0: it is not used */
     float *chosen;  /* (tile, n_embd) the rows that an expert is given, and what it makes of them */
+    float *shares;  /* (tile) their weights */
     float *mixed;   /* (tile, n_embd) */
     float *threads; /* thread_nfloats for each thread */
     size_t thread_nfloats;
@@ -50,6 +51,7 @@ static bool lay_out(struct pass *p, const hone_llama_config *c, size_t n, int n_
            hone_carve(base, nfloats, tile, c->n_ff, &p->gate) && hone_carve(base, nfloats, tile, c->n_ff, &p->up) &&
            hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_experts, &p->routing) &&
            hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_embd, &p->chosen) &&
+           hone_carve(base, nfloats, c->n_experts ? tile : 0, 1, &p->shares) &&
            hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_embd, &p->mixed) &&
            hone_carve(base, nfloats, n, half, &p->cosines) && hone_carve(base, nfloats, n, half, &p->sines) &&
            hone_carve(base, nfloats, (size_t)n_threads, p->thread_nfloats, &p->threads);
@@ -210,10 +212,15 @@ static void run_expert(const struct pass *p, const hone_llama_layer *layer, size
     const hone_weight *const gate_up[] = {&layer->gate.weight, &layer->up.weight};
     const hone_weight *const down[] = {&layer->down.weight};
     size_t n = 0;
-    for (size_t t = 0; t < tile; t++)
-        if (p->routing[t * c->n_experts + e] > 0.0f)
-            memcpy(p->chosen + n++ * d, normed + t * d, d * sizeof *normed);
-    if (hone_observe_expert(p->observer, gate_up, 2, e, c->n_experts, p->chosen, n))
+    for (size_t t = 0; t < tile; t++) {
+        const float share = p->routing[t * c->n_experts + e];
+        if (!(share > 0.0f))
+            continue;
+        memcpy(p->chosen + n * d, normed + t * d, d * sizeof *normed);
+        p->shares[n++] = share;
+    }
+    const hone_expert_rows given = {e, c->n_experts, p->chosen, p->shares, n};
+    if (hone_observe_expert(p->observer, gate_up, 2, &given))
         return;
     if (n > 0) {
         const hone_linear gate = {.weight = hone_weight_of_stack(&layer->gate.weight, c->n_experts, e)};
@@ -222,16 +229,16 @@ static void run_expert(const struct pass *p, const hone_llama_layer *layer, size
         multiply(p, &up, p->chosen, n, p->up);
         for_rows(p, n, c->n_ff, gate_row, NULL);
     }
-    if (hone_observe_expert(p->observer, down, 1, e, c->n_experts, p->gate, n) || n == 0)
+    const hone_expert_rows gated = {e, c->n_experts, p->gate, p->shares, n};
+    if (hone_observe_expert(p->observer, down, 1, &gated) || n == 0)
         return;
     const hone_linear linear = {.weight = hone_weight_of_stack(&layer->down.weight, c->n_experts, e)};
     multiply(p, &linear, p->gate, n, p->chosen);
     for (size_t t = 0, row = 0; t < tile; t++) {
-        const float weight = p->routing[t * c->n_experts + e];
-        if (!(weight > 0.0f))
+        if (!(p->routing[t * c->n_experts + e] > 0.0f))
             continue;
         for (size_t i = 0; i < d; i++)
-            p->mixed[t * d + i] += weight * p->chosen[row * d + i];
+            p->mixed[t * d + i] += p->shares[row] * p->chosen[row * d + i];
         row++;
     }
 }
