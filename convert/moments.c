@@ -145,10 +145,7 @@ static void agree_on_means(hone_plan *plan)
 /* Experts that are stacked in a tensor are coded one after the other, each by the moments of its own tokens. */
 static hone_status assign_experts(hone_plan *plan, hone_planned_tensor *t, const char *name, hone_error *err)
 {
-    /* What a rotation does to the moments of experts is not worked out: then the file has to be of the rotated model.
-     */
-    const bool same_model = !plan->turns_moments || !hone_checkpoint_transforms_text(plan->src)[0];
-    const bool possible = same_model && !t->weight && plan->method != HONE_METHOD_PLAIN;
+    const bool possible = !t->weight && plan->method != HONE_METHOD_PLAIN;
     const hone_tensor *grams = possible && t->n_dims == 3 ? find(plan, name) : NULL;
     const uint64_t d = t->row_nelems;
     if (!grams)
@@ -277,6 +274,24 @@ hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tens
     return HONE_OK;
 }
 
+/* Of moments that the file holds of the model as it is, or as it was before t was changed. */
+static hone_status make_feedback(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                 struct triangle *triangle, hone_feedback *f, hone_error *err)
+{
+    const size_t ncols = (size_t)triangle->ncols;
+    hone_turned_gram turned = {.read_row = read_row, .user = triangle, .ncols = ncols};
+    hone_status status = HONE_OK;
+    if (plan->turns_moments)
+        status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, triangle,
+                                       &turned, err);
+    if (status == HONE_OK)
+        status = hone_feedback_init(ctx, ncols, (double)triangle->n_tokens, hone_turned_gram_row, &turned, f, err);
+    hone_turned_gram_deinit(&turned);
+    return status == HONE_OK ? HONE_OK
+                             : hone_fail_in_file(err, hone_fail_for(err, status, triangle->tensor->name),
+                                                 hone_checkpoint_path(plan->calibration));
+}
+
 /*
  * What plain coding weighs columns by: the diagonal but for its last bits, which may end a search elsewhere. A row that
  * is guarded against its plain codes is to be guarded against those that it would really have.
@@ -288,7 +303,8 @@ static hone_status take_importance(const hone_plan *plan, const hone_planned_ten
     const float *importance;
     if (!hone_importance_is_calibration(plan) || t->input_means || t->weight)
         return HONE_OK;
-    return hone_importance_of_row(plan, t, 0, f->squares, &held, &importance, err);
+    const hone_status status = hone_importance_of_row(plan, t, 0, f->squares, &held, &importance, err);
+    return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, hone_checkpoint_path(plan->calibration));
 }
 
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
@@ -305,20 +321,8 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
         return HONE_OK;
     }
     struct triangle triangle = triangle_of(plan, t);
-    const size_t ncols = (size_t)triangle.ncols;
-    hone_turned_gram turned = {.read_row = read_row, .user = &triangle, .ncols = ncols};
-    hone_status status = HONE_OK;
-    if (plan->turns_moments)
-        status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, &triangle,
-                                       &turned, err);
-    if (status == HONE_OK)
-        status = hone_feedback_init(ctx, ncols, (double)t->n_tokens, hone_turned_gram_row, &turned, f, err);
-    hone_turned_gram_deinit(&turned);
-    if (status == HONE_OK)
-        status = take_importance(plan, t, f, err);
-    if (status != HONE_OK)
-        return hone_fail_in_file(err, hone_fail_for(err, status, t->gram->name),
-                                 hone_checkpoint_path(plan->calibration));
+    HONE_TRY(make_feedback(ctx, plan, t, &triangle, f, err));
+    HONE_TRY(take_importance(plan, t, f, err));
     *current = t->gram;
     return HONE_OK;
 }
@@ -357,11 +361,7 @@ hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan
                                 .n_tokens = count,
                                 .matrix = expert,
                                 .scale = t->input_scale};
-    const hone_status status =
-        hone_feedback_init(ctx, (size_t)triangle.ncols, (double)count, read_row, &triangle, f, err);
-    return status == HONE_OK ? HONE_OK
-                             : hone_fail_in_file(err, hone_fail_for(err, status, t->expert_grams->name),
-                                                 hone_checkpoint_path(plan->calibration));
+    return make_feedback(ctx, plan, t, &triangle, f, err);
 }
 
 /* For each column of a row: error feedback (half a square of columns in several rounds), the shift of sequential
