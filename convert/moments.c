@@ -58,11 +58,11 @@ hone_status hone_moments_open(const hone_context *ctx, hone_plan *plan, const ho
     return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "GPTQ needs a calibration file");
 }
 
-/* The tensor of second moments for a weight, or NULL. */
-static const hone_tensor *find(const hone_plan *plan, const char *weight)
+/* The tensor of second moments for a tensor, which GGUF calls `weight`, or NULL. */
+static const hone_tensor *find(const hone_plan *plan, const hone_planned_tensor *t, const char *weight)
 {
     if (plan->sequential)
-        return hone_sequential_input_of(plan, weight);
+        return hone_sequential_input_of(plan, t);
     const hone_metadata *weights = list(plan->calibration, HONE_CALIBRATION_WEIGHTS);
     const hone_metadata *grams = list(plan->calibration, HONE_CALIBRATION_GRAMS);
     for (uint64_t i = 0; i < weights->v.array.count; i++)
@@ -146,7 +146,7 @@ static void agree_on_means(hone_plan *plan)
 static hone_status assign_experts(hone_plan *plan, hone_planned_tensor *t, const char *name, hone_error *err)
 {
     const bool possible = !t->weight && plan->method != HONE_METHOD_PLAIN;
-    const hone_tensor *grams = possible && t->n_dims == 3 ? find(plan, name) : NULL;
+    const hone_tensor *grams = possible && t->n_dims == 3 ? find(plan, t, name) : NULL;
     const uint64_t d = t->row_nelems;
     if (!grams)
         return HONE_OK;
@@ -166,7 +166,7 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
         hone_planned_tensor *t = &plan->tensors[i];
         const char *name = t->gguf_name ? t->gguf_name : t->name;
         const bool can = can_be_coded(plan, t);
-        const hone_tensor *moments = can && t->n_dims == 2 ? find(plan, name) : NULL;
+        const hone_tensor *moments = can && t->n_dims == 2 ? find(plan, t, name) : NULL;
         if (!moments) {
             if (can)
                 HONE_TRY(assign_experts(plan, t, name, err));
@@ -344,7 +344,8 @@ hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan
     hone_feedback_deinit(f);
     if (plan->sequential) {
         uint64_t n;
-        const size_t input = (size_t)(t->expert_grams - plan->inputs) + (size_t)expert;
+        const size_t input =
+            (size_t)(t->moments ? t->moments - plan->inputs : t->expert_grams - plan->inputs + (ptrdiff_t)expert);
         const hone_status status =
             hone_sequential_feedback(plan->sequential, input, (uint64_t)plan->min_expert_tokens, f, &n, err);
         *n_tokens = (double)n;

@@ -80,7 +80,7 @@ static uint64_t rows_together(const hone_planned_tensor *t)
 static uint64_t expert_of(const struct job *job, size_t chunk)
 {
     const hone_planned_tensor *t = &job->plan->tensors[job->chunks[chunk].tensor];
-    return t->expert_grams ? job->chunks[chunk].row / rows_together(t) : 0;
+    return t->expert_grams ? job->chunks[chunk].row / rows_together(t) : t->expert;
 }
 
 /* Whether two chunks are coded with the same feedback. */
@@ -94,7 +94,7 @@ static bool same_feedback(const struct job *job, size_t a, size_t b)
 /* Whether a tensor is coded with the feedback that the job holds. */
 static bool has_feedback(const struct job *job, const hone_planned_tensor *t)
 {
-    return t->moments || (t->expert_grams && job->feedback.ncols > 0);
+    return (t->moments || t->expert_grams) && job->feedback.ncols > 0;
 }
 
 /* Stacks whose experts share their moments: how many of the tensors that are next in an order. 1: any other tensor. */
@@ -568,9 +568,11 @@ static void note_few_tokens(const struct job *job, size_t stop, double n_tokens)
 static hone_status prepare_feedback(struct job *job, size_t stop, hone_error *err)
 {
     const hone_planned_tensor *t = &job->plan->tensors[job->chunks[job->first_chunk].tensor];
-    if (t->moments)
+    if (!t->moments && !t->expert_grams)
+        return HONE_OK;
+    if (t->moments && !t->stack_name)
         return hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err);
-    if (!t->expert_grams)
+    if (t->moments && t->moments == job->current)
         return HONE_OK;
     job->current = NULL;
     double n_tokens;
@@ -578,6 +580,7 @@ static hone_status prepare_feedback(struct job *job, size_t stop, hone_error *er
                                          &n_tokens, err));
     if (job->feedback.ncols == 0)
         note_few_tokens(job, stop, n_tokens);
+    job->current = t->moments;
     return HONE_OK;
 }
 

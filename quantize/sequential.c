@@ -236,7 +236,7 @@ static hone_status input_feedback(hone_sequential *s, size_t i, uint64_t min_tok
                                   hone_error *err)
 {
     hone_input_stats *in = &s->pass.set.inputs[i];
-    if (i < s->pairs.first || i - s->pairs.first >= s->pairs.n)
+    if (i < s->pairs.first || i - s->pairs.first >= s->pairs.n || !s->pairs.differences[i - s->pairs.first])
         HONE_TRY(sum_up(s, i, err));
     float *difference = hone_input_pairs_take(&s->pairs, i - s->pairs.first);
     if (in->n_tokens >= min_tokens)
@@ -303,4 +303,45 @@ hone_status hone_sequential_put(hone_sequential *s, const char *name, const hone
                                .tensor = w->tensor};
     *w = coded;
     return HONE_OK;
+}
+
+/* A matrix that is held, as floats of its own. */
+static hone_status decode_held(const hone_context *ctx, hone_weight *w, hone_error *err)
+{
+    float *values = hone_alloc(w->nrows, w->ncols * sizeof *values);
+    if (!values)
+        return hone_fail_nomem(err, (uint64_t)w->nrows * w->ncols * sizeof *values);
+    hone_weight_decode(w, 0, w->nrows, values);
+    hone_weight_drop(w);
+    w->dtype = HONE_F32;
+    w->decode = hone_decoder(HONE_F32, ctx->cpu);
+    w->row_nbytes = w->ncols * sizeof *values;
+    w->scaled = w->borrowed = false;
+    w->data = (unsigned char *)values;
+    return HONE_OK;
+}
+
+static hone_status put_expert(const hone_sequential *s, hone_weight *w, size_t expert, const hone_coded_matrix *m,
+                              hone_error *err)
+{
+    HONE_TRY(hone_weight_hold(w, err));
+    if (w->dtype != HONE_F32)
+        HONE_TRY(decode_held(s->pass.ctx, w, err));
+    memcpy(w->data + expert * m->nrows * w->row_nbytes, m->data, m->nrows * w->row_nbytes);
+    return HONE_OK;
+}
+
+hone_status hone_sequential_put_expert(hone_sequential *s, const char *name, size_t expert, const hone_coded_matrix *m,
+                                       hone_error *err)
+{
+    size_t stage = 0;
+    hone_weight *w = find(s, name, &stage);
+    hone_status status = HONE_OK;
+    if (!w || m->dtype != HONE_F32 || w->ncols != m->ncols || m->nrows == 0 || w->nrows % m->nrows != 0 ||
+        expert >= w->nrows / m->nrows)
+        status = hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, name, "no such expert can be replaced");
+    else if (stage >= s->pass.stage)
+        status = put_expert(s, w, expert, m, err);
+    hone_release(m->data);
+    return status;
 }

@@ -81,4 +81,9 @@ bool hone_sequential_holds(const hone_sequential *s, const char *name);
  * not left that behind. ARG: another shape, or dtype has no decoder. */
 hone_status hone_sequential_put(hone_sequential *s, const char *name, const hone_coded_matrix *m, hone_error *err);
 
+/* hone_sequential_put_expert() is hone_sequential_put() for one matrix of a stack, decoded (F32); the others stay what
+ * they are, in f32. IO, NOMEM. */
+hone_status hone_sequential_put_expert(hone_sequential *s, const char *name, size_t expert, const hone_coded_matrix *m,
+                                       hone_error *err);
+
 #endif
