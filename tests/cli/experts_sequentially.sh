@@ -33,3 +33,15 @@ while [ "$resumed" -eq 0 ] && [ "$tries" -lt 20 ]; do
     cmp short.gguf killed.gguf
 done
 [ "$resumed" -eq 1 ]
+# On a grid, where each expert is a weight of its own.
+grid="quantize $MODELS/tiny-mixtral --to compressed-tensors --bits 3 --group 64 --sequential --text calibration.txt --ctx 64 --chunks 40"
+"$HONE" $grid -o all >/dev/null 2>notes
+! grep -q 'expert [0-9]\|without' notes
+"$HONE" $grid -o few --min-expert-tokens 100000 >/dev/null 2>notes
+[ "$(grep -c 'experts.[0-3].w[123].weight_packed: expert [0-3] saw [0-9]* tokens, coded without' notes)" -eq 24 ]
+for f in all few; do
+    "$HONE" verify "$MODELS/tiny-mixtral" $f --text text.txt --ctx 128 --chunks 24 --quiet --json $f.json >/dev/null
+    sed -n '/"kld"/,/}/s/^ *"mean": \([0-9.e-]*\).*/\1/p' $f.json >$f.kld
+done
+echo $(cat all.kld few.kld)
+awk -v a="$(cat all.kld)" -v b="$(cat few.kld)" 'BEGIN { exit !(a > 0 && a < 0.9 * b) }'
