@@ -173,7 +173,8 @@ int hone_cmd_quantize(int argc, char **argv)
          HONE_CLI_TEXT, &imatrix},
         {0, "calibration", "STATS", "what hone calibrate --hessian wrote for this model", HONE_CLI_TEXT, &calibration},
         {0, "min-expert-tokens", "N",
-         "code an expert that fewer tokens of the importance matrix reached as if\nit had none (default 64)",
+         "code an expert that fewer tokens of the importance matrix, or of the\ncalibration, reached "
+         "as if there were none (default 64)",
          HONE_CLI_COUNT, &min_expert_tokens},
         {0, "method", "HOW",
          "plain; gptq: each column makes up for what those before it left; auto\n(default with --calibration): "

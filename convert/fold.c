@@ -16,6 +16,8 @@
 #include "convert/row_reader.h"
 #include "convert/target.h"
 #include "convert/type_errors.h"
+#include "formats/imatrix.h"
+#include "formats/sources.h"
 #include "verify/transform.h"
 
 /*
@@ -70,21 +72,33 @@ static size_t n_columns(const hone_fold_link *link)
 
 /* ---- what columns are like ---- */
 
-/* Mean squares of the inputs, those of columns that share a factor together. */
+/* Those of columns that share a factor together. */
+static void add_columns(struct search *s)
+{
+    for (size_t c = 0; c < n_columns(s->link); c++)
+        s->inputs[hone_fold_output_of(s->link, c)] += (double)s->columns[c];
+}
+
+/* Mean squares of the inputs, and of several experts' their sum. */
 static hone_status measure_inputs(struct search *s, hone_error *err)
 {
     const hone_fold_link *link = s->link;
     const hone_planned_tensor *t = link->readers[0];
+    memset(s->inputs, 0, (size_t)link->n * sizeof *s->inputs);
     if (t->gram) {
         memcpy(s->columns, s->feedback.squares, n_columns(link) * sizeof *s->columns);
     } else {
-        uint64_t held = UINT64_MAX;
-        const float *importance;
-        HONE_TRY(hone_importance_of_row(s->plan, t, 0, s->columns, &held, &importance, err));
+        const uint64_t n_experts = t->n_dims > 2 ? t->shape[0] : 1;
+        for (uint64_t e = 0; e < n_experts; e++) {
+            uint64_t held = UINT64_MAX;
+            const float *importance;
+            HONE_TRY(
+                hone_importance_of_row(s->plan, t, e * (t->n_rows / n_experts), s->columns, &held, &importance, err));
+            add_columns(s);
+        }
+        return HONE_OK;
     }
-    memset(s->inputs, 0, (size_t)link->n * sizeof *s->inputs);
-    for (size_t c = 0; c < n_columns(link); c++)
-        s->inputs[hone_fold_output_of(link, c)] += (double)s->columns[c];
+    add_columns(s);
     return HONE_OK;
 }
 
@@ -153,6 +167,12 @@ static void compute_scale(const struct search *s, struct powers p, float *out)
 
 /* ---- errors ---- */
 
+/* A router reads what experts do. It is not coded, so that nothing need be known of its input. */
+static bool is_router(const hone_fold_link *link, const hone_planned_tensor *reader)
+{
+    return link->readers[0]->n_dims > 2 && reader->n_dims == 2;
+}
+
 /* What coding the readers, with columns multiplied by scale, leaves; scale NULL: as they are. */
 static hone_status measure_error(struct search *s, const float *scale, double *out, hone_error *err)
 {
@@ -165,6 +185,8 @@ static hone_status measure_error(struct search *s, const float *scale, double *o
     const hone_feedback *feedback = !moments ? NULL : scale ? &s->scaled : &s->feedback;
     for (size_t i = 0; i < s->link->n_readers; i++) {
         const hone_planned_tensor *t = s->link->readers[i];
+        if (is_router(s->link, t))
+            continue;
         hone_type_errors e = {.types = &t->dtype,
                               .n = 1,
                               .probe = 1,
@@ -176,13 +198,18 @@ static hone_status measure_error(struct search *s, const float *scale, double *o
     return HONE_OK;
 }
 
-/* What is known of the input must be known alike for all readers, and some be coded at all. */
-static bool can_be_searched(const hone_fold_link *link)
+/* What is known of the input must be known alike for all readers, and of every expert, and some be coded at all. */
+static bool can_be_searched(const struct search *s)
 {
+    const hone_fold_link *link = s->link;
     bool any = false;
     for (size_t i = 0; i < link->n_readers; i++) {
         const hone_planned_tensor *t = link->readers[i];
+        if (is_router(s->link, t))
+            continue;
         if (t->gram != link->readers[0]->gram || (!t->gram && !t->entry))
+            return false;
+        if (t->n_dims > 2 && (t->entry->n_unseen > 0 || hone_importance_n_few(s->plan, t) > 0))
             return false;
         any |= hone_dtype_describe(t->dtype)->is_quantized;
     }
@@ -214,13 +241,19 @@ static hone_status search_powers(struct search *s, hone_fold_group *group, hone_
 
 /* ---- applying ---- */
 
-/* Rows and columns are the output's, either NULL; a vector is a column. */
+/* Rows and columns are the output's, either NULL; a vector is a column. Experts, of which columns alone are, are
+ * changed alike. */
 static hone_status transform(hone_checkpoint *src, const hone_planned_tensor *t, const float *rows,
                              const float *columns, hone_error *err)
 {
     const bool turned = t->order == HONE_ROWS_TRANSPOSE;
     const hone_transform how = {.row_scale = turned ? columns : rows, .column_scale = turned ? rows : columns};
-    return hone_transform_tensor(src, t->source->name, &how, err);
+    const hone_tensor *part = hone_tensor_stack_part(t->source, 0);
+    if (!part)
+        return hone_transform_tensor(src, t->source->name, &how, err);
+    for (size_t i = 0; (part = hone_tensor_stack_part(t->source, i)); i++)
+        HONE_TRY(hone_transform_tensor(src, part->name, &how, err));
+    return HONE_OK;
 }
 
 static hone_status scale_readers(hone_fold *fold, hone_checkpoint *src, const struct search *s, hone_error *err)
@@ -303,7 +336,7 @@ static hone_status fold_all(const hone_context *ctx, hone_checkpoint *src, const
     hone_status status = hone_fold_links_find(plan, &links, err);
     for (size_t i = 0; i < links.n && status == HONE_OK; i++) {
         struct search s = {.ctx = ctx, .plan = plan, .link = &links.links[i], .feedback = feedback, .current = current};
-        if (can_be_searched(s.link))
+        if (can_be_searched(&s))
             status = fold_link(fold, src, &s, err);
         feedback = s.feedback;
         current = s.current;

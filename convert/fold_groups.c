@@ -47,7 +47,7 @@ static hone_status add_norm(const hone_plan *plan, unsigned layer, const char *n
     link.n = link.width = link.writer->shape[0];
     for (; names[link.n_readers]; link.n_readers++) {
         const hone_planned_tensor *reader = find(plan, layer, names[link.n_readers]);
-        if (!reader || reader->n_dims != 2 || reader->row_nelems != link.n)
+        if (!reader || reader->n_dims < 2 || reader->row_nelems != link.n)
             return HONE_OK;
         link.readers[link.n_readers] = reader;
     }
@@ -80,13 +80,14 @@ static hone_status add_layer(const hone_plan *plan, unsigned layer, hone_fold_li
     static const char *const apart[] = {"attn_q.weight", "attn_k.weight", "attn_v.weight", NULL};
     static const char *const joined[] = {"attn_qkv.weight", NULL};
     static const char *const gated[] = {"ffn_gate.weight", "ffn_up.weight", NULL};
+    static const char *const mixed[] = {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_gate_inp.weight", NULL};
     const uint64_t heads = plan->model.n_heads, kv_heads = plan->model.n_kv_heads;
     const bool is_joined = find(plan, layer, joined[0]), is_gated = find(plan, layer, gated[0]);
     HONE_TRY(add_norm(plan, layer, "attn_norm.weight", "attn_norm.bias", is_joined ? joined : apart, out, err));
     HONE_TRY(add_matrix(plan, layer, is_joined ? "attn_qkv.weight" : "attn_v.weight",
                         is_joined ? "attn_qkv.bias" : "attn_v.bias", "attn_output.weight", heads, kv_heads, out, err));
-    if (find(plan, layer, "ffn_gate_inp.weight")) /* a router reads the norm too */
-        return HONE_OK;
+    if (find(plan, layer, mixed[2])) /* what lies between is another for each expert */
+        return add_norm(plan, layer, "ffn_norm.weight", "ffn_norm.bias", mixed, out, err);
     HONE_TRY(add_norm(plan, layer, "ffn_norm.weight", "ffn_norm.bias", is_gated ? gated : gated + 1, out, err));
     if (!is_gated) /* what lies between is not linear */
         return HONE_OK;

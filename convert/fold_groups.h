@@ -12,8 +12,8 @@ enum { HONE_FOLD_READERS = 3 };
  * output (c / (repeats * width)) * width + c % width: repeats > 1 where query heads share a value head.
  */
 typedef struct hone_fold_link {
-    const hone_planned_tensor *writer, *bias; /* a norm or a matrix; bias NULL: it has none */
-    const hone_planned_tensor *readers[HONE_FOLD_READERS];
+    const hone_planned_tensor *writer, *bias;              /* a norm or a matrix; bias NULL: it has none */
+    const hone_planned_tensor *readers[HONE_FOLD_READERS]; /* matrices, or stacks of them; a router is last */
     size_t n_readers;
     uint64_t first_row, n; /* the outputs concerned: rows of a matrix, elements of a norm */
     uint64_t width, repeats;

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "convert/grid_parts.h"
 #include "convert/plan_impl.h"
+#include "formats/sources.h"
 
 static bool has(const char *name, const char *part)
 {
@@ -61,17 +62,36 @@ hone_role hone_role_of(const char *name, unsigned *layer)
     return HONE_ROLE_OTHER;
 }
 
+/* Whether a tensor is one of the experts of a stack, and which. */
+static bool is_part(const hone_tensor *stack, const hone_tensor *t, uint64_t *expert)
+{
+    const hone_tensor *part;
+    for (*expert = 0; (part = hone_tensor_stack_part(stack, (size_t)*expert)); ++*expert)
+        if (part == t)
+            return true;
+    return false;
+}
+
 static hone_status name_codes(hone_plan *plan, const hone_plan *names, hone_error *err)
 {
     for (size_t i = 0; i < plan->n_tensors; i++) {
         hone_planned_tensor *t = &plan->tensors[i];
         for (size_t j = 0; t->weight && t->part == HONE_PART_CODES && j < names->n_tensors; j++) {
             const char *name = names->tensors[j].name;
-            if (names->tensors[j].source != t->source)
+            const hone_tensor *source = names->tensors[j].source;
+            uint64_t expert;
+            const bool in_stack = source && is_part(source, t->source, &expert);
+            if (source != t->source && !in_stack)
                 continue;
-            t->gguf_name = hone_arena_copy(&plan->arena, name, strlen(name));
-            if (!t->gguf_name)
+            const char *copy = hone_arena_copy(&plan->arena, name, strlen(name));
+            if (!copy)
                 return hone_fail_nomem(err, strlen(name));
+            if (in_stack) {
+                t->stack_name = copy;
+                t->expert = expert;
+            } else {
+                t->gguf_name = copy;
+            }
         }
     }
     return HONE_OK;

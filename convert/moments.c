@@ -58,11 +58,11 @@ hone_status hone_moments_open(const hone_context *ctx, hone_plan *plan, const ho
     return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "GPTQ needs a calibration file");
 }
 
-/* The tensor of second moments for a weight, or NULL. */
-static const hone_tensor *find(const hone_plan *plan, const char *weight)
+/* The tensor of second moments for a tensor, which GGUF calls `weight`, or NULL. */
+static const hone_tensor *find(const hone_plan *plan, const hone_planned_tensor *t, const char *weight)
 {
     if (plan->sequential)
-        return hone_sequential_input_of(plan, weight);
+        return hone_sequential_input_of(plan, t);
     const hone_metadata *weights = list(plan->calibration, HONE_CALIBRATION_WEIGHTS);
     const hone_metadata *grams = list(plan->calibration, HONE_CALIBRATION_GRAMS);
     for (uint64_t i = 0; i < weights->v.array.count; i++)
@@ -145,16 +145,13 @@ static void agree_on_means(hone_plan *plan)
 /* Experts that are stacked in a tensor are coded one after the other, each by the moments of its own tokens. */
 static hone_status assign_experts(hone_plan *plan, hone_planned_tensor *t, const char *name, hone_error *err)
 {
-    /* What a rotation does to the moments of experts is not worked out: then the file has to be of the rotated model.
-     */
-    const bool same_model =
-        plan->calibration && (!plan->turns_moments || !hone_checkpoint_transforms_text(plan->src)[0]);
-    const bool possible = same_model && !t->weight && plan->method != HONE_METHOD_PLAIN;
-    const hone_tensor *grams = possible && t->n_dims == 3 ? find(plan, name) : NULL;
+    const bool possible = !t->weight && plan->method != HONE_METHOD_PLAIN;
+    const hone_tensor *grams = possible && t->n_dims == 3 ? find(plan, t, name) : NULL;
     const uint64_t d = t->row_nelems;
     if (!grams)
         return HONE_OK;
-    if (grams->dtype != HONE_F32 || d > UINT32_MAX || grams->nelems != t->shape[0] * (d * (d + 1) / 2))
+    const uint64_t n = plan->sequential ? 1 : t->shape[0]; /* there, each has an input of its own */
+    if (grams->dtype != HONE_F32 || d > UINT32_MAX || grams->nelems != n * (d * (d + 1) / 2))
         return refuse(plan, HONE_ERROR_DATA, grams->name, "is of other experts or columns than the weight", err);
     t->expert_grams = grams;
     return HONE_OK;
@@ -169,7 +166,7 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
         hone_planned_tensor *t = &plan->tensors[i];
         const char *name = t->gguf_name ? t->gguf_name : t->name;
         const bool can = can_be_coded(plan, t);
-        const hone_tensor *moments = can && t->n_dims == 2 ? find(plan, name) : NULL;
+        const hone_tensor *moments = can && t->n_dims == 2 ? find(plan, t, name) : NULL;
         if (!moments) {
             if (can)
                 HONE_TRY(assign_experts(plan, t, name, err));
@@ -277,6 +274,24 @@ hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tens
     return HONE_OK;
 }
 
+/* Of moments that the file holds of the model as it is, or as it was before t was changed. */
+static hone_status make_feedback(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                 struct triangle *triangle, hone_feedback *f, hone_error *err)
+{
+    const size_t ncols = (size_t)triangle->ncols;
+    hone_turned_gram turned = {.read_row = read_row, .user = triangle, .ncols = ncols};
+    hone_status status = HONE_OK;
+    if (plan->turns_moments)
+        status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, triangle,
+                                       &turned, err);
+    if (status == HONE_OK)
+        status = hone_feedback_init(ctx, ncols, (double)triangle->n_tokens, hone_turned_gram_row, &turned, f, err);
+    hone_turned_gram_deinit(&turned);
+    return status == HONE_OK ? HONE_OK
+                             : hone_fail_in_file(err, hone_fail_for(err, status, triangle->tensor->name),
+                                                 hone_checkpoint_path(plan->calibration));
+}
+
 /*
  * What plain coding weighs columns by: the diagonal but for its last bits, which may end a search elsewhere. A row that
  * is guarded against its plain codes is to be guarded against those that it would really have.
@@ -288,7 +303,8 @@ static hone_status take_importance(const hone_plan *plan, const hone_planned_ten
     const float *importance;
     if (!hone_importance_is_calibration(plan) || t->input_means || t->weight)
         return HONE_OK;
-    return hone_importance_of_row(plan, t, 0, f->squares, &held, &importance, err);
+    const hone_status status = hone_importance_of_row(plan, t, 0, f->squares, &held, &importance, err);
+    return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, hone_checkpoint_path(plan->calibration));
 }
 
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
@@ -299,25 +315,14 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
     hone_feedback_deinit(f);
     *current = NULL;
     if (plan->sequential) {
-        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), f, err));
+        uint64_t n_tokens;
+        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), 0, f, &n_tokens, err));
         *current = t->gram;
         return HONE_OK;
     }
     struct triangle triangle = triangle_of(plan, t);
-    const size_t ncols = (size_t)triangle.ncols;
-    hone_turned_gram turned = {.read_row = read_row, .user = &triangle, .ncols = ncols};
-    hone_status status = HONE_OK;
-    if (plan->turns_moments)
-        status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, &triangle,
-                                       &turned, err);
-    if (status == HONE_OK)
-        status = hone_feedback_init(ctx, ncols, (double)t->n_tokens, hone_turned_gram_row, &turned, f, err);
-    hone_turned_gram_deinit(&turned);
-    if (status == HONE_OK)
-        status = take_importance(plan, t, f, err);
-    if (status != HONE_OK)
-        return hone_fail_in_file(err, hone_fail_for(err, status, t->gram->name),
-                                 hone_checkpoint_path(plan->calibration));
+    HONE_TRY(make_feedback(ctx, plan, t, &triangle, f, err));
+    HONE_TRY(take_importance(plan, t, f, err));
     *current = t->gram;
     return HONE_OK;
 }
@@ -334,27 +339,30 @@ static hone_status read_expert_count(const hone_plan *plan, const char *weight, 
 }
 
 hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
-                                        uint64_t expert, hone_feedback *f, hone_error *err)
+                                        uint64_t expert, hone_feedback *f, double *n_tokens, hone_error *err)
 {
-    float count;
     hone_feedback_deinit(f);
-    HONE_TRY(read_expert_count(plan, t->name, expert, &count, err));
-    if (!(count >= plan->min_expert_tokens && count < 1e30f)) {
-        hone_context_note(ctx, "%s: expert %llu saw %.0f tokens, coded without error feedback", t->name,
-                          (unsigned long long)expert, (double)count);
-        return HONE_OK;
+    if (plan->sequential) {
+        uint64_t n;
+        const size_t input =
+            (size_t)(t->moments ? t->moments - plan->inputs : t->expert_grams - plan->inputs + (ptrdiff_t)expert);
+        const hone_status status =
+            hone_sequential_feedback(plan->sequential, input, (uint64_t)plan->min_expert_tokens, f, &n, err);
+        *n_tokens = (double)n;
+        return status;
     }
+    float count;
+    HONE_TRY(read_expert_count(plan, t->name, expert, &count, err));
+    *n_tokens = (double)count;
+    if (!(count >= plan->min_expert_tokens && count < 1e30f))
+        return HONE_OK;
     struct triangle triangle = {.file = plan->calibration,
                                 .tensor = t->expert_grams,
                                 .ncols = t->row_nelems,
                                 .n_tokens = count,
                                 .matrix = expert,
                                 .scale = t->input_scale};
-    const hone_status status =
-        hone_feedback_init(ctx, (size_t)triangle.ncols, (double)count, read_row, &triangle, f, err);
-    return status == HONE_OK ? HONE_OK
-                             : hone_fail_in_file(err, hone_fail_for(err, status, t->expert_grams->name),
-                                                 hone_checkpoint_path(plan->calibration));
+    return make_feedback(ctx, plan, t, &triangle, f, err);
 }
 
 /* For each column of a row: error feedback (half a square of columns in several rounds), the shift of sequential
@@ -370,7 +378,7 @@ double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan)
 {
     double work = 0;
     for (size_t i = 0; i < plan->n_tensors; i++)
-        if (plan->tensors[i].moments)
+        if (plan->tensors[i].moments || plan->tensors[i].expert_grams)
             work += coding_work(plan, &plan->tensors[i]);
     if (work == 0)
         return 0;

@@ -37,10 +37,11 @@ hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tens
 hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                  const hone_tensor **current, hone_feedback *f, hone_error *err);
 
-/* hone_moments_prepare_expert() makes the feedback for one expert of a tensor with expert_grams. An expert that saw
- * fewer than plan->min_expert_tokens is noted, and *f is empty. DATA, IO, NOMEM. */
+/* hone_moments_prepare_expert() makes the feedback for one expert of a tensor with expert_grams, or for a tensor that
+ * is an expert, and for those that share its moments. *n_tokens: what the expert saw; where that is less than
+ * plan->min_expert_tokens, *f is empty. DATA, IO, NOMEM. */
 hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
-                                        uint64_t expert, hone_feedback *f, hone_error *err);
+                                        uint64_t expert, hone_feedback *f, double *n_tokens, hone_error *err);
 
 /* hone_moments_read() reads the second moments that a tensor is coded by to out (ncols, ncols), as they are. DATA, IO,
  * NOMEM. */

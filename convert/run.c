@@ -61,7 +61,7 @@ struct job {
     uint64_t done_nbytes, total_nbytes;
     hone_feedback feedback; /* for the tensors that have the moments `current` */
     const hone_tensor *current;
-    size_t n_plain; /* rows of the tensor being committed */
+    size_t *n_plain; /* one per tensor: rows that were coded without feedback after all */
 };
 
 static uint64_t chunk_rows(const hone_plan *plan, const hone_planned_tensor *t)
@@ -80,7 +80,7 @@ static uint64_t rows_together(const hone_planned_tensor *t)
 static uint64_t expert_of(const struct job *job, size_t chunk)
 {
     const hone_planned_tensor *t = &job->plan->tensors[job->chunks[chunk].tensor];
-    return t->expert_grams ? job->chunks[chunk].row / rows_together(t) : 0;
+    return t->expert_grams ? job->chunks[chunk].row / rows_together(t) : t->expert;
 }
 
 /* Whether two chunks are coded with the same feedback. */
@@ -88,14 +88,45 @@ static bool same_feedback(const struct job *job, size_t a, size_t b)
 {
     const hone_planned_tensor *x = &job->plan->tensors[job->chunks[a].tensor];
     const hone_planned_tensor *y = &job->plan->tensors[job->chunks[b].tensor];
-    return x->moments == y->moments && x->expert_grams == y->expert_grams &&
-           (!x->expert_grams || (x == y && expert_of(job, a) == expert_of(job, b)));
+    return x->moments == y->moments && x->expert_grams == y->expert_grams && expert_of(job, a) == expert_of(job, b);
 }
 
 /* Whether a tensor is coded with the feedback that the job holds. */
 static bool has_feedback(const struct job *job, const hone_planned_tensor *t)
 {
-    return t->moments || (t->expert_grams && job->feedback.ncols > 0);
+    return (t->moments || t->expert_grams) && job->feedback.ncols > 0;
+}
+
+/* Stacks whose experts share their moments: how many of the tensors that are next in an order. 1: any other tensor. */
+static size_t count_sharing(const hone_plan *plan, const size_t *order, size_t n)
+{
+    const hone_planned_tensor *first = &plan->tensors[order[0]];
+    size_t k = 1;
+    while (k < n && first->expert_grams && plan->tensors[order[k]].expert_grams == first->expert_grams)
+        k++;
+    return k;
+}
+
+/* Rows of one expert, or of a whole tensor. */
+static void add_chunks(struct job *job, size_t tensor, uint64_t first, uint64_t end)
+{
+    const uint64_t rows = chunk_rows(job->plan, &job->plan->tensors[tensor]);
+    for (uint64_t row = first, nrows; row < end; row += nrows) {
+        nrows = end - row < rows ? end - row : rows;
+        job->chunks[job->n_chunks++] = (struct chunk){tensor, row, nrows};
+    }
+}
+
+/* Tensors that share the moments of experts go expert by expert. */
+static void add_tensors(struct job *job, const size_t *tensors, size_t n)
+{
+    const hone_planned_tensor *all = job->plan->tensors;
+    const uint64_t n_experts = all[tensors[0]].expert_grams ? all[tensors[0]].shape[0] : 1;
+    for (uint64_t e = 0; e < n_experts; e++)
+        for (size_t k = 0; k < n; k++) {
+            const uint64_t rows = rows_together(&all[tensors[k]]);
+            add_chunks(job, tensors[k], e * rows, (e + 1) * rows);
+        }
 }
 
 static hone_status cut_chunks(struct job *job, hone_error *err)
@@ -115,15 +146,9 @@ static hone_status cut_chunks(struct job *job, hone_error *err)
         return hone_fail_nomem(err, n * sizeof *job->chunks + plan->n_tensors * sizeof *order);
     }
     hone_sequential_order(plan, order);
-    for (size_t k = 0; k < plan->n_tensors; k++) {
-        const size_t i = order[k];
-        const hone_planned_tensor *t = &plan->tensors[i];
-        const uint64_t rows = chunk_rows(plan, t);
-        for (uint64_t row = 0, nrows; row < t->n_rows; row += nrows) {
-            const uint64_t left = rows_together(t) - row % rows_together(t);
-            nrows = left < rows ? left : rows;
-            job->chunks[job->n_chunks++] = (struct chunk){i, row, nrows};
-        }
+    for (size_t k = 0, n_sharing; k < plan->n_tensors; k += n_sharing) {
+        n_sharing = count_sharing(plan, order + k, plan->n_tensors - k);
+        add_tensors(job, order + k, n_sharing);
     }
     hone_release(order);
     return HONE_OK;
@@ -349,8 +374,14 @@ static hone_status encode_chunk(void *user, size_t i, int slot, hone_error *err)
     return hone_journal_commit(&job->journal, index, checksum_of(job, chunk, w->bytes), err);
 }
 
-/* A chunk is done: its tensor's checksum takes it in. The parts of a weight are not written from end to end; see
- * hash_parts(). */
+/* Whether a tensor's chunks do not follow each other from end to end, so that its checksum waits for all of them:
+ * see hash_parts(). */
+static bool comes_in_parts(const hone_planned_tensor *t)
+{
+    return t->weight || t->expert_grams;
+}
+
+/* A chunk is done: its tensor's checksum takes it in. */
 static void account_chunk(struct job *job, const struct chunk *chunk, const struct workspace *w)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
@@ -358,7 +389,7 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
         hone_measure_add(t, &w->measure, &job->errors[chunk->tensor]);
     if (chunk->row == 0)
         (void)XXH3_64bits_reset(job->hash);
-    if (!t->weight)
+    if (!comes_in_parts(t))
         (void)XXH3_64bits_update(job->hash, w->bytes, chunk_nbytes(job, chunk));
     if (chunk->row + chunk->nrows == t->n_rows)
         job->checksums[chunk->tensor] = XXH3_64bits_digest(job->hash);
@@ -367,15 +398,20 @@ static void account_chunk(struct job *job, const struct chunk *chunk, const stru
         hone_context_progress(job->ctx, "write", job->done_nbytes, job->total_nbytes);
 }
 
+/* Whether a chunk ends its tensor. */
+static bool is_last(const struct job *job, const struct chunk *chunk)
+{
+    return chunk->row + chunk->nrows == job->plan->tensors[chunk->tensor].n_rows;
+}
+
 static void count_plain(struct job *job, const struct chunk *chunk, size_t n)
 {
     const hone_planned_tensor *t = &job->plan->tensors[chunk->tensor];
-    if (!has_feedback(job, t))
-        return;
-    job->n_plain = (chunk->row ? job->n_plain : 0) + n;
-    if (chunk->row + chunk->nrows == t->n_rows && job->n_plain > 0)
+    size_t *n_plain = &job->n_plain[chunk->tensor];
+    *n_plain += has_feedback(job, t) ? n : 0;
+    if (is_last(job, chunk) && *n_plain > 0)
         hone_context_note(job->ctx, "%s: %zu of %llu rows are no better for error feedback and keep their plain codes",
-                          t->name, job->n_plain, (unsigned long long)t->n_rows);
+                          t->name, *n_plain, (unsigned long long)t->n_rows);
 }
 
 static hone_status commit_chunk(void *user, size_t i, int slot, hone_error *err)
@@ -463,6 +499,7 @@ static void free_job(struct job *job)
     hone_release(job->chunks);
     hone_release(job->checksums);
     hone_release(job->resumed);
+    hone_release(job->n_plain);
 }
 
 static hone_status open_output(struct job *job, const char *path, hone_writer_options how, hone_error *err)
@@ -483,7 +520,7 @@ static hone_status sync_file(struct job *job, hone_error *err)
     return status;
 }
 
-/* The checksums of the parts of weights, read back once the file's chunks are all there. */
+/* The checksums of what comes in parts, read back once the file's chunks are all there. */
 static hone_status hash_parts(struct job *job, const hone_output_file *file, hone_error *err)
 {
     enum { BLOCK_NBYTES = 1 << 20 };
@@ -491,7 +528,7 @@ static hone_status hash_parts(struct job *job, const hone_output_file *file, hon
     hone_status status = HONE_OK;
     for (size_t i = file->first_tensor; i < file->first_tensor + file->n_tensors && status == HONE_OK; i++) {
         const hone_planned_tensor *t = &job->plan->tensors[i];
-        if (!t->weight)
+        if (!comes_in_parts(t))
             continue;
         if (!block && !(block = hone_alloc(BLOCK_NBYTES, 1)))
             return hone_fail_nomem(err, BLOCK_NBYTES);
@@ -507,37 +544,56 @@ static hone_status hash_parts(struct job *job, const hone_output_file *file, hon
     return status;
 }
 
-/* The tensors whose chunks are those before end go on, as they were coded, to where their outputs are calibrated on. */
+/* The tensors whose chunks end before `end` go on, as they were coded, to where their outputs are calibrated on. */
 static hone_status take_coded(const struct job *job, size_t end, hone_error *err)
 {
     for (size_t i = job->first_chunk; i < end && job->plan->sequential; i++)
-        if (job->chunks[i].row == 0)
+        if (is_last(job, &job->chunks[i]))
             HONE_TRY(hone_sequential_take(job->plan, &job->plan->tensors[job->chunks[i].tensor], job->writer, err));
     return HONE_OK;
 }
 
-static hone_status prepare_feedback(struct job *job, const hone_planned_tensor *t, hone_error *err)
+/* Names the experts among the chunks before stop, all of one number. */
+static void note_few_tokens(const struct job *job, size_t stop, double n_tokens)
 {
-    if (t->moments)
+    for (size_t i = job->first_chunk; i < stop; i++) {
+        const hone_planned_tensor *t = &job->plan->tensors[job->chunks[i].tensor];
+        if (job->chunks[i].row % rows_together(t) == 0)
+            hone_context_note(job->ctx, "%s: expert %llu saw %.0f tokens, coded without error feedback", t->name,
+                              (unsigned long long)expert_of(job, i), n_tokens);
+    }
+}
+
+/* For the chunks before stop. */
+static hone_status prepare_feedback(struct job *job, size_t stop, hone_error *err)
+{
+    const hone_planned_tensor *t = &job->plan->tensors[job->chunks[job->first_chunk].tensor];
+    if (!t->moments && !t->expert_grams)
+        return HONE_OK;
+    if (t->moments && !t->stack_name)
         return hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err);
-    if (!t->expert_grams)
+    if (t->moments && t->moments == job->current)
         return HONE_OK;
     job->current = NULL;
-    return hone_moments_prepare_expert(job->ctx, job->plan, t, expert_of(job, job->first_chunk), &job->feedback, err);
+    double n_tokens;
+    HONE_TRY(hone_moments_prepare_expert(job->ctx, job->plan, t, expert_of(job, job->first_chunk), &job->feedback,
+                                         &n_tokens, err));
+    if (job->feedback.ncols == 0)
+        note_few_tokens(job, stop, n_tokens);
+    job->current = t->moments;
+    return HONE_OK;
 }
 
 /* Runs the chunks before end, those that need the same feedback together. */
 static hone_status encode_chunks(struct job *job, size_t end, hone_error *err)
 {
-    const hone_planned_tensor *tensors = job->plan->tensors;
     while (job->first_chunk < end) {
-        const hone_planned_tensor *t = &tensors[job->chunks[job->first_chunk].tensor];
         size_t stop = job->first_chunk;
         bool all_resumed = true;
         for (; stop < end && same_feedback(job, job->first_chunk, stop); stop++)
             all_resumed &= job->resumed[stop];
         if (!all_resumed)
-            HONE_TRY(prepare_feedback(job, t, err));
+            HONE_TRY(prepare_feedback(job, stop, err));
         HONE_TRY(hone_parallel_ordered(stop - job->first_chunk, job->plan->n_threads, job->plan->n_slots, encode_chunk,
                                        commit_chunk, job, err));
         HONE_TRY(take_coded(job, stop, err));
@@ -599,7 +655,8 @@ static hone_status prepare(struct job *job, hone_error *err)
     job->hash = XXH3_createState();
     job->checksums = hone_calloc(job->plan->n_tensors, sizeof *job->checksums);
     job->resumed = hone_calloc(job->n_chunks, sizeof *job->resumed);
-    if (!job->hash || !job->checksums || !job->resumed)
+    job->n_plain = hone_calloc(job->plan->n_tensors, sizeof *job->n_plain);
+    if (!job->hash || !job->checksums || !job->resumed || !job->n_plain)
         return hone_fail_nomem(err, job->plan->n_tensors * 8);
     if (job->errors)
         memset(job->errors, 0, job->plan->n_tensors * sizeof *job->errors);

@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "convert/grid_parts.h"
+#include "formats/sources.h"
 #include "quantize/sequential.h"
 
 hone_status hone_plan_open_sequential(const hone_context *ctx, hone_plan *plan, const hone_calibration_text *text,
@@ -33,15 +34,16 @@ json_t *hone_sequential_recipe(const hone_plan *plan)
                      "tokens_xxh3", checksum);
 }
 
-const hone_tensor *hone_sequential_input_of(const hone_plan *plan, const char *gguf_name)
+const hone_tensor *hone_sequential_input_of(const hone_plan *plan, const hone_planned_tensor *t)
 {
-    const size_t i = hone_sequential_find(plan->sequential, gguf_name);
-    return i < hone_sequential_n_inputs(plan->sequential) ? &plan->inputs[i] : NULL;
+    const char *name = t->stack_name ? t->stack_name : t->gguf_name ? t->gguf_name : t->name;
+    const size_t i = hone_sequential_find(plan->sequential, name);
+    return i < hone_sequential_n_inputs(plan->sequential) ? &plan->inputs[i + t->expert] : NULL;
 }
 
 static size_t turn_of(const hone_plan *plan, const hone_planned_tensor *t)
 {
-    const hone_tensor *input = hone_sequential_input_of(plan, t->gguf_name ? t->gguf_name : t->name);
+    const hone_tensor *input = hone_sequential_input_of(plan, t);
     return input ? (size_t)(input - plan->inputs) + 1 : 0;
 }
 
@@ -103,8 +105,10 @@ hone_status hone_sequential_take(const hone_plan *plan, const hone_planned_tenso
                                  hone_error *err)
 {
     const bool codes = t->weight && t->part == HONE_PART_CODES;
+    const hone_tensor *stack = t->source && t->stack_name ? hone_checkpoint_stack_of(plan->src, t->source) : NULL;
+    const char *name = stack ? stack->name : t->source ? t->source->name : "";
     if (!t->source || !(codes || (!t->weight && hone_dtype_describe(t->dtype)->is_quantized)) ||
-        !hone_sequential_holds(plan->sequential, t->source->name))
+        !hone_sequential_holds(plan->sequential, name))
         return HONE_OK;
     hone_coded_matrix m = {.nrows = (size_t)t->n_rows, .ncols = (size_t)t->row_nelems};
     const hone_status status = codes ? read_groups(plan, t, writer, &m, err) : read_blocks(t, writer, &m, err);
@@ -112,5 +116,6 @@ hone_status hone_sequential_take(const hone_plan *plan, const hone_planned_tenso
         hone_release(m.data);
         return hone_fail_for(err, status, t->name);
     }
-    return hone_sequential_put(plan->sequential, t->source->name, &m, err);
+    return stack ? hone_sequential_put_expert(plan->sequential, name, (size_t)t->expert, &m, err)
+                 : hone_sequential_put(plan->sequential, name, &m, err);
 }

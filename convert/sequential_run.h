@@ -18,8 +18,8 @@ hone_status hone_plan_open_sequential(const hone_context *ctx, hone_plan *plan, 
 /* hone_sequential_recipe() tells what text it was, for the recipe: a new object, or NULL when out of memory. */
 json_t *hone_sequential_recipe(const hone_plan *plan);
 
-/* hone_sequential_input_of() returns what plan->inputs has for a weight by GGUF's name, or NULL. */
-const hone_tensor *hone_sequential_input_of(const hone_plan *plan, const char *gguf_name);
+/* hone_sequential_input_of() returns what plan->inputs has for a tensor, of a stack for its first expert, or NULL. */
+const hone_tensor *hone_sequential_input_of(const hone_plan *plan, const hone_planned_tensor *t);
 
 /* hone_sequential_order() fills order (n_tensors) with the plan's tensors in the order in which they are to be coded:
  * that of the plan, but for those that wait for an input. */

@@ -147,17 +147,18 @@ void hone_input_see(void *user, const hone_weight *const *weights, size_t n_weig
         set->status = add_input(set, weights, n_weights, 0, 0);
 }
 
-void hone_input_see_expert(void *user, const hone_weight *const *weights, size_t n_weights, size_t e, size_t n_experts,
-                           const float *x, size_t n)
+bool hone_input_see_expert(void *user, const hone_weight *const *weights, size_t n_weights,
+                           const hone_expert_rows *rows)
 {
     hone_input_set *set = user;
     if (set->status != HONE_OK)
-        return;
-    hone_input_stats *in = find_input(set, weights[0], e);
-    if (in && in->collecting && n > 0)
-        add_rows(set, in, x, n);
-    for (size_t i = 0; !in && !set->complete && i < n_experts && set->status == HONE_OK; i++)
-        set->status = add_input(set, weights, n_weights, i, n_experts);
+        return false;
+    hone_input_stats *in = find_input(set, weights[0], rows->expert);
+    if (in && in->collecting && rows->n > 0)
+        add_rows(set, in, rows->x, rows->n);
+    for (size_t i = 0; !in && !set->complete && i < rows->n_experts && set->status == HONE_OK; i++)
+        set->status = add_input(set, weights, n_weights, i, rows->n_experts);
+    return false;
 }
 
 void hone_input_set_deinit(hone_input_set *set)

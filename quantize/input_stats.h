@@ -47,8 +47,8 @@ typedef struct hone_input_set {
 void hone_input_see(void *set, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n);
 
 /* hone_input_see_expert() is the see_expert() of that observer. Where one expert is met, all are known. */
-void hone_input_see_expert(void *set, const hone_weight *const *weights, size_t n_weights, size_t e, size_t n_experts,
-                           const float *x, size_t n);
+bool hone_input_see_expert(void *set, const hone_weight *const *weights, size_t n_weights,
+                           const hone_expert_rows *rows);
 
 /* hone_input_collect() starts an input's sums anew, of products, too, if grams. NOMEM. hone_input_release() ends them:
  * the products are gone. */

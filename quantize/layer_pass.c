@@ -121,7 +121,7 @@ hone_status hone_layer_pass_open(const hone_context *ctx, const hone_checkpoint 
         out->set.ctx = ctx;
         out->set.family = out->model->family;
         out->set.naming = hone_family_naming(out->model->family, ckpt);
-        out->observer = (hone_observer){hone_input_see, &out->set, hone_input_see_expert, NULL};
+        out->observer = (hone_observer){.see = hone_input_see, .user = &out->set, .see_expert = hone_input_see_expert};
         out->run.observer = &out->observer;
         status = discover(out, ends, err);
     }

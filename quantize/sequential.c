@@ -3,17 +3,14 @@
 
 #include <string.h>
 
-#include <cblas.h>
 #include <xxhash.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "base/parallel.h"
 #include "base/run_context.h"
 #include "quantize/asymmetric.h"
 #include "quantize/cost.h"
-#include "quantize/layer_pass.h"
-#include "verify/team.h"
+#include "quantize/input_pairs.h"
 
 /*
  * How much of the way from W to W* is gone. On lit-llama under q2_k, calibrated on 24,600 tokens, KLD was 0.0215 with
@@ -22,16 +19,14 @@
  */
 static const float STRENGTH = 0.75f;
 
+/* Experts of a stack are summed up together as far as their sums fit this part of the budget. */
+enum { PART_OF_MEMORY = 4 };
+
 struct hone_sequential {
     hone_layer_pass pass, original; /* behind what is coded, and behind the model as it was */
     size_t *order;                  /* (n inputs) where in pass.set input i is */
-    /* The input that is being summed up, ... */
-    size_t seen;              /* ... where in the sets it is, */
-    float *x;                 /* (n_ctx, ncols) a chunk of it in the original */
-    size_t n_original;        /* rows of x that are there, ... */
-    size_t n_coded;           /* ... and that have met theirs */
-    float *difference;        /* (ncols, ncols) sum of (x - x') x'T */
-    uint64_t n_done, n_to_do; /* chunks through a stage */
+    hone_input_pairs pairs;         /* of the inputs that were summed up last */
+    uint64_t n_done, n_to_do;       /* chunks through a stage */
     hone_text_marks texts;
 };
 
@@ -76,6 +71,7 @@ void hone_sequential_close(hone_sequential *s)
 {
     if (!s)
         return;
+    hone_input_pairs_deinit(&s->pairs);
     hone_layer_pass_close(&s->pass);
     hone_layer_pass_close(&s->original);
     hone_text_marks_deinit(&s->texts);
@@ -115,16 +111,22 @@ hone_sequential_text hone_sequential_describe(const hone_sequential *s)
     return (hone_sequential_text){c->n_chunks, c->n_ctx, XXH3_64bits(c->ids, c->n_chunks * c->n_ctx * sizeof *c->ids)};
 }
 
+/* Inputs of one stage that are summed up together from this one on. */
+static size_t group_of(const hone_sequential *s, size_t first)
+{
+    return hone_input_pairs_group(&s->pass, first, s->pass.ctx->memory_nbytes / PART_OF_MEMORY);
+}
+
 hone_sequential_memory hone_sequential_memory_needed(const hone_sequential *s)
 {
     const hone_layer_pass *p = &s->pass;
     hone_sequential_memory m = {.weights_nbytes = 2 * hone_layer_pass_stage_nbytes(p),
                                 .pass_nbytes = 2 * hone_layer_pass_run_nbytes(p),
                                 .streams_nbytes = 2 * hone_layer_pass_streams_nbytes(p)};
-    for (size_t i = 0; i < p->set.n; i++) {
+    for (size_t i = 0, n; i < p->set.n; i += n) {
+        n = group_of(s, i);
         const uint64_t ncols = p->set.inputs[i].ncols;
-        const uint64_t nbytes = (uint64_t)(hone_gram_nfloats((size_t)ncols) + p->chunks.n_ctx * ncols) * sizeof(float) +
-                                hone_feedback_aim_nbytes((size_t)ncols);
+        const uint64_t nbytes = hone_input_pairs_nbytes(p, i, n) + hone_feedback_aim_nbytes((size_t)ncols) / 2;
         m.moments_nbytes = nbytes > m.moments_nbytes ? nbytes : m.moments_nbytes;
     }
     return m;
@@ -152,10 +154,14 @@ static void count_chunks(hone_sequential *s, size_t n)
 
 hone_status hone_sequential_begin(hone_sequential *s, uint64_t max_nbytes, const char *beside, hone_error *err)
 {
-    /* Each input takes a pass of its stage, and each stage one of either model to leave it. */
+    /* Each group of inputs takes a pass of its stage, and each stage one of either model to leave it. */
+    hone_input_pairs_deinit(&s->pairs);
     s->pass.phase = s->original.phase = NULL;
     s->n_done = 0;
-    s->n_to_do = (s->pass.set.n + 2 * (s->pass.model->n_layers + 1)) * (uint64_t)s->pass.chunks.n_chunks;
+    size_t n_groups = 0;
+    for (size_t i = 0; i < s->pass.set.n; i += group_of(s, i))
+        n_groups++;
+    s->n_to_do = (n_groups + 2 * (s->pass.model->n_layers + 1)) * (uint64_t)s->pass.chunks.n_chunks;
     HONE_TRY(hone_layer_pass_begin(&s->pass, max_nbytes / 2, beside, err));
     return hone_layer_pass_begin(&s->original, max_nbytes / 2, beside, err);
 }
@@ -171,87 +177,25 @@ static hone_status advance(hone_sequential *s, hone_layer_pass *p, size_t stage,
     return HONE_OK;
 }
 
-static void keep_original(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n)
+static hone_status see_both(hone_sequential *s, hone_error *err)
 {
-    (void)n_weights;
-    hone_sequential *s = user;
-    const hone_input_stats *in = &s->original.set.inputs[s->seen];
-    if (weights[0] != in->weights[0])
-        return;
-    memcpy(s->x + s->n_original * in->ncols, x, n * in->ncols * sizeof *x);
-    s->n_original += n;
-}
-
-/* A tile of both inputs: x becomes x - x'. */
-struct tile {
-    float *x;
-    const float *coded;
-    float *difference;
-    size_t n, ncols;
-};
-
-static hone_status add_panel(void *user, size_t p, int thread, hone_error *err)
-{
-    (void)thread;
-    (void)err;
-    const struct tile *t = user;
-    const size_t first = p * HONE_GRAM_PANEL, left = t->ncols - first;
-    const size_t nrows = left < HONE_GRAM_PANEL ? left : HONE_GRAM_PANEL;
-    const int d = (int)t->ncols;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)nrows, d, (int)t->n, 1.0f, t->x + first, d, t->coded, d,
-                1.0f, t->difference + first * t->ncols, d);
+    HONE_TRY(hone_layer_pass_hold(&s->original, err));
+    HONE_TRY(hone_layer_pass_hold(&s->pass, err));
+    for (size_t i = 0; i < s->pass.chunks.n_chunks; i++) {
+        HONE_TRY(hone_input_pairs_see(&s->pairs, i, err));
+        count_chunks(s, 1);
+    }
     return HONE_OK;
 }
 
-static void see_coded(void *user, const hone_weight *const *weights, size_t n_weights, const float *x, size_t n)
+/* An input and those of its group behind it. */
+static hone_status sum_up(hone_sequential *s, size_t input, hone_error *err)
 {
-    hone_sequential *s = user;
-    const hone_input_stats *in = &s->pass.set.inputs[s->seen];
-    if (weights[0] != in->weights[0])
-        return;
-    hone_input_see(&s->pass.set, weights, n_weights, x, n);
-    struct tile t = {s->x + s->n_coded * in->ncols, x, s->difference, n, in->ncols};
-    for (size_t i = 0; i < n * in->ncols; i++)
-        t.x[i] -= x[i];
-    s->n_coded += n;
-    const size_t n_panels = (in->ncols + HONE_GRAM_PANEL - 1) / HONE_GRAM_PANEL;
-    const double cost = 0.03 * (double)n * (double)in->ncols * (double)in->ncols;
-    (void)hone_parallel_for(n_panels, hone_team(s->pass.ctx, n_panels, cost), add_panel, &t, NULL);
-}
-
-/* Each chunk through the original and then through what is coded. */
-static hone_status see_both(hone_sequential *s, hone_error *err)
-{
-    const hone_observer original = {keep_original, s, NULL, s->original.set.inputs[s->seen].weights[0]};
-    const hone_observer coded = {see_coded, s, NULL, s->pass.set.inputs[s->seen].weights[0]};
-    s->original.run.observer = &original;
-    s->pass.run.observer = &coded;
-    hone_status status = hone_layer_pass_hold(&s->original, err);
-    if (status == HONE_OK)
-        status = hone_layer_pass_hold(&s->pass, err);
-    for (size_t i = 0; i < s->pass.chunks.n_chunks && status == HONE_OK; i++) {
-        s->n_original = s->n_coded = 0;
-        status = hone_layer_pass_step(&s->original, i, err);
-        if (status == HONE_OK)
-            status = hone_layer_pass_step(&s->pass, i, err);
-        count_chunks(s, 1);
-    }
-    s->original.run.observer = s->pass.run.observer = NULL;
-    return status;
-}
-
-static hone_status sum_up(hone_sequential *s, hone_error *err)
-{
-    hone_input_stats *in = &s->pass.set.inputs[s->seen];
+    const hone_input_stats *in = &s->pass.set.inputs[input];
+    hone_input_pairs_deinit(&s->pairs);
     HONE_TRY(advance(s, &s->original, in->stage, err));
     HONE_TRY(advance(s, &s->pass, in->stage, err));
-    HONE_TRY(hone_input_collect(in, true, err));
-    if (in->stage == 0)
-        return hone_layer_pass_see_embedding(&s->pass, err);
-    s->x = hone_alloc(s->pass.chunks.n_ctx, in->ncols * sizeof *s->x);
-    s->difference = hone_calloc(in->ncols, in->ncols * sizeof *s->difference);
-    if (!s->x || !s->difference)
-        return hone_fail_nomem(err, (s->pass.chunks.n_ctx + in->ncols) * in->ncols * sizeof *s->x);
+    HONE_TRY(hone_input_pairs_begin(&s->pass, &s->original, input, group_of(s, input), &s->pairs, err));
     return see_both(s, err);
 }
 
@@ -266,33 +210,55 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
     return HONE_OK;
 }
 
-static hone_status make_feedback(hone_sequential *s, hone_feedback *out, hone_error *err)
+/* The sums of an input are gone afterwards. */
+static hone_status make_feedback(hone_sequential *s, hone_input_stats *in, float *difference, hone_feedback *out,
+                                 hone_error *err)
 {
-    hone_input_stats *in = &s->pass.set.inputs[s->seen];
-    HONE_TRY(hone_feedback_init(s->pass.ctx, in->ncols, 0, read_row, in, out, err));
+    const hone_status status = hone_feedback_init(s->pass.ctx, in->ncols, 0, read_row, in, out, err);
     hone_input_release(in);
-    float *difference = s->difference;
-    s->difference = NULL;
-    if (!difference)
-        return HONE_OK;
+    if (status != HONE_OK || !difference) {
+        hone_release(difference);
+        return status;
+    }
     for (size_t i = 0; i < in->ncols * in->ncols; i++)
         difference[i] /= (float)in->n_tokens;
     return hone_feedback_aim(s->pass.ctx, out, difference, STRENGTH, err);
 }
 
-hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feedback *out, hone_error *err)
+static hone_status embedding_feedback(hone_sequential *s, hone_input_stats *in, hone_feedback *out, hone_error *err)
+{
+    HONE_TRY(hone_input_collect(in, true, err));
+    HONE_TRY(hone_layer_pass_see_embedding(&s->pass, err));
+    return make_feedback(s, in, NULL, out, err);
+}
+
+static hone_status input_feedback(hone_sequential *s, size_t i, uint64_t min_tokens, hone_feedback *out,
+                                  hone_error *err)
+{
+    hone_input_stats *in = &s->pass.set.inputs[i];
+    if (i < s->pairs.first || i - s->pairs.first >= s->pairs.n || !s->pairs.differences[i - s->pairs.first])
+        HONE_TRY(sum_up(s, i, err));
+    float *difference = hone_input_pairs_take(&s->pairs, i - s->pairs.first);
+    if (in->n_tokens >= min_tokens)
+        return make_feedback(s, in, difference, out, err);
+    hone_release(difference);
+    hone_input_release(in);
+    return HONE_OK;
+}
+
+hone_status hone_sequential_feedback(hone_sequential *s, size_t input, uint64_t min_tokens, hone_feedback *out,
+                                     uint64_t *n_tokens, hone_error *err)
 {
     *out = (hone_feedback){0};
-    s->seen = s->order[input];
-    hone_status status = sum_up(s, err);
-    hone_release(s->x);
-    s->x = NULL;
-    if (status == HONE_OK)
-        status = make_feedback(s, out, err);
-    hone_release(s->difference);
-    s->difference = NULL;
-    hone_input_release(&s->pass.set.inputs[s->seen]);
-    return hone_fail_for(err, status, s->pass.set.inputs[s->seen].names[0]);
+    const size_t i = s->order[input];
+    hone_input_stats *in = &s->pass.set.inputs[i];
+    const hone_status status = in->stage == 0 ? embedding_feedback(s, in, out, err)
+                                              : input_feedback(s, i, min_tokens > 0 ? min_tokens : 1, out, err);
+    *n_tokens = in->n_tokens;
+    hone_input_release(in);
+    if (status != HONE_OK || in->n_experts == 0)
+        hone_input_pairs_deinit(&s->pairs);
+    return hone_fail_for(err, status, in->names[0]);
 }
 
 /* Where the model uses a matrix next: a tied one may be in two places, the earlier behind. */
@@ -337,4 +303,45 @@ hone_status hone_sequential_put(hone_sequential *s, const char *name, const hone
                                .tensor = w->tensor};
     *w = coded;
     return HONE_OK;
+}
+
+/* A matrix that is held, as floats of its own. */
+static hone_status decode_held(const hone_context *ctx, hone_weight *w, hone_error *err)
+{
+    float *values = hone_alloc(w->nrows, w->ncols * sizeof *values);
+    if (!values)
+        return hone_fail_nomem(err, (uint64_t)w->nrows * w->ncols * sizeof *values);
+    hone_weight_decode(w, 0, w->nrows, values);
+    hone_weight_drop(w);
+    w->dtype = HONE_F32;
+    w->decode = hone_decoder(HONE_F32, ctx->cpu);
+    w->row_nbytes = w->ncols * sizeof *values;
+    w->scaled = w->borrowed = false;
+    w->data = (unsigned char *)values;
+    return HONE_OK;
+}
+
+static hone_status put_expert(const hone_sequential *s, hone_weight *w, size_t expert, const hone_coded_matrix *m,
+                              hone_error *err)
+{
+    HONE_TRY(hone_weight_hold(w, err));
+    if (w->dtype != HONE_F32)
+        HONE_TRY(decode_held(s->pass.ctx, w, err));
+    memcpy(w->data + expert * m->nrows * w->row_nbytes, m->data, m->nrows * w->row_nbytes);
+    return HONE_OK;
+}
+
+hone_status hone_sequential_put_expert(hone_sequential *s, const char *name, size_t expert, const hone_coded_matrix *m,
+                                       hone_error *err)
+{
+    size_t stage = 0;
+    hone_weight *w = find(s, name, &stage);
+    hone_status status = HONE_OK;
+    if (!w || m->dtype != HONE_F32 || w->ncols != m->ncols || m->nrows == 0 || w->nrows % m->nrows != 0 ||
+        expert >= w->nrows / m->nrows)
+        status = hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, name, "no such expert can be replaced");
+    else if (stage >= s->pass.stage)
+        status = put_expert(s, w, expert, m, err);
+    hone_release(m->data);
+    return status;
 }

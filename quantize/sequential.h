@@ -6,6 +6,8 @@
  * The original model goes along with the coded one, so that what is coded is what makes the coded model's layers give
  * what the original's do: see asymmetric.h.
  *
+ * An expert of a mixture is calibrated on the tokens that the coded model's router gives it; see input_pairs.h.
+ *
  * Inputs are numbered in the order in which they are to be asked for: that of the embedding, if it has one (see
  * calibrate.h), those of the layers in the order of a pass, that of the output matrix. Between two of them every matrix
  * that reads the earlier is coded and put in the place of the original.
@@ -26,7 +28,8 @@ void hone_sequential_close(hone_sequential *s);
 
 size_t hone_sequential_n_inputs(const hone_sequential *s);
 
-/* hone_sequential_find() returns the input of the weight that GGUF calls so; the number of inputs if it has none. */
+/* hone_sequential_find() returns the input of the weight that GGUF calls so; the number of inputs if it has none. Where
+ * the weight is a stack of experts it is that of the first, behind which the others' follow. */
 size_t hone_sequential_find(const hone_sequential *s, const char *gguf_name);
 
 /* hone_sequential_ncols() returns the columns of an input. */
@@ -55,9 +58,13 @@ double hone_sequential_seconds(const hone_sequential *s);
  * NOMEM. */
 hone_status hone_sequential_begin(hone_sequential *s, uint64_t max_nbytes, const char *beside, hone_error *err);
 
-/* hone_sequential_feedback() sums up the moments of an input, none before the last one asked for, and makes the error
- * feedback of them. IO, NOMEM, DATA as hone_feedback_init(). */
-hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feedback *out, hone_error *err);
+/*
+ * hone_sequential_feedback() sums up the moments of an input, none before the last one asked for, and makes the error
+ * feedback of them. *n_tokens: over how many; where they are fewer than min_tokens, or none, *out is empty. IO, NOMEM,
+ * DATA as hone_feedback_init().
+ */
+hone_status hone_sequential_feedback(hone_sequential *s, size_t input, uint64_t min_tokens, hone_feedback *out,
+                                     uint64_t *n_tokens, hone_error *err);
 
 /* A matrix as coded, its rows in the model's order; s takes data over (hone_release()), on failure, too. */
 typedef struct hone_coded_matrix {
@@ -73,5 +80,10 @@ bool hone_sequential_holds(const hone_sequential *s, const char *name);
 /* hone_sequential_put() puts a coded matrix in the place of the one that the checkpoint calls name, where the pass has
  * not left that behind. ARG: another shape, or dtype has no decoder. */
 hone_status hone_sequential_put(hone_sequential *s, const char *name, const hone_coded_matrix *m, hone_error *err);
+
+/* hone_sequential_put_expert() is hone_sequential_put() for one matrix of a stack, decoded (F32); the others stay what
+ * they are, in f32. IO, NOMEM. */
+hone_status hone_sequential_put_expert(hone_sequential *s, const char *name, size_t expert, const hone_coded_matrix *m,
+                                       hone_error *err);
 
 #endif

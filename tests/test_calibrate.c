@@ -200,7 +200,8 @@ static hone_status merge(const char *const *paths, size_t n, const char *path)
     return status;
 }
 
-/* Each token is given to as many experts as the model uses; an expert's squares are the diagonal of its moments. */
+/* Each token is given to the router, and to as many experts as the model uses; an expert's squares are the diagonal of
+ * its moments. */
 START_TEST(experts_share_the_tokens)
 {
     hone_checkpoint_close(model);
@@ -225,10 +226,12 @@ START_TEST(experts_share_the_tokens)
             ck_assert_double_eq_tol((double)gram[at], (double)sums[e * d + i], 1e-5 * (double)sums[e * d + i]);
     }
     ck_assert_float_eq(total, 2 * 96);
-    size_t n_experts = 0;
+    size_t n_experts = 0, n_routers = 0;
     uint64_t n_tokens = 0;
     for (size_t i = 0; i < hone_calibration_n(seen); i++) {
         const hone_calibration_weight w = hone_calibration_at(seen, i);
+        ck_assert_uint_gt(w.tokens, 0);
+        n_routers += strstr(w.name, "ffn_gate_inp.weight") && w.tokens == 96;
         if (strcmp(w.name, "blk.1.ffn_down_exps.weight") != 0)
             continue;
         ck_assert_uint_eq(w.n_experts, 4);
@@ -237,6 +240,7 @@ START_TEST(experts_share_the_tokens)
         n_experts++;
     }
     ck_assert_uint_eq(n_experts, 4);
+    ck_assert_uint_eq(n_routers, 2);
     ck_assert_uint_eq(n_tokens, 2 * 96);
     hone_calibration_free(seen);
     hone_checkpoint_close(file);

@@ -20,7 +20,7 @@
 
 Suite *hone_suite_fold(void);
 
-enum { TIMEOUT = 480, N_TOKENS = 20, MAX_COLS = 512 };
+enum { TIMEOUT = 480, N_TOKENS = 20, MAX_COLS = 512, MAX_EXPERTS = 4 };
 
 #define TINY "tests/models/tiny-llama"
 #define TINY_GPT2 "tests/models/tiny-gpt2"
@@ -39,17 +39,18 @@ static void set_up(void)
 static void write_importance(const hone_toy_tensor *tensors, size_t n)
 {
     enum { MAX_TENSORS = 64 };
-    static float sums[MAX_TENSORS][MAX_COLS];
-    static const float count = 10;
+    static float sums[MAX_TENSORS][MAX_EXPERTS * MAX_COLS];
+    static const float counts[MAX_EXPERTS] = {100, 100, 100, 100};
     hone_imatrix_sums entries[MAX_TENSORS];
     const hone_imatrix_origin origin = {.n_chunks = 1, .chunk_ntokens = 10};
     size_t n_entries = 0;
     for (size_t i = 0; i < n; i++) {
         if (tensors[i].ncols == 0 || strncmp(tensors[i].gguf, "blk.", 4) != 0)
             continue;
-        for (size_t c = 0; c < tensors[i].ncols; c++)
-            sums[n_entries][c] = c % 5 == 2 ? 900.0f : 1.0f + (float)(c % 3);
-        entries[n_entries] = (hone_imatrix_sums){tensors[i].gguf, tensors[i].ncols, 1, sums[n_entries], &count};
+        const size_t n_mats = tensors[i].n_stacked ? tensors[i].n_stacked : 1;
+        for (size_t c = 0; c < n_mats * tensors[i].ncols; c++)
+            sums[n_entries][c] = c % tensors[i].ncols % 5 == 2 ? 9000.0f : 10.0f + (float)(c % 3 * 10);
+        entries[n_entries] = (hone_imatrix_sums){tensors[i].gguf, tensors[i].ncols, n_mats, sums[n_entries], counts};
         n_entries++;
     }
     ck_assert_int_eq(hone_imatrix_write(stats, entries, n_entries, &origin, false, &err), HONE_OK);
@@ -83,6 +84,21 @@ static size_t fold_and_compare(const char *type, size_t n_vocab, const double *e
     return n_folded;
 }
 
+/* Folds a toy as one naming stores it, in one of the types. */
+static void fold_toy(hone_toy toy, bool gguf, const char *type, size_t least)
+{
+    hone_toy_fill(&toy);
+    int32_t tokens[N_TOKENS];
+    double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
+    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
+    hone_toy_run(&toy, tokens, N_TOKENS, expected);
+    write_importance(toy.tensors, toy.n_tensors);
+    open_source(gguf ? hone_toy_write_gguf(&toy, &dir) : hone_toy_write_hf(&toy, &dir));
+    ck_assert_uint_ge(fold_and_compare(type, toy.n_vocab, expected), least);
+    free(expected);
+    hone_toy_free(&toy);
+}
+
 START_TEST(folded_llama_computes_the_same)
 {
     hone_toy toy = hone_toy_sizes();
@@ -90,16 +106,19 @@ START_TEST(folded_llama_computes_the_same)
     toy.n_ff = 96;
     toy.head_dim = 16;
     toy.attn_bias = toy.mlp_bias = true;
-    hone_toy_fill(&toy);
-    int32_t tokens[N_TOKENS];
-    double *expected = malloc(N_TOKENS * toy.n_vocab * sizeof *expected);
-    spread_tokens(tokens, N_TOKENS, toy.n_vocab);
-    hone_toy_run(&toy, tokens, N_TOKENS, expected);
-    write_importance(toy.tensors, toy.n_tensors);
-    open_source(_i % 2 ? hone_toy_write_gguf(&toy, &dir) : hone_toy_write_hf(&toy, &dir));
-    ck_assert_uint_ge(fold_and_compare(folds[_i / 2], toy.n_vocab, expected), 6);
-    free(expected);
-    hone_toy_free(&toy);
+    fold_toy(toy, _i % 2, folds[_i / 2], 6);
+}
+END_TEST
+
+/* The norm before experts is folded into them and their router: three folds a layer, and that of the output. */
+START_TEST(folded_mixture_computes_the_same)
+{
+    hone_toy toy = hone_toy_sizes();
+    toy.n_experts = MAX_EXPERTS;
+    toy.n_experts_used = 2;
+    toy.n_embd = toy.n_ff = 32;
+    toy.head_dim = 16;
+    fold_toy(toy, _i % 2, folds[_i / 2], 3 * toy.n_layers);
 }
 END_TEST
 
@@ -352,6 +371,7 @@ Suite *hone_suite_fold(void)
     tcase_set_timeout(tc, TIMEOUT);
     tcase_add_checked_fixture(tc, set_up, tear_down_plan);
     tcase_add_loop_test(tc, folded_llama_computes_the_same, 0, 4);
+    tcase_add_loop_test(tc, folded_mixture_computes_the_same, 0, 4);
     tcase_add_loop_test(tc, folded_gpt2_computes_the_same, 0, 4);
     tcase_add_loop_test(tc, bytes_depend_on_no_thread_and_no_cpu, 0, 2);
     tcase_add_loop_test(tc, bias_takes_up_the_mean_error, 0, 2);

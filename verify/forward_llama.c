@@ -33,6 +33,7 @@ struct pass {
     /* of experts, for a tile */
     float *routing; /* (tile, n_experts) the weight of an expert; 0: it is not used */
     float *chosen;  /* (tile, n_embd) the rows that an expert is given, and what it makes of them */
+    float *shares;  /* (tile) their weights */
     float *mixed;   /* (tile, n_embd) */
     float *threads; /* thread_nfloats for each thread */
     size_t thread_nfloats;
@@ -50,6 +51,7 @@ static bool lay_out(struct pass *p, const hone_llama_config *c, size_t n, int n_
            hone_carve(base, nfloats, tile, c->n_ff, &p->gate) && hone_carve(base, nfloats, tile, c->n_ff, &p->up) &&
            hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_experts, &p->routing) &&
            hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_embd, &p->chosen) &&
+           hone_carve(base, nfloats, c->n_experts ? tile : 0, 1, &p->shares) &&
            hone_carve(base, nfloats, c->n_experts ? tile : 0, c->n_embd, &p->mixed) &&
            hone_carve(base, nfloats, n, half, &p->cosines) && hone_carve(base, nfloats, n, half, &p->sines) &&
            hone_carve(base, nfloats, (size_t)n_threads, p->thread_nfloats, &p->threads);
@@ -186,6 +188,22 @@ static void route_row(const void *pass, const void *arg, size_t t)
         row[e] = row[e] < 0.0f ? (float)(-(double)row[e] / sum) : 0.0f;
 }
 
+/* Fills p->routing for a tile whose first token is `first`; normed is what the router is given. */
+static void route(const struct pass *p, const hone_llama_layer *layer, size_t first, const float *normed, size_t tile)
+{
+    const size_t n = p->body->config.n_experts;
+    const hone_linear router = {.weight = layer->router};
+    float *kept = p->observer && p->observer->routing ? p->observer->routing + first * n : NULL;
+    if (kept && p->observer->routed) {
+        memcpy(p->routing, kept, tile * n * sizeof *kept);
+        return;
+    }
+    multiply(p, &router, normed, tile, p->routing);
+    for_rows(p, tile, n, route_row, NULL);
+    if (kept)
+        memcpy(kept, p->routing, tile * n * sizeof *kept);
+}
+
 /* One expert on those rows of a tile that are its own. */
 static void run_expert(const struct pass *p, const hone_llama_layer *layer, size_t e, const float *normed, size_t tile)
 {
@@ -194,10 +212,16 @@ static void run_expert(const struct pass *p, const hone_llama_layer *layer, size
     const hone_weight *const gate_up[] = {&layer->gate.weight, &layer->up.weight};
     const hone_weight *const down[] = {&layer->down.weight};
     size_t n = 0;
-    for (size_t t = 0; t < tile; t++)
-        if (p->routing[t * c->n_experts + e] > 0.0f)
-            memcpy(p->chosen + n++ * d, normed + t * d, d * sizeof *normed);
-    hone_observe_expert(p->observer, gate_up, 2, e, c->n_experts, p->chosen, n);
+    for (size_t t = 0; t < tile; t++) {
+        const float share = p->routing[t * c->n_experts + e];
+        if (!(share > 0.0f))
+            continue;
+        memcpy(p->chosen + n * d, normed + t * d, d * sizeof *normed);
+        p->shares[n++] = share;
+    }
+    const hone_expert_rows given = {e, c->n_experts, p->chosen, p->shares, n};
+    if (hone_observe_expert(p->observer, gate_up, 2, &given))
+        return;
     if (n > 0) {
         const hone_linear gate = {.weight = hone_weight_of_stack(&layer->gate.weight, c->n_experts, e)};
         const hone_linear up = {.weight = hone_weight_of_stack(&layer->up.weight, c->n_experts, e)};
@@ -205,17 +229,16 @@ static void run_expert(const struct pass *p, const hone_llama_layer *layer, size
         multiply(p, &up, p->chosen, n, p->up);
         for_rows(p, n, c->n_ff, gate_row, NULL);
     }
-    hone_observe_expert(p->observer, down, 1, e, c->n_experts, p->gate, n);
-    if (n == 0)
+    const hone_expert_rows gated = {e, c->n_experts, p->gate, p->shares, n};
+    if (hone_observe_expert(p->observer, down, 1, &gated) || n == 0)
         return;
     const hone_linear linear = {.weight = hone_weight_of_stack(&layer->down.weight, c->n_experts, e)};
     multiply(p, &linear, p->gate, n, p->chosen);
     for (size_t t = 0, row = 0; t < tile; t++) {
-        const float weight = p->routing[t * c->n_experts + e];
-        if (!(weight > 0.0f))
+        if (!(p->routing[t * c->n_experts + e] > 0.0f))
             continue;
         for (size_t i = 0; i < d; i++)
-            p->mixed[t * d + i] += weight * p->chosen[row * d + i];
+            p->mixed[t * d + i] += p->shares[row] * p->chosen[row * d + i];
         row++;
     }
 }
@@ -224,13 +247,14 @@ static void mix_experts(struct pass *p, const hone_llama_layer *layer)
 {
     const hone_llama_config *c = &p->body->config;
     const size_t d = c->n_embd;
-    const hone_linear router = {.weight = layer->router};
+    const hone_weight *const router[] = {&layer->router};
     for_rows(p, p->n, d, norm_row, layer->ffn_norm);
     for (size_t first = 0; first < p->n; first += HONE_MLP_TILE) {
         const size_t left = p->n - first, tile = left < HONE_MLP_TILE ? left : HONE_MLP_TILE;
         float *normed = p->normed + first * d;
-        multiply(p, &router, normed, tile, p->routing);
-        for_rows(p, tile, c->n_experts, route_row, NULL);
+        if (hone_observe(p->observer, router, 1, normed, tile))
+            continue;
+        route(p, layer, first, normed, tile);
         memset(p->mixed, 0, tile * d * sizeof *p->mixed);
         for (size_t e = 0; e < c->n_experts; e++)
             run_expert(p, layer, e, normed, tile);

@@ -15,13 +15,14 @@ typedef struct hone_family hone_family;
 struct hone_model {
     const hone_family *family;
     size_t n_vocab, n_layers;
-    size_t n_embd;            /* length of a hidden state */
-    size_t n_ctx;             /* the longest sequence it was trained on */
-    size_t n_positions;       /* the longest it can run, where each position has a weight; 0: no limit */
-    hone_weight output;       /* (n_vocab, n_embd) */
-    const float *output_bias; /* (n_vocab), or NULL */
-    bool deferred;            /* matrices are held by hone_model_hold(), not when it is loaded */
-    void *body;               /* the rest, of the family's own type */
+    size_t n_embd;                    /* length of a hidden state */
+    size_t n_ctx;                     /* the longest sequence it was trained on */
+    size_t n_positions;               /* the longest it can run, where each position has a weight; 0: no limit */
+    size_t n_experts, n_experts_used; /* of a mixture: a token is given to n_experts_used of them; 0: it is none */
+    hone_weight output;               /* (n_vocab, n_embd) */
+    const float *output_bias;         /* (n_vocab), or NULL */
+    bool deferred;                    /* matrices are held by hone_model_hold(), not when it is loaded */
+    void *body;                       /* the rest, of the family's own type */
 };
 
 /*

@@ -180,6 +180,8 @@ static hone_status load(const hone_context *ctx, const hone_checkpoint *ckpt, ho
     model->n_layers = c->n_layers;
     model->n_embd = c->n_embd;
     model->n_ctx = c->n_ctx;
+    model->n_experts = c->n_experts;
+    model->n_experts_used = c->n_experts_used;
     body->layers = hone_calloc(c->n_layers, sizeof *body->layers);
     if (!body->layers)
         return hone_fail_nomem(err, c->n_layers * sizeof *body->layers);

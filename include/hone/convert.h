@@ -76,7 +76,8 @@ typedef struct hone_convert_options {
      */
     const char *imatrix;
     /* Of stacked experts one that saw some tokens, but fewer, is coded as if there were no importance: so few say
-     * nothing of the others to come. 0: 64. Not under the reference search. */
+     * nothing of the others to come; and one that saw fewer while calibrated, none included, without error feedback,
+     * which a note says. 0: 64. Not of importance under the reference search. */
     uint32_t min_expert_tokens;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
     hone_method method;

@@ -14,9 +14,13 @@ cmp gptq.gguf one.gguf
 "$HONE" $gptq -o few.gguf --min-expert-tokens 100000 >/dev/null 2>notes
 [ "$(grep -c 'expert [0-3] saw [0-9]* tokens, coded without error feedback' notes)" -eq 24 ]
 "$HONE" check gptq.gguf >/dev/null
-for f in plain gptq; do
+# Rotated, by the moments of the model as it was.
+"$HONE" $gptq --rotate residual -o rotated.gguf >/dev/null 2>notes
+! grep -q 'expert\|without' notes
+for f in plain gptq rotated; do
     "$HONE" verify "$MODELS/tiny-mixtral" $f.gguf --text text.txt --ctx 128 --quiet --json $f.json >/dev/null
     sed -n '/"kld"/,/}/s/^ *"mean": \([0-9.e-]*\).*/\1/p' $f.json >$f.kld
 done
-echo $(cat plain.kld gptq.kld)
+echo $(cat plain.kld gptq.kld rotated.kld)
 awk -v a="$(cat gptq.kld)" -v b="$(cat plain.kld)" 'BEGIN { exit !(a > 0 && a < 0.85 * b) }'
+awk -v a="$(cat rotated.kld)" -v b="$(cat gptq.kld)" 'BEGIN { exit !(a > 0 && a < 0.9 * b) }'
