@@ -116,10 +116,13 @@ demo: deps
 test: deps
 	@$(MAKE) --no-print-directory MODE=$(MODE) run-tests
 
-.PHONY: run-tests
+.PHONY: run-tests run-suites
 run-tests: $(O)/hone-tests $(O)/hone fuzz-replay
-	HONE_BUILD=$(O) $(O)/hone-tests
+	@$(MAKE) --no-print-directory MODE=$(MODE) run-suites
 	sh tests/cli/run.sh $(O)/hone
+# Several suites at a time: threads that wait must not spin.
+run-suites: $(O)/hone-tests
+	sed -n 's/^SUITE(\(.*\))$$/\1/p' tests/suites.h | OMP_WAIT_POLICY=passive sh tests/in_parallel.sh $(O)/hone-tests
 
 ## oracle: compare with torch, transformers, tokenizers and llama.cpp in a virtual environment outside the tree
 oracle: all

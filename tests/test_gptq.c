@@ -11,6 +11,7 @@
 #include "base/run_context.h"
 #include "formats/blocks.h"
 #include "formats/decode.h"
+#include "quantize/asymmetric.h"
 #include "quantize/encode.h"
 #include "quantize/gptq.h"
 #include "tests/support/fills.h"
@@ -353,6 +354,51 @@ START_TEST(weights_of_any_kind_are_coded)
 }
 END_TEST
 
+/* Multiplied by H as it was factored, the shift is the difference again; one whose size is no multiple of a turn's. */
+START_TEST(an_aim_solves_for_the_difference)
+{
+    enum { N = 352 };
+    const float strength = 0.25f;
+    make_moments(N);
+    hone_feedback f = make_feedback();
+    float *difference = hone_alloc((size_t)N * N, sizeof *difference), *wanted = malloc(N * N * sizeof *wanted);
+    ck_assert(difference && wanted);
+    hone_seeded_weights(11, (size_t)N * N, wanted);
+    memcpy(difference, wanted, N * N * sizeof *wanted);
+    ck_assert_uint_eq(hone_feedback_aim_nbytes(N), 2 * N * N * sizeof *wanted);
+    ck_assert_int_eq(hone_feedback_aim(ctx, &f, difference, strength, NULL), HONE_OK);
+    ck_assert_ptr_eq(f.shift, difference);
+    const double damping = 0.01 * mean_diagonal();
+    double largest = 0, error = 0;
+    for (size_t r = 0; r < N; r += 13)
+        for (size_t j = 0; j < N; j++) {
+            double sum = damping * (double)f.shift[r * N + j];
+            for (size_t k = 0; k < N; k++)
+                sum += (double)f.shift[r * N + k] * h[k][j];
+            const double expected = (double)(strength * wanted[r * N + j]);
+            largest = fmax(largest, fabs(expected));
+            error = fmax(error, fabs(sum - expected));
+        }
+    ck_assert_double_lt(error, 1e-3 * largest);
+    free(wanted);
+    hone_feedback_deinit(&f);
+}
+END_TEST
+
+START_TEST(an_aim_without_memory_releases_the_difference)
+{
+    make_moments(96);
+    hone_feedback f = make_feedback();
+    hone_error err = {0};
+    float *difference = hone_calloc((size_t)96 * 96, sizeof *difference);
+    hone_mem_fail_after(0);
+    ck_assert_int_eq(hone_feedback_aim(ctx, &f, difference, 1, &err), HONE_ERROR_NOMEM);
+    hone_mem_fail_after(-1);
+    ck_assert_ptr_null(f.shift);
+    hone_feedback_deinit(&f);
+}
+END_TEST
+
 Suite *hone_suite_gptq(void)
 {
     Suite *s = suite_create("gptq");
@@ -370,6 +416,8 @@ Suite *hone_suite_gptq(void)
     tcase_add_loop_test(tc, every_level_and_cut_gives_the_same_bytes, 0, N_TYPES);
     tcase_add_test(tc, factors_are_the_same_at_every_level);
     tcase_add_loop_test(tc, weights_of_any_kind_are_coded, 0, HONE_N_FILLS);
+    tcase_add_test(tc, an_aim_solves_for_the_difference);
+    tcase_add_test(tc, an_aim_without_memory_releases_the_difference);
     suite_add_tcase(s, tc);
     return s;
 }

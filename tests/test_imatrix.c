@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "formats/imatrix.h"
+#include "hone/checkpoint.h"
 #include "tests/support/byte_builder.h"
 #include "tests/support/temp_dir.h"
 
@@ -285,6 +286,28 @@ START_TEST(reads_back_what_it_wrote)
 }
 END_TEST
 
+START_TEST(what_it_wrote_carries_checksums)
+{
+    const char *path = hone_temp_path(&dir, "out.gguf");
+    const hone_context_options how = {.n_threads = 1};
+    hone_context *ctx;
+    hone_checkpoint *ckpt;
+    size_t n_checked;
+    ck_assert_int_eq(hone_imatrix_write(path, two, 2, &origin, false, &err), HONE_OK);
+    ck_assert_int_eq(hone_context_new(&how, &ctx, &err), HONE_OK);
+    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_OK);
+    ck_assert_int_eq(hone_checkpoint_check(ctx, ckpt, &n_checked, &err), HONE_OK);
+    ck_assert_uint_eq(n_checked, 4);
+    FILE *f = fopen(path, "r+b");
+    ck_assert(f && fseek(f, (long)hone_checkpoint_tensor(ckpt, 2)->offset, SEEK_SET) == 0);
+    ck_assert(fputc(1, f) == 1 && fclose(f) == 0);
+    ck_assert_int_eq(hone_checkpoint_check(ctx, ckpt, &n_checked, &err), HONE_ERROR_MISMATCH);
+    ck_assert_str_eq(err.item, hone_checkpoint_tensor(ckpt, 2)->name);
+    hone_checkpoint_close(ckpt);
+    hone_context_free(ctx);
+}
+END_TEST
+
 static const float minus[] = {1, -1}, not_a_number[] = {NAN, 1}, broken[] = {1.5f};
 static const struct {
     int status;
@@ -350,6 +373,7 @@ Suite *hone_suite_imatrix(void)
     t = tcase_create("write");
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, reads_back_what_it_wrote);
+    tcase_add_test(t, what_it_wrote_carries_checksums);
     tcase_add_loop_test(t, refuses_to_write_what_it_would_not_read, 0, sizeof unwritable / sizeof unwritable[0]);
     tcase_add_test(t, survives_every_failing_allocation);
     suite_add_tcase(s, t);

@@ -2,52 +2,64 @@
 # SPDX-License-Identifier: MIT
 # usage: run.sh HONE [CASE...]
 #
-# Each case is a file tests/cli/CASE.sh, run by sh -eu in an empty directory of its own with
+# Each case is a file tests/cli/CASE.sh, run by sh -eu in an empty directory of its own, several at a time, with
 #   HONE    the program          MODELS  tests/models      TEXT  a text the model was not trained on
 #   CASES   tests/cli            ./*.lib there is shell code that several cases read
 # CASE.exit holds the expected exit status (0 without it); CASE.stdout and CASE.stderr, where they exist, the exact output,
 # in which MODELS stands for the directory's path.
 # A case that prints a line starting with SKIP is not counted. Ends with "N passed, N failed".
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
-HONE=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-shift
-MODELS=$here/../models
-MODELS=$(cd "$MODELS" && pwd)
+CASES=$(cd "$(dirname "$0")" && pwd)
+MODELS=$(cd "$CASES/../models" && pwd)
 TEXT=$MODELS/tiny-llama/heldout.txt
-CASES=$here
-export HONE MODELS TEXT CASES
-unset HONE_CPU || true
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0 skipped=0
+export MODELS TEXT CASES
 
-[ $# -gt 0 ] || set -- $(cd "$here" && ls *.sh | sed 's/\.sh$//' | grep -vx run)
-for case in "$@"; do
-    mkdir "$work/$case"
+# run_case CASE: prints "ok CASE", or "FAIL CASE: why" and what the case wrote, or "CASE: SKIP why".
+run_case() {
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    mkdir "$work/$1"
     code=0
-    (cd "$work/$case" && exec sh -eu "$here/$case.sh") >"$work/stdout" 2>"$work/stderr" || code=$?
+    (cd "$work/$1" && exec sh -eu "$CASES/$1.sh") >"$work/stdout" 2>"$work/stderr" || code=$?
     expected=0
-    [ ! -f "$here/$case.exit" ] || expected=$(cat "$here/$case.exit")
+    [ ! -f "$CASES/$1.exit" ] || expected=$(cat "$CASES/$1.exit")
     why=
     [ "$code" = "$expected" ] || why="exit $code, expected $expected"
     for stream in stdout stderr; do
-        [ -f "$here/$case.$stream" ] || continue
-        sed "s|$MODELS|MODELS|g" "$work/$stream" | cmp -s "$here/$case.$stream" - || why="${why:+$why; }$stream differs from $case.$stream"
+        [ -f "$CASES/$1.$stream" ] || continue
+        sed "s|$MODELS|MODELS|g" "$work/$stream" | cmp -s "$CASES/$1.$stream" - || why="${why:+$why; }$stream differs from $1.$stream"
     done
     if [ -n "$why" ]; then
-        failed=$((failed + 1))
-        echo "FAIL $case: $why"
+        echo "FAIL $1: $why"
         sed 's/^/  stdout: /' "$work/stdout" | tail -n 20
         sed 's/^/  stderr: /' "$work/stderr" | tail -n 20
     elif grep -q '^SKIP' "$work/stdout"; then
-        skipped=$((skipped + 1))
-        echo "$case: $(grep -m 1 '^SKIP' "$work/stdout")"
+        echo "$1: $(grep -m 1 '^SKIP' "$work/stdout")"
     else
-        passed=$((passed + 1))
+        echo "ok $1"
     fi
-    rm -rf "${work:?}/$case"
-done
-[ "$skipped" -eq 0 ] || echo "cli: $skipped skipped"
-echo "cli: $passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+}
+
+if [ "$1" = --case ]; then # by this script itself
+    run_case "$2"
+    exit
+fi
+HONE=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+export HONE
+shift
+unset HONE_CPU || true
+[ $# -gt 0 ] || set -- $(cd "$CASES" && ls *.sh | sed 's/\.sh$//' | grep -vx run)
+printf '%s\n' "$@" | sh "$CASES/../in_parallel.sh" sh "$CASES/run.sh" --case | awk -v expected=$# '
+    /^ok / { passed++; next }
+    /^FAIL / { failed++ }
+    /^[^ ]*: SKIP/ { skipped++ }
+    { print; fflush() }
+    END {
+        missing = expected - passed - failed - skipped
+        if (missing)
+            print "cli: " missing " did not end"
+        if (skipped)
+            print "cli: " skipped " skipped"
+        print "cli: " passed + 0 " passed, " failed + missing " failed"
+        exit failed + missing > 0
+    }'

@@ -4,7 +4,7 @@
 # Writes small well-formed inputs, one folder per fuzz target.
 set -eu
 out=$1
-for target in safetensors gguf imatrix json sentencepiece npy pickle pytorch pytorch_legacy zip quantized tokenizer; do
+for target in safetensors gguf imatrix json sentencepiece npy pickle pytorch pytorch_legacy zip quantized tokenizer text_marks; do
     mkdir -p "$out/$target"
 done
 
@@ -246,3 +246,13 @@ printf '[UNK]\n[CLS]\n[SEP]\na\n##b\nhello\n' >"$out/tokenizer/vocab.txt"
 printf '<unk>\n[CLS]\n[SEP]\nb\n##c\n\000{"unk_token":"<unk>","do_lower_case":false,"pad_token":"<pad>"}' >"$out/tokenizer/settings"
 printf '%s' '{"model":{"type":"WordPiece","vocab":{"[UNK]":0,"a":1,"##b":2,"\u00e9":3},"max_input_chars_per_word":5},"normalizer":{"type":"BertNormalizer"},"pre_tokenizer":{"type":"BertPreTokenizer"}}' \
     >"$out/tokenizer/wordpiece.json"
+
+# Two texts, of three marks and of none: numbers, digits, and the form of recipes.
+{
+    printf 0
+    for number in 500 3 17 34 51 20 0; do
+        little $number 8
+    done
+} >"$out/text_marks/numbers"
+printf 1%016x%016x%016x%016x%016x%016x%016x 500 3 17 34 51 20 0 >"$out/text_marks/digits"
+printf '2{"texts":"AUEAAQIDBAU"}' >"$out/text_marks/recipe"

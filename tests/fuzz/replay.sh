@@ -4,22 +4,31 @@
 # Runs the fuzz targets of a build, driven by replay.c, on their seeds. Ends with "N passed, N failed".
 set -eu
 cd "$(dirname "$0")/../.."
-build=$1
-seeds=$build/fuzz-seeds
-sh tests/fuzz/make_seeds.sh "$seeds"
-passed=0 failed=0
-for source in tests/fuzz/fuzz_*.c; do
-    target=$(basename "$source" .c)
-    [ "$target" = fuzz_open ] && continue
-    log=$build/tests/fuzz/$target.log
-    if OMP_NUM_THREADS=1 "$build/tests/fuzz/$target" "$seeds/${target#fuzz_}"/* >"$log" 2>&1; then
-        passed=$((passed + 1))
-        echo "$target: $(tail -n 1 "$log")"
+export OMP_NUM_THREADS=1
+
+# replay TARGET: prints a line "TARGET: N inputs", or "FAILED TARGET" and the end of what it wrote.
+replay() {
+    log=$build/tests/fuzz/$1.log
+    if "$build/tests/fuzz/$1" "$build/fuzz-seeds/${1#fuzz_}"/* >"$log" 2>&1; then
+        echo "$1: $(tail -n 1 "$log")"
     else
-        failed=$((failed + 1))
-        echo "$target: FAILED" >&2
-        tail -n 40 "$log" >&2
+        echo "FAILED $1"
+        tail -n 40 "$log" | sed 's/^/  /'
     fi
-done
-echo "fuzz replay: $passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+}
+
+if [ "$1" = --target ]; then # by this script itself
+    build=$2
+    replay "$3"
+    exit
+fi
+build=$1
+sh tests/fuzz/make_seeds.sh "$build/fuzz-seeds"
+set -- $(cd tests/fuzz && ls fuzz_*.c | sed 's/\.c$//' | grep -vx fuzz_open)
+printf '%s\n' "$@" | sh tests/in_parallel.sh sh tests/fuzz/replay.sh --target "$build" | awk -v expected=$# '
+    /^fuzz_/ { passed++ }
+    { print; fflush() }
+    END {
+        print "fuzz replay: " passed + 0 " passed, " expected - passed " failed"
+        exit passed < expected
+    }'
