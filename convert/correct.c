@@ -266,7 +266,7 @@ static hone_status keep_norm(const struct job *job, hone_correction *c, const ho
 
 static hone_status add_readers(struct job *job, const hone_fold_link *link, hone_error *err)
 {
-    HONE_TRY(hone_moments_read(job->plan, link->readers[0], job->h, err));
+    HONE_TRY(hone_moments_read(job->ctx, job->plan, link->readers[0], job->h, err));
     for (size_t i = 0; i < link->n_readers; i++) {
         hone_status status = begin_matrix(job, link->readers[i], err);
         if (status == HONE_OK)
