@@ -68,6 +68,7 @@ typedef struct hone_output_file {
     const char *name; /* in the output directory; NULL: the output is this file; arena */
     uint8_t *header;  /* its first bytes, complete but for the checksums; hone_release() */
     size_t header_nbytes;
+    bool joint_sums;                    /* of GGUF: few words at checksums_at for all, see checksum.h */
     size_t checksums_at, header_sum_at; /* positions in header */
     uint64_t nbytes;                    /* of the whole file */
     size_t first_tensor, n_tensors;     /* in plan->tensors */
@@ -103,6 +104,8 @@ struct hone_plan {
     int n_slots; /* chunks in memory at a time, at least one for each thread */
     uint64_t memory_nbytes;
     bool saturate;
+    bool lean;          /* metadata in little room */
+    uint64_t recipe_id; /* a hash of all that the recipe would tell otherwise */
     hone_method method;
     bool corrects;                      /* biases and norms will make up for what coding does */
     hone_checkpoint *calibration;       /* or NULL */

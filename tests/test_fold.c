@@ -358,7 +358,7 @@ START_TEST(moments_follow_the_folds)
 END_TEST
 
 /* The moments of all tensors of a folded model, the folds taken out again. Returns how many there are. */
-static size_t collect_moments(double **out, size_t *ncols)
+static size_t collect_moments(double **moments, size_t *ncols)
 {
     hone_fold *fold = fold_and_plan();
     size_t n = 0;
@@ -367,9 +367,9 @@ static size_t collect_moments(double **out, size_t *ncols)
         if (!t->gram)
             continue;
         const size_t d = ncols[n] = (size_t)t->row_nelems;
-        out[n] = moments_of(i);
+        moments[n] = moments_of(i);
         for (size_t j = 0; t->input_scale && j < d * d; j++)
-            out[n][j] *= (double)t->input_scale[j / d] * (double)t->input_scale[j % d];
+            moments[n][j] *= (double)t->input_scale[j / d] * (double)t->input_scale[j % d];
         n++;
     }
     hone_plan_free(plan);
