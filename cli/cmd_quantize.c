@@ -265,10 +265,10 @@ int hone_cmd_quantize(int argc, char **argv)
         return hone_cli_usage_error("quantize", "--rotate auto goes with --calibration STATS, and without --imatrix");
     if (!imatrix && gguf && how != HONE_SEARCH_FAST && !rotate)
         imatrix = calibration; /* it is one, too, of the model as it is */
-    if (fold && (!gguf || (!imatrix && !calibration)))
-        return hone_cli_usage_error("quantize", "--fold is for gguf, with --calibration STATS or --imatrix FILE");
-    if (correct && (!gguf || !calibration || sequential))
-        return hone_cli_usage_error("quantize", "--correct is for gguf, with --calibration STATS");
+    if (fold && !imatrix && !calibration)
+        return hone_cli_usage_error("quantize", "--fold goes with --calibration STATS or --imatrix FILE");
+    if (correct && (!calibration || sequential))
+        return hone_cli_usage_error("quantize", "--correct goes with --calibration STATS, and without --sequential");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;

@@ -84,14 +84,15 @@ static hone_status read_count(const hone_plan *plan, const char *weight, float *
     return HONE_OK;
 }
 
-/* The bias of a matrix of blocks, or NULL. */
+/* The bias of a matrix of blocks, or of codes on a grid, or NULL. */
 const hone_planned_tensor *hone_plan_bias_of(const hone_plan *plan, const hone_planned_tensor *t)
 {
     static const char weight[] = ".weight";
-    const size_t len = strlen(t->name), n = sizeof weight - 1;
-    for (size_t i = 0; len > n && strcmp(t->name + len - n, weight) == 0 && i < plan->n_tensors; i++) {
+    const char *own = t->weight ? t->source->name : t->name;
+    const size_t len = strlen(own), n = sizeof weight - 1;
+    for (size_t i = 0; len > n && strcmp(own + len - n, weight) == 0 && i < plan->n_tensors; i++) {
         const char *name = plan->tensors[i].name;
-        if (strncmp(name, t->name, len - n) == 0 && strcmp(name + len - n, ".bias") == 0)
+        if (strncmp(name, own, len - n) == 0 && strcmp(name + len - n, ".bias") == 0)
             return &plan->tensors[i];
     }
     return NULL;

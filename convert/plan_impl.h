@@ -167,6 +167,13 @@ hone_role hone_role_of(const char *gguf_name, unsigned *layer);
  * UNSUPPORTED: the architecture is not known. NOMEM. */
 hone_status hone_plan_name_codes(const hone_context *ctx, hone_plan *plan, hone_error *err);
 
+/*
+ * hone_plan_names() plans src as GGUF, for its names only: tensors and model of *names, which has no header;
+ * hone_plan_names_deinit(). UNSUPPORTED: the architecture is not known. NOMEM.
+ */
+hone_status hone_plan_names(const hone_context *ctx, const hone_checkpoint *src, hone_plan *names, hone_error *err);
+void hone_plan_names_deinit(hone_plan *names);
+
 /* hone_import_tokenizer() writes the checkpoint's tokenizer into plan->header, padded to n_vocab tokens. */
 hone_status hone_import_tokenizer(const hone_context *ctx, hone_plan *plan, hone_error *err);
 
