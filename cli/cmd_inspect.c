@@ -29,8 +29,7 @@ static struct summary summarize(const hone_checkpoint *ckpt)
             s.nbytes_of[t->dtype] += t->nbytes;
         }
     }
-    s.checksums = hone_checkpoint_find_metadata(ckpt, "hone.tensor_xxh3") &&
-                  hone_checkpoint_find_metadata(ckpt, "hone.header_xxh3");
+    s.checksums = hone_checkpoint_has_checksums(ckpt);
     return s;
 }
 

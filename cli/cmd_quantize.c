@@ -125,6 +125,7 @@ int hone_cmd_quantize(int argc, char **argv)
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
     const char *method = NULL, *calibration = NULL, *rotate = NULL;
+    const char *metadata = "lean";
     bool sequential = false;
     hone_calibration_text sequential_text;
     size_t min_expert_tokens = 0;
@@ -203,6 +204,10 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "rotate", "WHAT",
          HONE_CLI_ROTATE_HELP ";\nauto: what leaves the least error in the layers' outputs (--calibration)",
          HONE_CLI_TEXT, &rotate},
+        {0, "metadata", "HOW",
+         "of gguf: lean (default), no larger than what llama-quantize adds with an\nimportance matrix, with checksums "
+         "that tell one damaged tensor; full: a\nchecksum for each, all of the recipe, quantize.imatrix keys",
+         HONE_CLI_TEXT, &metadata},
         {0, "restart", NULL, "discard what an interrupted run left instead of resuming it", HONE_CLI_FLAG, &restart},
         {0, "dry-run", NULL, "print the plan, write nothing", HONE_CLI_FLAG, &dry_run},
     };
@@ -252,6 +257,8 @@ int hone_cmd_quantize(int argc, char **argv)
     code = parse_method(method, calibration, sequential, &job.convert.method);
     if (code)
         return code;
+    if (strcmp(metadata, "lean") != 0 && strcmp(metadata, "full") != 0)
+        return hone_cli_usage_error("quantize", "unknown metadata \"%s\" (lean, full)", metadata);
     const bool choose = rotate && strcmp(rotate, "auto") == 0;
     if (sequential && calibration && !budgeted && !choose)
         return hone_cli_usage_error("quantize", "--sequential computes what --calibration would tell");
@@ -259,12 +266,10 @@ int hone_cmd_quantize(int argc, char **argv)
         return hone_cli_usage_error("quantize", "--rotate auto goes with --calibration STATS, and without --imatrix");
     if (!imatrix && gguf && how != HONE_SEARCH_FAST && !rotate)
         imatrix = calibration; /* it is one, too, of the model as it is */
-    if (fold && (!gguf || !imatrix))
-        return hone_cli_usage_error("quantize", "--fold is for gguf, with --calibration STATS or --imatrix FILE");
-    if (correct && (!gguf || !calibration || sequential))
-        return hone_cli_usage_error("quantize", "--correct is for gguf, with --calibration STATS");
-    if (rotate && strcmp(rotate, "none") != 0 && (fold || correct))
-        return hone_cli_usage_error("quantize", "--rotate goes with neither --fold nor --correct");
+    if (fold && !imatrix && !calibration)
+        return hone_cli_usage_error("quantize", "--fold goes with --calibration STATS or --imatrix FILE");
+    if (correct && (!calibration || sequential))
+        return hone_cli_usage_error("quantize", "--correct goes with --calibration STATS, and without --sequential");
     job.out = out;
     job.dry_run = dry_run;
     job.restart = restart;
@@ -293,6 +298,7 @@ int hone_cmd_quantize(int argc, char **argv)
                                          .imatrix = imatrix,
                                          .method = job.convert.method,
                                          .calibration = calibration,
+                                         .lean = strcmp(metadata, "lean") == 0,
                                          .correct = correct};
     code = parse_type("output-type", output_type, &job.convert.output_dtype);
     if (code == 0)

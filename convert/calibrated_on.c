@@ -4,13 +4,16 @@
 #include "base/fail.h"
 #include "convert/budget_types.h"
 #include "formats/imatrix.h"
+#include "formats/sources.h"
 #include "quantize/sequential.h"
 
 /* A mark for every 2 MiB of the source: so they take no more of a small file than the importance matrix's metadata does
- * in one by llama.cpp. */
+ * in one by llama.cpp. Four, or three, where little room is theirs: half of a text is noticed more often than not. */
 static size_t most_marks(const hone_plan *plan)
 {
-    enum { SHIFT = 21, LEAST = 4, MOST = 256 };
+    enum { SHIFT = 21, LEAST = 4, MOST = 256, LEAN = 4 };
+    if (plan->lean)
+        return LEAN - (hone_checkpoint_transforms(plan->src) != NULL); /* which take room, too */
     const uint64_t n = hone_checkpoint_nbytes(plan->src) >> SHIFT;
     return n < LEAST ? LEAST : n > MOST ? MOST : (size_t)n;
 }

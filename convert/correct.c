@@ -66,7 +66,7 @@ static hone_status code_tile(const struct job *job, uint64_t row, uint64_t nrows
 {
     HONE_TRY(hone_read_rows(job->ctx, job->plan, job->t, row, nrows, w->raw, w->values, err));
     HONE_TRY(hone_code_rows(job->ctx, job->plan, job->t, job->t->dtype, &job->feedback, row, nrows, w, err));
-    hone_decode_rows(job->ctx, job->t->dtype, nrows, job->ncols, w);
+    hone_decode_rows(job->ctx, job->plan, job->t, job->t->dtype, nrows, w);
     return HONE_OK;
 }
 
@@ -74,7 +74,7 @@ static hone_status begin_matrix(struct job *job, const hone_planned_tensor *t, h
 {
     job->t = t;
     job->ncols = (size_t)t->row_nelems;
-    job->coders = hone_row_coders_new(t, job->ctx->n_threads);
+    job->coders = hone_row_coders_new(job->plan, t, job->ctx->n_threads);
     if (!job->coders)
         return hone_fail_nomem(err, TILE * job->ncols * sizeof(float));
     return hone_moments_prepare(job->ctx, job->plan, t, &job->current, &job->feedback, err);
@@ -243,30 +243,45 @@ static hone_status solve(struct job *job, hone_error *err)
     return HONE_OK;
 }
 
+/* What the norm w adds to become w d, to *addend (ncols), and delta as its type can store it. */
+static hone_status round_delta(const struct job *job, const hone_planned_tensor *norm, float *addend, hone_error *err)
+{
+    const size_t n = job->ncols;
+    float *rounded = hone_alloc(n, sizeof *rounded);
+    if (!rounded)
+        return hone_fail_nomem(err, n * sizeof *rounded);
+    hone_status status = hone_read_vector(job->ctx, job->plan, norm, addend, err);
+    for (size_t j = 0; j < n && status == HONE_OK; j++)
+        rounded[j] = (float)((double)addend[j] * (1 + job->delta[j]));
+    if (status == HONE_OK && norm->dtype != HONE_F32)
+        status = hone_round_to(job->ctx, norm->dtype, rounded, n, err);
+    for (size_t j = 0; j < n && status == HONE_OK; j++) {
+        const double w = (double)addend[j];
+        addend[j] = (float)((double)rounded[j] - w);
+        job->delta[j] = w != 0 ? (double)rounded[j] / w - 1 : 0;
+    }
+    hone_release(rounded);
+    return status;
+}
+
 static hone_status keep_norm(const struct job *job, hone_correction *c, const hone_planned_tensor *norm,
                              hone_error *err)
 {
-    const size_t n = job->ncols;
     struct corrected *made;
-    HONE_TRY(add(c, norm, n, &made, err));
+    HONE_TRY(add(c, norm, job->ncols, &made, err));
     made->about.error = made->about.corrected_error = job->loss;
+    HONE_TRY(round_delta(job, norm, made->addend, err));
     const double loss = corrected_loss(job);
-    if (!(loss < job->loss * (1 - LEAST_GAIN)))
-        return HONE_OK;
-    void *raw = hone_alloc(hone_row_reader_nbytes(norm, 1), 1);
-    hone_status status = raw ? HONE_OK : hone_fail_nomem(err, n * sizeof(float));
-    if (status == HONE_OK)
-        status = hone_read_rows(job->ctx, job->plan, norm, 0, 1, raw, made->addend, err);
-    hone_release(raw);
-    for (size_t j = 0; j < n; j++)
-        made->addend[j] = (float)((double)made->addend[j] * job->delta[j]);
-    made->about.corrected_error = loss;
-    return status;
+    if (loss < job->loss * (1 - LEAST_GAIN))
+        made->about.corrected_error = loss;
+    else
+        memset(made->addend, 0, job->ncols * sizeof *made->addend);
+    return HONE_OK;
 }
 
 static hone_status add_readers(struct job *job, const hone_fold_link *link, hone_error *err)
 {
-    HONE_TRY(hone_moments_read(job->plan, link->readers[0], job->h, err));
+    HONE_TRY(hone_moments_read(job->ctx, job->plan, link->readers[0], job->h, err));
     for (size_t i = 0; i < link->n_readers; i++) {
         hone_status status = begin_matrix(job, link->readers[i], err);
         if (status == HONE_OK)
@@ -306,7 +321,7 @@ static hone_status correct_norm(struct job *job, hone_correction *c, const hone_
 /* An RMS norm, all of whose readers are known to have the same input. */
 static bool can_be_corrected(const hone_fold_link *link)
 {
-    if (link->writer->n_dims != 1 || link->bias || link->writer->n_rows != 1)
+    if (link->writer->n_dims != 1 || link->bias || link->writer->order != HONE_ROWS_AS_STORED)
         return false;
     for (size_t i = 0; i < link->n_readers; i++)
         if (!link->readers[i]->gram || link->readers[i]->gram != link->readers[0]->gram ||
@@ -318,7 +333,7 @@ static bool can_be_corrected(const hone_fold_link *link)
 static hone_status correct_norms(struct job *job, hone_correction *c, hone_error *err)
 {
     hone_fold_links links;
-    hone_status status = hone_fold_links_find(job->plan, &links, err);
+    hone_status status = hone_fold_links_find(job->ctx, job->plan, &links, err);
     for (size_t i = 0; i < links.n && status == HONE_OK; i++) {
         if (can_be_corrected(&links.links[i]))
             status = correct_norm(job, c, &links.links[i], err);
@@ -352,8 +367,9 @@ hone_status hone_correction_new(const hone_context *ctx, const hone_checkpoint *
                                 hone_correction **out, hone_error *err)
 {
     *out = NULL;
-    if (hone_target_find(opts->to) != &hone_target_gguf)
-        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "correction is for gguf");
+    const hone_target *target = hone_target_find(opts->to);
+    if (!target || !target->weighs)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "correction is for what is quantized");
     hone_correction *c = hone_calloc(1, sizeof *c);
     if (!c)
         return hone_fail_nomem(err, sizeof *c);
@@ -394,8 +410,10 @@ void hone_correction_assign(const hone_correction *correction, hone_plan *plan)
 {
     for (size_t i = 0; correction && i < correction->n; i++)
         for (size_t j = 0; is_changed(&correction->tensors[i]) && j < plan->n_tensors; j++)
-            if (strcmp(plan->tensors[j].name, correction->tensors[i].about.name) == 0)
+            if (strcmp(plan->tensors[j].name, correction->tensors[i].about.name) == 0) {
                 plan->tensors[j].addend = correction->tensors[i].addend;
+                plan->tensors[j].any_value = false; /* which would be copied */
+            }
 }
 
 json_t *hone_correction_recipe(const hone_correction *correction)

@@ -211,7 +211,7 @@ static bool can_be_searched(const struct search *s)
             return false;
         if (t->n_dims > 2 && (t->entry->n_unseen > 0 || hone_importance_n_few(s->plan, t) > 0))
             return false;
-        any |= hone_dtype_describe(t->dtype)->is_quantized;
+        any |= t->weight || hone_dtype_describe(t->dtype)->is_quantized;
     }
     return any;
 }
@@ -240,6 +240,30 @@ static hone_status search_powers(struct search *s, hone_fold_group *group, hone_
 }
 
 /* ---- applying ---- */
+
+/*
+ * A norm w that is stored in few bits becomes what its type makes of w / s. With the s that leads there exactly, the
+ * model computes the same.
+ */
+static hone_status settle_norm(struct search *s, hone_error *err)
+{
+    const hone_planned_tensor *norm = s->link->writer;
+    if (norm->n_dims != 1 || norm->dtype == HONE_F32)
+        return HONE_OK;
+    const size_t n = (size_t)s->link->n;
+    float *w = hone_alloc(n, sizeof *w), *q = hone_alloc(n, sizeof *q);
+    hone_status status = w && q ? hone_read_vector(s->ctx, s->plan, norm, w, err) : hone_fail_nomem(err, n * sizeof *w);
+    for (size_t i = 0; i < n && status == HONE_OK; i++)
+        q[i] = w[i] / s->best[i];
+    if (status == HONE_OK)
+        status = hone_round_to(s->ctx, norm->dtype, q, n, err);
+    for (size_t i = 0; i < n && status == HONE_OK; i++)
+        if (w[i] != 0.0f && q[i] != 0.0f)
+            s->best[i] = w[i] / q[i];
+    hone_release(w);
+    hone_release(q);
+    return status;
+}
 
 /* Rows and columns are the output's, either NULL; a vector is a column. Experts, of which columns alone are, are
  * changed alike. */
@@ -323,6 +347,7 @@ static hone_status fold_link(hone_fold *fold, hone_checkpoint *src, struct searc
     fold->groups[fold->n_groups++] = group;
     if (!(group.folded_error < group.error))
         return HONE_OK;
+    HONE_TRY(settle_norm(s, err));
     HONE_TRY(scale_readers(fold, src, s, err));
     return scale_writer(src, s->link, s->best, err);
 }
@@ -333,7 +358,7 @@ static hone_status fold_all(const hone_context *ctx, hone_checkpoint *src, const
     hone_fold_links links;
     hone_feedback feedback = {0};
     const hone_tensor *current = NULL;
-    hone_status status = hone_fold_links_find(plan, &links, err);
+    hone_status status = hone_fold_links_find(ctx, plan, &links, err);
     for (size_t i = 0; i < links.n && status == HONE_OK; i++) {
         struct search s = {.ctx = ctx, .plan = plan, .link = &links.links[i], .feedback = feedback, .current = current};
         if (can_be_searched(&s))
@@ -350,8 +375,9 @@ static hone_status fold_all(const hone_context *ctx, hone_checkpoint *src, const
 
 static hone_status check(const hone_convert_options *opts, hone_error *err)
 {
-    if (hone_target_find(opts->to) != &hone_target_gguf)
-        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "folding is for gguf");
+    const hone_target *target = hone_target_find(opts->to);
+    if (!target || !target->weighs)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "folding is for what is quantized");
     if (!opts->imatrix && !opts->calibration)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
                          "folding needs to know the inputs: a calibration file or an importance matrix");

@@ -26,7 +26,7 @@ typedef struct hone_fold_links {
 
 /* hone_fold_links_find() lists them. UNSUPPORTED: an architecture that is not known well enough. NOMEM. Release
  * out->links in any case. */
-hone_status hone_fold_links_find(const hone_plan *plan, hone_fold_links *out, hone_error *err);
+hone_status hone_fold_links_find(const hone_context *ctx, const hone_plan *plan, hone_fold_links *out, hone_error *err);
 
 /* hone_fold_output_of() returns the output that feeds column c of the readers. */
 static inline uint64_t hone_fold_output_of(const hone_fold_link *link, uint64_t c)

@@ -17,7 +17,7 @@ static bool is_about_the_file(const char *key)
                                        "split.count",        "split.tensors.count",
                                        "hone.version",       "hone.recipe",
                                        HONE_TENSOR_SUMS_KEY, HONE_HEADER_SUM_KEY,
-                                       HONE_TEXT_MARKS_KEY};
+                                       HONE_JOINT_SUMS_KEY,  HONE_TEXT_MARKS_KEY};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(key, keys[i]) == 0)
             return true;

@@ -97,20 +97,35 @@ static hone_status name_codes(hone_plan *plan, const hone_plan *names, hone_erro
     return HONE_OK;
 }
 
-/* Planned as GGUF for the purpose. */
-hone_status hone_plan_name_codes(const hone_context *ctx, hone_plan *plan, hone_error *err)
+hone_status hone_plan_names(const hone_context *ctx, const hone_checkpoint *src, hone_plan *names, hone_error *err)
 {
-    const char *model_class = hone_checkpoint_architecture(plan->src);
+    const char *model_class = hone_checkpoint_architecture(src);
     const hone_conversion *family = model_class ? hone_conversion_find(model_class) : NULL;
+    *names = (hone_plan){.src = src};
     if (!family)
         return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, "architectures",
                          "an importance matrix needs an architecture whose names in GGUF are known");
-    hone_plan names = {.src = plan->src, .header = hone_gguf_new()};
-    hone_status status = family->plan(ctx, &names, err);
-    if (status == HONE_OK)
-        status = name_codes(plan, &names, err);
-    hone_gguf_free(names.header);
-    hone_release(names.tensors);
-    hone_arena_deinit(&names.arena);
+    names->header = hone_gguf_new();
+    const hone_status status = family->plan(ctx, names, err);
+    hone_gguf_free(names->header);
+    names->header = NULL;
+    if (status != HONE_OK)
+        hone_plan_names_deinit(names);
+    return status;
+}
+
+void hone_plan_names_deinit(hone_plan *names)
+{
+    hone_release(names->tensors);
+    hone_arena_deinit(&names->arena);
+    *names = (hone_plan){.src = NULL};
+}
+
+hone_status hone_plan_name_codes(const hone_context *ctx, hone_plan *plan, hone_error *err)
+{
+    hone_plan names;
+    HONE_TRY(hone_plan_names(ctx, plan->src, &names, err));
+    const hone_status status = name_codes(plan, &names, err);
+    hone_plan_names_deinit(&names);
     return status;
 }

@@ -224,13 +224,11 @@ static struct scratch scratch_of(const hone_grid_weight *w, uint64_t nrows, void
     return (struct scratch){scales, scales + n, (uint8_t *)(scales + 2 * n)};
 }
 
-void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
-                           const float *values, const float *importance, const hone_grid_feedback *feedback, void *dst)
+void hone_grid_code_rows(const hone_grid_weight *w, uint64_t nrows, const float *values, const float *importance,
+                         const hone_grid_feedback *feedback, void *chunk)
 {
-    hone_piece pieces[HONE_N_PARTS];
-    const unsigned n_pieces = hone_grid_pieces(plan, w, row, nrows, pieces);
     const size_t groups = (size_t)n_groups(w), in = (size_t)w->in;
-    const struct scratch s = scratch_of(w, nrows, dst);
+    const struct scratch s = scratch_of(w, nrows, chunk);
     if (feedback) {
         const hone_gptq_coder coder = hone_gptq_groups(&w->grid, (size_t)w->group);
         hone_gptq_encode_groups(feedback->feedback, &coder, values, (size_t)nrows, s.codes, s.scales, s.zeros,
@@ -242,8 +240,17 @@ void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uin
             hone_grid_encode(&w->grid, values + r * in + first, n, importance ? importance + first : NULL,
                              s.codes + r * in + first, &s.scales[r * groups + g], &s.zeros[r * groups + g]);
         }
+}
+
+void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
+                           const float *values, const float *importance, const hone_grid_feedback *feedback, void *dst)
+{
+    hone_piece pieces[HONE_N_PARTS];
+    const unsigned n_pieces = hone_grid_pieces(plan, w, row, nrows, pieces);
+    const struct scratch s = scratch_of(w, nrows, dst);
+    hone_grid_code_rows(w, nrows, values, importance, feedback, dst);
     memset(dst, 0, pieces_nbytes(w, nrows));
-    const hone_grid_codes c = {w, (size_t)nrows, groups, s.codes, s.scales, s.zeros};
+    const hone_grid_codes c = {w, (size_t)nrows, (size_t)n_groups(w), s.codes, s.scales, s.zeros};
     hone_grid_pack(&c, pieces, n_pieces, dst);
 }
 

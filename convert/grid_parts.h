@@ -56,6 +56,10 @@ typedef struct hone_grid_feedback {
 void hone_grid_encode_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows,
                            const float *values, const float *importance, const hone_grid_feedback *feedback, void *dst);
 
+/* hone_grid_code_rows() leaves what hone_grid_encode_rows() does, but the pieces: enough to decode them. */
+void hone_grid_code_rows(const hone_grid_weight *w, uint64_t nrows, const float *values, const float *importance,
+                         const hone_grid_feedback *feedback, void *chunk);
+
 /* hone_grid_unpack_rows() takes up a chunk whose pieces were read back: it becomes what hone_grid_encode_rows() left.
  */
 void hone_grid_unpack_rows(const hone_plan *plan, const hone_grid_weight *w, uint64_t row, uint64_t nrows, void *chunk);

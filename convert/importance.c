@@ -142,7 +142,7 @@ bool hone_importance_is_calibration(const hone_plan *plan)
 void hone_importance_put_metadata(hone_plan *plan)
 {
     const hone_imatrix *m = plan->imatrix;
-    if (!m || hone_importance_is_calibration(plan)) /* which the recipe names */
+    if (!m || plan->lean || hone_importance_is_calibration(plan)) /* which the recipe names */
         return;
     put_cut(plan, FILE_KEY, hone_imatrix_path(m));
     if (hone_imatrix_dataset(m)[0])

@@ -84,17 +84,35 @@ static hone_status read_count(const hone_plan *plan, const char *weight, float *
     return HONE_OK;
 }
 
-/* The bias of a matrix of blocks, or NULL. */
+/* The bias of a matrix of blocks, or of codes on a grid, or NULL. */
 const hone_planned_tensor *hone_plan_bias_of(const hone_plan *plan, const hone_planned_tensor *t)
 {
     static const char weight[] = ".weight";
-    const size_t len = strlen(t->name), n = sizeof weight - 1;
-    for (size_t i = 0; len > n && strcmp(t->name + len - n, weight) == 0 && i < plan->n_tensors; i++) {
+    const char *own = t->weight ? t->source->name : t->name;
+    const size_t len = strlen(own), n = sizeof weight - 1;
+    for (size_t i = 0; len > n && strcmp(own + len - n, weight) == 0 && i < plan->n_tensors; i++) {
         const char *name = plan->tensors[i].name;
-        if (strncmp(name, t->name, len - n) == 0 && strcmp(name + len - n, ".bias") == 0)
+        if (strncmp(name, own, len - n) == 0 && strcmp(name + len - n, ".bias") == 0)
             return &plan->tensors[i];
     }
     return NULL;
+}
+
+/* Sums of an input as the file has them become the means of what the tensor is given now. */
+static hone_status turn_means(const hone_plan *plan, const hone_planned_tensor *t, float *means, hone_error *err)
+{
+    const size_t n = (size_t)t->row_nelems;
+    double *x = hone_alloc(n, sizeof *x);
+    if (!x)
+        return hone_fail_nomem(err, n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (double)means[i] / (double)t->n_tokens;
+    if (plan->turns_moments)
+        hone_transform_input(t->source, t->order == HONE_ROWS_TRANSPOSE, x);
+    for (size_t i = 0; i < n; i++)
+        means[i] = (float)(t->input_scale && !plan->turns_moments ? x[i] / (double)t->input_scale[i] : x[i]);
+    hone_release(x);
+    return HONE_OK;
 }
 
 /* The means of an input, where a bias can take up what coding does to them. */
@@ -112,8 +130,7 @@ static hone_status read_means(hone_plan *plan, hone_planned_tensor *t, hone_erro
     if (!means)
         return hone_fail_nomem(err, sum->nelems * sizeof *means);
     HONE_TRY(hone_checkpoint_read(plan->calibration, sum, 0, (size_t)sum->nelems * sizeof *means, means, err));
-    for (uint64_t i = 0; i < sum->nelems; i++)
-        means[i] /= t->input_scale ? t->n_tokens * t->input_scale[i] : t->n_tokens;
+    HONE_TRY(turn_means(plan, t, means, err));
     t->input_means = means;
     return HONE_OK;
 }
@@ -233,8 +250,8 @@ struct triangle {
     const hone_tensor *tensor;
     uint64_t ncols;
     float n_tokens;
-    uint64_t matrix;            /* which of several triangles */
-    const float *scale, *means; /* or NULL; means: of what was divided by scale */
+    uint64_t matrix;    /* which of several triangles */
+    const float *scale; /* (ncols) that inputs are divided by; or NULL */
 };
 
 static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
@@ -246,49 +263,70 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
     HONE_TRY(hone_checkpoint_read(t->file, t->tensor, before * sizeof *dst, n * sizeof *dst, dst, err));
     for (size_t j = 0; j < n; j++)
         dst[j] /= t->scale ? t->n_tokens * (t->scale[i] * t->scale[i + j]) : t->n_tokens;
-    for (size_t j = 0; t->means && j < n; j++)
-        dst[j] -= t->means[i] * t->means[i + j];
-    if (t->means && dst[0] < 0)
+    return HONE_OK;
+}
+
+/* The moments of what a tensor is given now. A file of the model before it was changed has them turned, which folded
+ * scales are a part of; one of the rotated model knows nothing of these. */
+struct moments {
+    struct triangle triangle;
+    hone_turned_gram turned;
+    const float *means; /* (ncols) that they are less; or NULL */
+};
+
+static struct triangle triangle_of(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    return (struct triangle){
+        .file = plan->calibration, .tensor = t->gram, .ncols = n_columns(plan, t), .n_tokens = t->n_tokens};
+}
+
+/* triangle: of t, or of one of its experts. */
+static hone_status moments_init(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
+                                struct triangle triangle, struct moments *out, hone_error *err)
+{
+    const size_t ncols = (size_t)triangle.ncols;
+    triangle.scale = plan->turns_moments ? NULL : t->input_scale;
+    out->triangle = triangle;
+    out->turned = (hone_turned_gram){.read_row = read_row, .user = &out->triangle, .ncols = ncols};
+    out->means = t->input_means;
+    if (!plan->turns_moments)
+        return HONE_OK;
+    return hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, &out->triangle,
+                                 &out->turned, err);
+}
+
+static hone_status moments_row(void *user, size_t i, float *dst, hone_error *err)
+{
+    struct moments *m = user;
+    HONE_TRY(hone_turned_gram_row(&m->turned, i, dst, err));
+    for (size_t j = i; m->means && j < m->triangle.ncols; j++)
+        dst[j - i] -= m->means[i] * m->means[j];
+    if (m->means && dst[0] < 0)
         dst[0] = 0; /* rounding */
     return HONE_OK;
 }
 
-static struct triangle triangle_of(const hone_plan *plan, const hone_planned_tensor *t)
-{
-    return (struct triangle){.file = plan->calibration,
-                             .tensor = t->gram,
-                             .ncols = n_columns(plan, t),
-                             .n_tokens = t->n_tokens,
-                             .scale = t->input_scale,
-                             .means = t->input_means};
-}
-
 hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err)
 {
-    const struct triangle triangle = triangle_of(plan, t);
-    for (uint64_t i = 0; i < triangle.ncols; i++) {
-        const uint64_t at = triangle.ncols * i - i * (i - (i > 0)) / 2;
+    const uint64_t n = n_columns(plan, t);
+    for (uint64_t i = 0; i < n; i++) {
+        const uint64_t at = n * i - i * (i - (i > 0)) / 2;
         HONE_TRY(hone_checkpoint_read(plan->calibration, t->gram, at * sizeof *dst, sizeof *dst, &dst[i], err));
         dst[i] /= t->n_tokens;
     }
     return HONE_OK;
 }
 
-/* Of moments that the file holds of the model as it is, or as it was before t was changed. */
 static hone_status make_feedback(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
-                                 struct triangle *triangle, hone_feedback *f, hone_error *err)
+                                 struct triangle triangle, hone_feedback *f, hone_error *err)
 {
-    const size_t ncols = (size_t)triangle->ncols;
-    hone_turned_gram turned = {.read_row = read_row, .user = triangle, .ncols = ncols};
-    hone_status status = HONE_OK;
-    if (plan->turns_moments)
-        status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, triangle,
-                                       &turned, err);
+    struct moments m;
+    hone_status status = moments_init(ctx, plan, t, triangle, &m, err);
     if (status == HONE_OK)
-        status = hone_feedback_init(ctx, ncols, (double)triangle->n_tokens, hone_turned_gram_row, &turned, f, err);
-    hone_turned_gram_deinit(&turned);
+        status = hone_feedback_init(ctx, m.turned.ncols, (double)triangle.n_tokens, moments_row, &m, f, err);
+    hone_turned_gram_deinit(&m.turned);
     return status == HONE_OK ? HONE_OK
-                             : hone_fail_in_file(err, hone_fail_for(err, status, triangle->tensor->name),
+                             : hone_fail_in_file(err, hone_fail_for(err, status, triangle.tensor->name),
                                                  hone_checkpoint_path(plan->calibration));
 }
 
@@ -320,8 +358,7 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
         *current = t->gram;
         return HONE_OK;
     }
-    struct triangle triangle = triangle_of(plan, t);
-    HONE_TRY(make_feedback(ctx, plan, t, &triangle, f, err));
+    HONE_TRY(make_feedback(ctx, plan, t, triangle_of(plan, t), f, err));
     HONE_TRY(take_importance(plan, t, f, err));
     *current = t->gram;
     return HONE_OK;
@@ -356,13 +393,12 @@ hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan
     *n_tokens = (double)count;
     if (!(count >= plan->min_expert_tokens && count < 1e30f))
         return HONE_OK;
-    struct triangle triangle = {.file = plan->calibration,
-                                .tensor = t->expert_grams,
-                                .ncols = t->row_nelems,
-                                .n_tokens = count,
-                                .matrix = expert,
-                                .scale = t->input_scale};
-    return make_feedback(ctx, plan, t, &triangle, f, err);
+    const struct triangle triangle = {.file = plan->calibration,
+                                      .tensor = t->expert_grams,
+                                      .ncols = t->row_nelems,
+                                      .n_tokens = count,
+                                      .matrix = expert};
+    return make_feedback(ctx, plan, t, triangle, f, err);
 }
 
 /* For each column of a row: error feedback (half a square of columns in several rounds), the shift of sequential
@@ -386,19 +422,21 @@ double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan)
     return plan->sequential ? seconds + hone_sequential_seconds(plan->sequential) : seconds;
 }
 
-hone_status hone_moments_read(const hone_plan *plan, const hone_planned_tensor *t, double *out, hone_error *err)
+hone_status hone_moments_read(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, double *out,
+                              hone_error *err)
 {
-    struct triangle triangle = triangle_of(plan, t);
-    const size_t n = (size_t)triangle.ncols;
+    struct moments m;
+    const size_t n = (size_t)n_columns(plan, t);
     float *row = hone_alloc(n, sizeof *row);
     if (!row)
         return hone_fail_nomem(err, n * sizeof *row);
-    hone_status status = HONE_OK;
+    hone_status status = moments_init(ctx, plan, t, triangle_of(plan, t), &m, err);
     for (size_t i = 0; i < n && status == HONE_OK; i++) {
-        status = read_row(&triangle, i, row, err);
+        status = moments_row(&m, i, row, err);
         for (size_t j = i; j < n && status == HONE_OK; j++)
             out[i * n + j] = out[j * n + i] = (double)row[j - i];
     }
+    hone_turned_gram_deinit(&m.turned);
     hone_release(row);
     return status;
 }

@@ -45,7 +45,8 @@ hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan
 
 /* hone_moments_read() reads the second moments that a tensor is coded by to out (ncols, ncols), as they are. DATA, IO,
  * NOMEM. */
-hone_status hone_moments_read(const hone_plan *plan, const hone_planned_tensor *t, double *out, hone_error *err);
+hone_status hone_moments_read(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, double *out,
+                              hone_error *err);
 
 /* hone_plan_bias_of() returns the planned bias of a matrix, or NULL. */
 const hone_planned_tensor *hone_plan_bias_of(const hone_plan *plan, const hone_planned_tensor *t);

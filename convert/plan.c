@@ -406,6 +406,7 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
     plan->search = opts->search;
     plan->min_expert_tokens = opts->min_expert_tokens ? (float)opts->min_expert_tokens : 64;
     plan->saturate = opts->saturate;
+    plan->lean = opts->lean;
     hone_status status = build(ctx, plan, opts, err);
     if (status != HONE_OK) {
         hone_plan_free(plan);

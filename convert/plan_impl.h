@@ -71,6 +71,7 @@ typedef struct hone_output_file {
     const char *name; /* in the output directory; NULL: the output is this file; arena */
     uint8_t *header;  /* its first bytes, complete but for the checksums; hone_release() */
     size_t header_nbytes;
+    bool joint_sums;                    /* of GGUF: few words at checksums_at for all, see checksum.h */
     size_t checksums_at, header_sum_at; /* positions in header */
     uint64_t nbytes;                    /* of the whole file */
     size_t first_tensor, n_tensors;     /* in plan->tensors */
@@ -106,6 +107,8 @@ struct hone_plan {
     int n_slots; /* chunks in memory at a time, at least one for each thread */
     uint64_t memory_nbytes;
     bool saturate;
+    bool lean;          /* metadata in little room */
+    uint64_t recipe_id; /* a hash of all that the recipe would tell otherwise */
     hone_method method;
     bool corrects;                      /* biases and norms will make up for what coding does */
     hone_checkpoint *calibration;       /* or NULL */
@@ -166,6 +169,13 @@ hone_role hone_role_of(const char *gguf_name, unsigned *layer);
 /* hone_plan_name_codes() sets gguf_name: what the weights that codes on a grid stand for would be called in GGUF.
  * UNSUPPORTED: the architecture is not known. NOMEM. */
 hone_status hone_plan_name_codes(const hone_context *ctx, hone_plan *plan, hone_error *err);
+
+/*
+ * hone_plan_names() plans src as GGUF, for its names only: tensors and model of *names, which has no header;
+ * hone_plan_names_deinit(). UNSUPPORTED: the architecture is not known. NOMEM.
+ */
+hone_status hone_plan_names(const hone_context *ctx, const hone_checkpoint *src, hone_plan *names, hone_error *err);
+void hone_plan_names_deinit(hone_plan *names);
 
 /* hone_import_tokenizer() writes the checkpoint's tokenizer into plan->header, padded to n_vocab tokens. */
 hone_status hone_import_tokenizer(const hone_context *ctx, hone_plan *plan, hone_error *err);

@@ -5,13 +5,22 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "convert/grid_parts.h"
 #include "convert/importance.h"
 #include "convert/row_reader.h"
 #include "formats/decode.h"
 #include "quantize/encode.h"
 #include "quantize/gptq.h"
 
-hone_row_coder *hone_row_coders_new(const hone_planned_tensor *t, int n)
+/* No type of blocks is wider than f32. */
+static size_t encoded_nbytes(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    if (t->weight)
+        return hone_grid_chunk_nbytes(&plan->weights[t->weight - 1], HONE_FEEDBACK_ROWS);
+    return HONE_FEEDBACK_ROWS * (size_t)t->row_nelems * sizeof(float);
+}
+
+hone_row_coder *hone_row_coders_new(const hone_plan *plan, const hone_planned_tensor *t, int n)
 {
     const size_t ncols = (size_t)t->row_nelems, nelems = HONE_FEEDBACK_ROWS * ncols;
     const size_t scratch = t->moments ? hone_gptq_scratch_nfloats(ncols) : 1;
@@ -24,7 +33,7 @@ hone_row_coder *hone_row_coders_new(const hone_planned_tensor *t, int n)
         w->decoded = hone_calloc(nelems, sizeof *w->decoded);
         w->importance = hone_alloc(ncols, sizeof *w->importance);
         w->scratch = hone_alloc(scratch, sizeof *w->scratch);
-        w->encoded = hone_alloc(nelems, sizeof(float)); /* no type is wider */
+        w->encoded = hone_alloc(encoded_nbytes(plan, t), 1);
         ok = w->raw && w->values && w->decoded && w->importance && w->scratch && w->encoded;
     }
     if (ok)
@@ -46,10 +55,26 @@ void hone_row_coders_free(hone_row_coder *coders, int n)
     hone_release(coders);
 }
 
+/* Codes on a grid, all rows of which have one importance. */
+static hone_status code_groups(const hone_plan *plan, const hone_planned_tensor *t, const hone_feedback *feedback,
+                               uint64_t row, uint64_t nrows, const hone_row_coder *w, hone_error *err)
+{
+    size_t n_plain;
+    uint64_t held = UINT64_MAX;
+    const float *importance;
+    const hone_grid_feedback with = {feedback, w->scratch, &n_plain};
+    HONE_TRY(hone_importance_of_row(plan, t, row, w->importance, &held, &importance, err));
+    hone_grid_code_rows(&plan->weights[t->weight - 1], nrows, w->values, importance, t->moments ? &with : NULL,
+                        w->encoded);
+    return HONE_OK;
+}
+
 hone_status hone_code_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                            hone_dtype type, const hone_feedback *feedback, uint64_t row, uint64_t nrows,
                            const hone_row_coder *w, hone_error *err)
 {
+    if (t->weight)
+        return code_groups(plan, t, feedback, row, nrows, w, err);
     if (t->moments && hone_gptq_can(type)) {
         const hone_gptq_coder coder = hone_gptq_blocks(type, plan->search, ctx->cpu);
         size_t n_plain;
@@ -69,9 +94,13 @@ hone_status hone_code_rows(const hone_context *ctx, const hone_plan *plan, const
     return HONE_OK;
 }
 
-void hone_decode_rows(const hone_context *ctx, hone_dtype type, uint64_t nrows, size_t ncols, const hone_row_coder *w)
+void hone_decode_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, hone_dtype type,
+                      uint64_t nrows, const hone_row_coder *w)
 {
-    const size_t n = (size_t)nrows * ncols;
-    hone_decoder(type, ctx->cpu)(w->encoded, w->decoded, n);
+    const size_t ncols = (size_t)t->row_nelems, n = (size_t)nrows * ncols;
+    if (!t->weight)
+        hone_decoder(type, ctx->cpu)(w->encoded, w->decoded, n);
+    for (size_t r = 0; t->weight && r < nrows; r++)
+        hone_grid_decode_piece(&plan->weights[t->weight - 1], nrows, w->encoded, r, 0, ncols, w->decoded + r * ncols);
     memcpy(w->decoded + n, w->values + n, (HONE_FEEDBACK_ROWS * ncols - n) * sizeof *w->decoded);
 }

@@ -15,12 +15,12 @@ typedef struct hone_row_coder {
 } hone_row_coder;
 
 /* hone_row_coders_new() makes n of them for a tensor; NULL: out of memory. Release with hone_row_coders_free(). */
-hone_row_coder *hone_row_coders_new(const hone_planned_tensor *t, int n);
+hone_row_coder *hone_row_coders_new(const hone_plan *plan, const hone_planned_tensor *t, int n);
 void hone_row_coders_free(hone_row_coder *coders, int n);
 
 /*
  * hone_code_rows() encodes w->values, rows [row, row + nrows) of t, in a type to w->encoded: with feedback where t has
- * moments and the type can, else weighed by importance. DATA, IO.
+ * moments and the type can, else weighed by importance. Of codes on a grid the type is that of the grid. DATA, IO.
  */
 hone_status hone_code_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                            hone_dtype type, const hone_feedback *feedback, uint64_t row, uint64_t nrows,
@@ -28,6 +28,7 @@ hone_status hone_code_rows(const hone_context *ctx, const hone_plan *plan, const
 
 /* hone_decode_rows() decodes w->encoded to w->decoded; rows beyond nrows become those of w->values: without an error.
  */
-void hone_decode_rows(const hone_context *ctx, hone_dtype type, uint64_t nrows, size_t ncols, const hone_row_coder *w);
+void hone_decode_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, hone_dtype type,
+                      uint64_t nrows, const hone_row_coder *w);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/transpose.h"
 #include "formats/decode.h"
 #include "formats/sources.h"
+#include "quantize/encode.h"
 
 static uint64_t source_row_nbytes(const hone_planned_tensor *t)
 {
@@ -130,6 +131,30 @@ hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const
     for (size_t i = 0; t->addend && i < nrows * t->row_nelems; i++)
         dst[i] += t->addend[row * t->row_nelems + i];
     return check_finite(t, row, nrows, dst, err);
+}
+
+hone_status hone_read_vector(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, float *dst,
+                             hone_error *err)
+{
+    hone_planned_tensor decoded = *t;
+    decoded.any_value = false; /* which would be copied */
+    const size_t nbytes = hone_row_reader_nbytes(t, t->n_rows);
+    void *raw = hone_alloc(nbytes, 1);
+    const hone_status status =
+        raw ? hone_read_rows(ctx, plan, &decoded, 0, t->n_rows, raw, dst, err) : hone_fail_nomem(err, nbytes);
+    hone_release(raw);
+    return status;
+}
+
+hone_status hone_round_to(const hone_context *ctx, hone_dtype dtype, float *values, size_t n, hone_error *err)
+{
+    void *encoded = hone_alloc(n, hone_dtype_describe(dtype)->block_nbytes);
+    if (!encoded)
+        return hone_fail_nomem(err, n * hone_dtype_describe(dtype)->block_nbytes);
+    hone_encoder(dtype, HONE_SEARCH_REFERENCE, ctx->cpu)(values, n, NULL, encoded);
+    hone_decoder(dtype, ctx->cpu)(encoded, values, n);
+    hone_release(encoded);
+    return HONE_OK;
 }
 
 struct overflow_scan {

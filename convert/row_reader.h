@@ -23,4 +23,11 @@ size_t hone_row_reader_nbytes(const hone_planned_tensor *t, uint64_t nrows);
 hone_status hone_read_rows(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, uint64_t row,
                            uint64_t nrows, void *raw, float *dst, hone_error *err);
 
+/* hone_read_vector() decodes a tensor of one axis, whatever its rows. As hone_read_rows(), NOMEM. */
+hone_status hone_read_vector(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t, float *dst,
+                             hone_error *err);
+
+/* hone_round_to() makes n values what a type of floats stores them as. NOMEM. */
+hone_status hone_round_to(const hone_context *ctx, hone_dtype dtype, float *values, size_t n, hone_error *err);
+
 #endif

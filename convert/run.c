@@ -462,7 +462,7 @@ static hone_status find_what_is_done(struct job *job, size_t end, hone_error *er
 static uint64_t identity(const struct job *job)
 {
     const hone_plan *plan = job->plan;
-    uint64_t id = plan->chunk_nelems + ((uint64_t)plan->saturate << 63);
+    uint64_t id = (plan->chunk_nelems + ((uint64_t)plan->saturate << 63)) ^ plan->recipe_id;
     for (size_t i = 0; i < plan->n_files; i++)
         id = XXH3_64bits_withSeed(plan->files[i].header, plan->files[i].header_nbytes, id);
     return hone_identify_inputs(plan, id);

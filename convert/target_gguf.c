@@ -3,10 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "base/cursor.h"
 #include "base/fail.h"
 #include "convert/calibrated_on.h"
 #include "convert/importance.h"
+#include "convert/lean_recipe.h"
 #include "convert/target.h"
 #include "formats/checksum.h"
 #include "formats/sources.h"
@@ -63,14 +66,30 @@ static bool any_quantized(const hone_plan *plan)
     return false;
 }
 
-static hone_status put_texts(hone_plan *plan, const hone_convert_options *opts, hone_error *err)
+/* The recipe, and the texts that the output depends on. */
+static hone_status put_recipe(hone_plan *plan, const hone_convert_options *opts, hone_error *err)
 {
+    const char *recipe;
+    HONE_TRY(hone_plan_recipe(plan, opts, &recipe, err));
+    plan->recipe_id = XXH3_64bits(recipe, strlen(recipe));
     hone_text_marks texts;
-    const hone_status status = hone_calibrated_on(plan, opts->budget, &texts, err);
+    hone_status status = hone_calibrated_on(plan, opts->budget, &texts, err);
+    if (status == HONE_OK && plan->lean)
+        status = hone_lean_recipe(plan, recipe, &texts, &recipe, err);
     if (status == HONE_OK)
+        hone_gguf_put_str(plan->header, "hone.recipe", recipe);
+    if (status == HONE_OK && !plan->lean)
         hone_text_marks_put(&texts, plan->header);
     hone_text_marks_deinit(&texts);
     return status;
+}
+
+static void put_zero_sums(hone_plan *plan)
+{
+    if (plan->lean)
+        hone_gguf_put_u64_array(plan->header, HONE_JOINT_SUMS_KEY, NULL, HONE_JOINT_SUMS);
+    else
+        hone_gguf_put_sums(plan->header, plan->n_tensors);
 }
 
 static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, const hone_convert_options *opts,
@@ -81,12 +100,8 @@ static hone_status put_common(hone_plan *plan, const hone_type_choice *choice, c
         hone_gguf_put_u32(plan->header, "general.quantization_version", 2); /* ggml.h: GGML_QNT_VERSION */
     hone_importance_put_metadata(plan);
     hone_gguf_put_str(plan->header, "hone.version", hone_version());
-    const char *recipe;
-    HONE_TRY(hone_plan_recipe(plan, opts, &recipe, err));
-    hone_gguf_put_str(plan->header, "hone.recipe", recipe);
-    HONE_TRY(put_texts(plan, opts, err));
-    hone_gguf_put_u64_array(plan->header, HONE_TENSOR_SUMS_KEY, NULL, plan->n_tensors);
-    hone_gguf_put_u64(plan->header, HONE_HEADER_SUM_KEY, 0);
+    HONE_TRY(put_recipe(plan, opts, err));
+    put_zero_sums(plan);
     return HONE_OK;
 }
 
@@ -109,7 +124,9 @@ static hone_status lay_out(hone_plan *plan, const hone_type_choice *choice, cons
         .header = layout.bytes,
         .header_nbytes = layout.nbytes,
         .nbytes = layout.file_nbytes,
-        .checksums_at = (size_t)hone_gguf_payload_offset(plan->header, HONE_TENSOR_SUMS_KEY),
+        .joint_sums = plan->lean,
+        .checksums_at =
+            (size_t)hone_gguf_payload_offset(plan->header, plan->lean ? HONE_JOINT_SUMS_KEY : HONE_TENSOR_SUMS_KEY),
         .header_sum_at = (size_t)hone_gguf_payload_offset(plan->header, HONE_HEADER_SUM_KEY),
         .n_tensors = plan->n_tensors,
     };
@@ -120,6 +137,10 @@ static hone_status lay_out(hone_plan *plan, const hone_type_choice *choice, cons
 
 static void put_checksums(const hone_output_file *file, const uint64_t *checksums, uint8_t *header)
 {
+    if (file->joint_sums) {
+        hone_joint_sums_put(header, file->header_nbytes, file->checksums_at, checksums, file->n_tensors);
+        return;
+    }
     for (size_t i = 0; i < file->n_tensors; i++)
         hone_store_u64(header + file->checksums_at + 8 * i, checksums[i]);
     hone_store_u64(header + file->header_sum_at, hone_header_sum(header, file->header_nbytes));

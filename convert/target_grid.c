@@ -15,6 +15,7 @@
 #include "convert/sidecars.h"
 #include "convert/target.h"
 #include "formats/sources.h"
+#include "verify/transform.h"
 
 /* The oldest version whose loaders read codes of 3, 5 and 6 bits as one dense stream is older; this one was compared.
  */
@@ -303,7 +304,8 @@ static hone_dtype default_scale(const hone_plan *plan)
         return HONE_F16;
     for (size_t i = 0; i < hone_checkpoint_n_tensors(plan->src); i++)
         if (is_wanted(plan, hone_checkpoint_tensor(plan->src, i)))
-            return hone_checkpoint_tensor(plan->src, i)->dtype == HONE_BF16 ? HONE_BF16 : HONE_F16;
+            return hone_transform_stored_dtype(hone_checkpoint_tensor(plan->src, i)) == HONE_BF16 ? HONE_BF16
+                                                                                                  : HONE_F16;
     return HONE_F16;
 }
 

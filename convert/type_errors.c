@@ -62,7 +62,7 @@ static hone_status try_type(const struct job *job, size_t type, uint64_t row, ui
         keep_probe(job, row, nrows, w);
     if (!out)
         return HONE_OK;
-    hone_decode_rows(job->ctx, job->e->types[type], nrows, job->ncols, w);
+    hone_decode_rows(job->ctx, job->plan, job->t, job->e->types[type], nrows, w);
     for (size_t i = 0; i < TILE * job->ncols; i++)
         w->decoded[i] = w->values[i] - w->decoded[i];
     return weigh(job, row, nrows, w->decoded, w, out, err);
@@ -108,7 +108,7 @@ hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *p
     job.stride = (size_t)((t->n_rows * t->row_nelems + sample_nelems - 1) / sample_nelems);
     const size_t n_sampled = (job.n_tiles + job.stride - 1) / job.stride;
     job.sums = hone_calloc(n_sampled * (e->n + 1), sizeof *job.sums);
-    job.workspaces = hone_row_coders_new(&scaled, ctx->n_threads);
+    job.workspaces = hone_row_coders_new(plan, &scaled, ctx->n_threads);
     hone_status status =
         job.sums && job.workspaces ? HONE_OK : hone_fail_nomem(err, 4 * TILE * job.ncols * sizeof(float));
     if (status == HONE_OK)

@@ -23,7 +23,8 @@ enum { CHUNK_NBYTES = 1 << 18 };
 struct check {
     const hone_context *ctx;
     const hone_checkpoint *ckpt;
-    uint64_t *want;  /* per tensor */
+    bool joint;      /* the file has HONE_JOINT_SUMS_KEY */
+    uint64_t *want;  /* per tensor; joint: what was computed */
     uint8_t *chunks; /* CHUNK_NBYTES per thread */
     XXH3_state_t *states;
     atomic_uint_fast64_t done_nbytes;
@@ -35,6 +36,43 @@ uint64_t hone_header_sum(const uint8_t *header, size_t nbytes)
 {
     return XXH3_64bits(header, nbytes);
 }
+
+/* ---- joint sums ---- */
+
+static uint64_t times_x(uint64_t a)
+{
+    return a << 1 ^ (a >> 63 ? 0x1b : 0);
+}
+
+/* By Horner's rule from the last to the header. */
+static void join(uint64_t header, const uint64_t *sums, size_t n, uint64_t out[HONE_JOINT_SUMS])
+{
+    out[0] = out[1] = 0;
+    for (size_t i = n + 1; i-- > 0;) {
+        const uint64_t sum = i ? sums[i - 1] : header;
+        out[0] ^= sum;
+        out[1] = times_x(out[1]) ^ sum;
+    }
+}
+
+void hone_joint_sums_put(uint8_t *header, size_t nbytes, size_t at, const uint64_t *sums, size_t n)
+{
+    uint64_t joint[HONE_JOINT_SUMS];
+    join(hone_header_sum(header, nbytes), sums, n, joint);
+    for (size_t i = 0; i < HONE_JOINT_SUMS; i++)
+        hone_store_u64(header + at + 8 * i, joint[i]);
+}
+
+/* Which of the header (0) and n tensors is wrong, the words differing by a and b; SIZE_MAX: more than one. */
+static size_t locate(uint64_t a, uint64_t b, size_t n)
+{
+    for (size_t i = 0; i <= n && a != 0; i++, a = times_x(a))
+        if (a == b)
+            return i;
+    return SIZE_MAX;
+}
+
+/* ---- checking ---- */
 
 static void note_bad(struct check *check, size_t i)
 {
@@ -60,7 +98,9 @@ static hone_status hash_tensor(void *user, size_t i, int thread, hone_error *err
             hone_context_progress(check->ctx, "check", done, check->total_nbytes);
     }
     const uint64_t want = check->want[i], got = XXH3_64bits_digest(state);
-    if (got == want)
+    if (check->joint)
+        check->want[i] = got;
+    if (check->joint || got == want)
         return HONE_OK;
     note_bad(check, i);
     (void)hone_fail(err, HONE_ERROR_MISMATCH, tensor->offset, tensor->name,
@@ -68,19 +108,19 @@ static hone_status hash_tensor(void *user, size_t i, int thread, hone_error *err
     return hone_fail_in_file(err, HONE_ERROR_MISMATCH, check->ckpt->files[tensor->file].path);
 }
 
-/* GGUF: all bytes before the tensors, with the sum's own eight as zeros. */
-static hone_status check_gguf_header(const struct check *check, hone_error *err)
+/* GGUF: the sum of all bytes before the tensors, with n of its own as zeros, which are in *stored afterwards. */
+static hone_status hash_gguf_header(const struct check *check, uint8_t *stored, size_t n_stored, uint64_t *out,
+                                    hone_error *err)
 {
     const hone_checkpoint *ckpt = check->ckpt;
     const uint64_t sum_at = ckpt->header_sum_at;
-    uint8_t stored[8] = {0};
     XXH3_state_t *state = &check->states[0];
     (void)XXH3_64bits_reset(state);
     for (uint64_t at = 0; at < ckpt->data_start; at += CHUNK_NBYTES) {
         const uint64_t left = ckpt->data_start - at;
         const size_t n = left < CHUNK_NBYTES ? (size_t)left : CHUNK_NBYTES;
         HONE_TRY(hone_file_read(&ckpt->files[0], at, check->chunks, n, err));
-        for (uint64_t i = 0; i < sizeof stored; i++) {
+        for (uint64_t i = 0; i < n_stored; i++) {
             if (sum_at + i < at || sum_at + i >= at + n)
                 continue;
             stored[i] = check->chunks[sum_at + i - at];
@@ -88,13 +128,53 @@ static hone_status check_gguf_header(const struct check *check, hone_error *err)
         }
         (void)XXH3_64bits_update(state, check->chunks, n);
     }
-    const uint64_t want = hone_load_u64(stored), got = XXH3_64bits_digest(state);
-    if (got == want)
-        return HONE_OK;
-    (void)hone_fail(err, HONE_ERROR_MISMATCH, sum_at, HONE_HEADER_SUM_KEY,
+    *out = XXH3_64bits_digest(state);
+    return HONE_OK;
+}
+
+static hone_status header_differs(const struct check *check, const char *key, uint64_t got, uint64_t want,
+                                  hone_error *err)
+{
+    (void)hone_fail(err, HONE_ERROR_MISMATCH, check->ckpt->header_sum_at, key,
                     "checksum %016" PRIx64 " of the header, bytes 0 to %" PRIu64
                     ", differs from the stored %016" PRIx64,
-                    got, ckpt->data_start, want);
+                    got, check->ckpt->data_start, want);
+    return hone_fail_in_file(err, HONE_ERROR_MISMATCH, check->ckpt->files[0].path);
+}
+
+static hone_status check_gguf_header(const struct check *check, hone_error *err)
+{
+    uint8_t stored[8] = {0};
+    uint64_t got;
+    HONE_TRY(hash_gguf_header(check, stored, sizeof stored, &got, err));
+    const uint64_t want = hone_load_u64(stored);
+    return got == want ? HONE_OK : header_differs(check, HONE_HEADER_SUM_KEY, got, want, err);
+}
+
+/* The sums of the tensors are computed. */
+static hone_status check_joint_sums(struct check *check, hone_error *err)
+{
+    const hone_checkpoint *ckpt = check->ckpt;
+    uint8_t stored[8 * HONE_JOINT_SUMS] = {0};
+    uint64_t header, got[HONE_JOINT_SUMS];
+    HONE_TRY(hash_gguf_header(check, stored, sizeof stored, &header, err));
+    join(header, check->want, ckpt->n_tensors, got);
+    const uint64_t a = got[0] ^ hone_load_u64(stored), b = got[1] ^ hone_load_u64(stored + 8);
+    if (a == 0 && b == 0)
+        return HONE_OK;
+    const size_t which = locate(a, b, ckpt->n_tensors);
+    if (which == 0)
+        return header_differs(check, HONE_JOINT_SUMS_KEY, header, header ^ a, err);
+    if (which == SIZE_MAX) {
+        (void)hone_fail(err, HONE_ERROR_MISMATCH, HONE_NO_OFFSET, HONE_JOINT_SUMS_KEY,
+                        "several tensors, or the header and a tensor, differ from their checksums");
+    } else {
+        const hone_tensor *t = &ckpt->tensors[which - 1];
+        note_bad(check, which - 1);
+        (void)hone_fail(err, HONE_ERROR_MISMATCH, t->offset, t->name,
+                        "checksum %016" PRIx64 " differs from the header's %016" PRIx64, check->want[which - 1],
+                        check->want[which - 1] ^ a);
+    }
     return hone_fail_in_file(err, HONE_ERROR_MISMATCH, ckpt->files[0].path);
 }
 
@@ -185,11 +265,13 @@ static hone_status run(struct check *check, int n_threads, hone_error *err)
     if (!check->chunks || !check->states)
         return hone_fail_nomem(err, (uint64_t)n_threads * (CHUNK_NBYTES + sizeof *check->states));
     const bool gguf = strcmp(check->ckpt->format, hone_gguf_reader.name) == 0;
-    if (gguf)
+    if (gguf && !check->joint)
         HONE_TRY(check_gguf_header(check, err));
     for (size_t i = 0; i < check->ckpt->n_files && !gguf; i++)
         HONE_TRY(check_safetensors_header(&check->ckpt->files[i], err));
     HONE_TRY(hone_parallel_for(check->ckpt->n_tensors, n_threads, hash_tensor, check, err));
+    if (check->joint)
+        HONE_TRY(check_joint_sums(check, err));
     if (gguf) /* safetensors has no gaps */
         HONE_TRY(check_gaps(check, err));
     hone_context_progress(check->ctx, "check", check->total_nbytes, check->total_nbytes);
@@ -198,15 +280,32 @@ static hone_status run(struct check *check, int n_threads, hone_error *err)
     return HONE_OK;
 }
 
+static bool has_joint_sums(const hone_checkpoint *ckpt)
+{
+    const hone_metadata *joint = hone_checkpoint_find_metadata(ckpt, HONE_JOINT_SUMS_KEY);
+    return strcmp(ckpt->format, hone_gguf_reader.name) == 0 && joint && joint->type == HONE_VALUE_ARRAY &&
+           joint->v.array.elem_type == HONE_VALUE_U64 && joint->v.array.count == HONE_JOINT_SUMS &&
+           !hone_checkpoint_find_metadata(ckpt, HONE_TENSOR_SUMS_KEY);
+}
+
+bool hone_checkpoint_has_checksums(const hone_checkpoint *ckpt)
+{
+    return has_joint_sums(ckpt) || (hone_checkpoint_find_metadata(ckpt, HONE_TENSOR_SUMS_KEY) &&
+                                    hone_checkpoint_find_metadata(ckpt, HONE_HEADER_SUM_KEY));
+}
+
 static hone_status load_gguf_sums(const hone_checkpoint *ckpt, uint64_t *want, hone_error *err)
 {
+    const bool joint = has_joint_sums(ckpt);
     const hone_metadata *sums = hone_checkpoint_find_metadata(ckpt, HONE_TENSOR_SUMS_KEY);
     const hone_metadata *header = hone_checkpoint_find_metadata(ckpt, HONE_HEADER_SUM_KEY);
-    if (!sums || !header)
+    if (!joint && (!sums || !header))
         return fail_in(ckpt->path, HONE_ERROR_UNSUPPORTED, sums ? HONE_HEADER_SUM_KEY : HONE_TENSOR_SUMS_KEY,
                        "carries no checksums", err);
     if (ckpt->n_files != 1)
         return fail_in(ckpt->path, HONE_ERROR_UNSUPPORTED, NULL, "is split over several files", err);
+    if (joint)
+        return HONE_OK;
     if (sums->type != HONE_VALUE_ARRAY || sums->v.array.elem_type != HONE_VALUE_U64 ||
         sums->v.array.count != ckpt->n_tensors)
         return fail_in(ckpt->path, HONE_ERROR_DATA, HONE_TENSOR_SUMS_KEY, "is not one u64 per tensor", err);
@@ -249,7 +348,10 @@ hone_status hone_checkpoint_check(const hone_context *ctx, const hone_checkpoint
                                   hone_error *err)
 {
     *n_checked = 0;
-    struct check check = {.ctx = ctx, .ckpt = ckpt, .want = hone_calloc(ckpt->n_tensors, sizeof *check.want)};
+    struct check check = {.ctx = ctx,
+                          .ckpt = ckpt,
+                          .joint = has_joint_sums(ckpt),
+                          .want = hone_calloc(ckpt->n_tensors, sizeof *check.want)};
     if (!check.want)
         return hone_fail_nomem(err, ckpt->n_tensors * sizeof *check.want);
     atomic_init(&check.done_nbytes, 0);

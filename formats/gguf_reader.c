@@ -330,6 +330,8 @@ static hone_status read_kv(struct reader *r)
     }
     if (strcmp(entry.key.data, HONE_HEADER_SUM_KEY) == 0)
         r->ckpt->header_sum_at = at + 4;
+    if (strcmp(entry.key.data, HONE_JOINT_SUMS_KEY) == 0) /* behind the types and the count of an array */
+        r->ckpt->header_sum_at = at + 4 + 4 + 8;
     HONE_TRY(note_split_key(r, &entry, at));
     if (!r->keep_metadata)
         return HONE_OK;

@@ -109,11 +109,13 @@ static hone_status find_transforms(hone_checkpoint *ckpt, hone_error *err)
     const hone_status status = hone_json_parse(recipe->v.string.data, recipe->v.string.len, 0, &root, err);
     if (status != HONE_OK)
         return status == HONE_ERROR_NOMEM ? status : HONE_OK;
-    json_t *transforms = json_object_get(root, "transforms");
+    json_t *transforms = json_object_get(root, "transforms"), *rotation = json_object_get(root, "rotation");
     hone_status stored = HONE_OK;
-    ckpt->transforms_stored = json_is_object(transforms);
-    if (ckpt->transforms_stored)
+    ckpt->transforms_stored = json_is_object(transforms) || json_is_string(rotation);
+    if (json_is_object(transforms))
         stored = hone_checkpoint_set_transforms(ckpt, json_incref(transforms), err);
+    else if (ckpt->transforms_stored) /* in short */
+        stored = hone_checkpoint_set_transforms(ckpt, json_pack("{s:O}", "rotation", rotation), err);
     json_decref(root);
     return stored;
 }

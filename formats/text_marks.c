@@ -10,8 +10,12 @@
 #include "base/cursor.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "formats/json.h"
 
 enum { WINDOW = 128, N_MARKS = 256, MIN_MARKS = 8, HEAD = 2, N_DIGITS = 16 };
+
+/* Of packed records. */
+enum { PACKED_HEAD = 3, PACKED_MARK = 5, SIZE_BITS = 11, MOST_SIZE_SHIFT = 31, MARK_SHIFT = 24 };
 
 /* One text's part of the records. */
 struct record {
@@ -135,7 +139,7 @@ static bool parse(const hone_metadata *entry, size_t n, uint64_t *out)
     return true;
 }
 
-hone_status hone_text_marks_take(hone_text_marks *m, const hone_checkpoint *file, hone_error *err)
+static hone_status take_listed(hone_text_marks *m, const hone_checkpoint *file, hone_error *err)
 {
     const hone_metadata *entry = hone_checkpoint_find_metadata(file, HONE_TEXT_MARKS_KEY);
     if (!entry)
@@ -153,6 +157,134 @@ hone_status hone_text_marks_take(hone_text_marks *m, const hone_checkpoint *file
         status = hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, HONE_TEXT_MARKS_KEY, "is no list of texts");
     hone_release(records);
     return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, hone_checkpoint_path(file));
+}
+
+/* ---- packed, in base64 ---- */
+
+static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static char *encode_base64(const uint8_t *bytes, size_t n)
+{
+    char *text = hone_alloc(n * 4 / 3 + 2, 1), *p = text;
+    uint32_t held = 0;
+    unsigned n_bits = 0;
+    for (size_t i = 0; text && i < n; i++) {
+        held = held << 8 | bytes[i];
+        for (n_bits += 8; n_bits >= 6; n_bits -= 6)
+            *p++ = DIGITS[held >> (n_bits - 6) & 63];
+    }
+    if (text && n_bits > 0)
+        *p++ = DIGITS[held << (6 - n_bits) & 63];
+    if (text)
+        *p = '\0';
+    return text;
+}
+
+/* Returns how many bytes there are; 0 for what is no base64. */
+static size_t decode_base64(const char *text, size_t len, uint8_t *out)
+{
+    size_t n = 0;
+    uint32_t held = 0;
+    unsigned n_bits = 0;
+    for (size_t i = 0; i < len; i++) {
+        const char *digit = text[i] ? strchr(DIGITS, text[i]) : NULL;
+        if (!digit)
+            return 0;
+        held = held << 6 | (uint32_t)(digit - DIGITS);
+        n_bits += 6;
+        if (n_bits < 8)
+            continue;
+        n_bits -= 8;
+        out[n++] = (uint8_t)(held >> n_bits);
+    }
+    return n;
+}
+
+static uint8_t *pack_record(const struct record *r, uint8_t *p)
+{
+    uint64_t size = r->nbytes;
+    unsigned shift = 0;
+    for (; size >> SIZE_BITS && shift < MOST_SIZE_SHIFT; shift++)
+        size >>= 1;
+    const unsigned code = (unsigned)(size & ((1u << SIZE_BITS) - 1)) | shift << SIZE_BITS;
+    const size_t n = r->n < UINT8_MAX ? r->n : UINT8_MAX;
+    *p++ = (uint8_t)n;
+    *p++ = (uint8_t)code;
+    *p++ = (uint8_t)(code >> 8);
+    for (size_t i = 0; i < n; i++)
+        for (unsigned at = MARK_SHIFT; at < 64; at += 8)
+            *p++ = (uint8_t)(r->marks[i] >> at);
+    return p;
+}
+
+char *hone_text_marks_packed(const hone_text_marks *m)
+{
+    uint8_t *bytes = hone_alloc(m->n, sizeof *m->records), *end = bytes;
+    struct record r;
+    for (size_t at = 0; bytes && next_record(m->records, m->n, &at, &r);)
+        end = pack_record(&r, end);
+    char *text = bytes ? encode_base64(bytes, (size_t)(end - bytes)) : NULL;
+    hone_release(bytes);
+    return text;
+}
+
+/* A record at p, of at most left bytes, to out; returns its bytes, or 0 where there is none. */
+static size_t unpack_record(const uint8_t *p, size_t left, uint64_t *out)
+{
+    if (left < PACKED_HEAD || (left - PACKED_HEAD) / PACKED_MARK < p[0])
+        return 0;
+    const unsigned code = p[1] | (unsigned)p[2] << 8;
+    out[0] = (uint64_t)(code & ((1u << SIZE_BITS) - 1)) << (code >> SIZE_BITS);
+    out[1] = p[0];
+    for (size_t i = 0; i < p[0]; i++) {
+        out[HEAD + i] = 0;
+        for (size_t j = 0; j < PACKED_MARK; j++)
+            out[HEAD + i] |= (uint64_t)p[PACKED_HEAD + i * PACKED_MARK + j] << (MARK_SHIFT + 8 * j);
+    }
+    return PACKED_HEAD + PACKED_MARK * (size_t)p[0];
+}
+
+static hone_status append_packed(hone_text_marks *m, const char *text, hone_error *err)
+{
+    const size_t len = strlen(text);
+    uint8_t *bytes = hone_alloc(len, 1);
+    uint64_t records[HEAD + UINT8_MAX];
+    if (!bytes)
+        return hone_fail_nomem(err, len);
+    const size_t n = decode_base64(text, len, bytes);
+    hone_status status = n > 0 ? HONE_OK : HONE_ERROR_DATA;
+    for (size_t at = 0; at < n && status == HONE_OK;) {
+        const size_t size = unpack_record(bytes + at, n - at, records);
+        if (size == 0)
+            status = HONE_ERROR_DATA;
+        else
+            status = append_all(m, records, HEAD + (size_t)records[1], err);
+        at += size;
+    }
+    hone_release(bytes);
+    if (status == HONE_ERROR_DATA)
+        return hone_fail(err, status, HONE_NO_OFFSET, "hone.recipe", "its \"texts\" is no list of texts");
+    return status;
+}
+
+/* What hone.recipe says of texts, if it does. */
+static hone_status take_packed(hone_text_marks *m, const hone_checkpoint *file, hone_error *err)
+{
+    const hone_metadata *recipe = hone_checkpoint_find_metadata(file, "hone.recipe");
+    json_t *root;
+    if (!recipe || recipe->type != HONE_VALUE_STRING ||
+        hone_json_parse(recipe->v.string.data, recipe->v.string.len, 0, &root, NULL) != HONE_OK)
+        return HONE_OK;
+    const char *texts = json_string_value(json_object_get(root, "texts"));
+    const hone_status status = texts ? append_packed(m, texts, err) : HONE_OK;
+    json_decref(root);
+    return status == HONE_OK ? HONE_OK : hone_fail_in_file(err, status, hone_checkpoint_path(file));
+}
+
+hone_status hone_text_marks_take(hone_text_marks *m, const hone_checkpoint *file, hone_error *err)
+{
+    HONE_TRY(take_packed(m, file, err));
+    return take_listed(m, file, err);
 }
 
 void hone_text_marks_thin(hone_text_marks *m, size_t most)
@@ -209,6 +341,7 @@ static void look_for(struct sought *sought, size_t n, const char *text, size_t n
     struct sought key = {.found = false};
     qsort(sought, n, sizeof *sought, by_hash);
     for (size_t at = 0; next_window(text, nbytes, &at, &key.hash);) {
+        key.hash >>= MARK_SHIFT;
         if (key.hash > sought[n - 1].hash) /* nearly all of them */
             continue;
         struct sought *hit = bsearch(&key, sought, n, sizeof *sought, by_hash);
@@ -225,7 +358,7 @@ static double count_share(const hone_text_marks *m, const struct sought *sought,
     for (size_t at = 0; next_record(m->records, m->n, &at, &r);) {
         size_t own = 0;
         for (size_t i = 0; i < r.n; i++) {
-            const struct sought key = {.hash = r.marks[i]};
+            const struct sought key = {.hash = r.marks[i] >> MARK_SHIFT};
             const struct sought *hit = bsearch(&key, sought, n, sizeof *sought, by_hash);
             own += hit && hit->found;
         }
@@ -248,7 +381,7 @@ hone_status hone_text_marks_share(const hone_text_marks *m, const char *text, si
     struct record r;
     for (size_t at = 0; next_record(m->records, m->n, &at, &r);)
         for (size_t i = 0; i < r.n; i++)
-            sought[n++].hash = r.marks[i];
+            sought[n++].hash = r.marks[i] >> MARK_SHIFT;
     for (size_t i = 0; i < n; i++)
         sought[i].found = false;
     if (n > 0 && nbytes > 0) {

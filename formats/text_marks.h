@@ -8,7 +8,12 @@
  *
  *   hone.calibration.texts   for each text: u64 bytes | u64 n_marks | u64 mark, ascending | ...
  *
- * an array of u64 in GGUF, in the __metadata__ of safetensors 16 hexadecimal digits for each.
+ * an array of u64 in GGUF, in the __metadata__ of safetensors 16 hexadecimal digits for each. Where they are to take
+ * little room, hone.recipe has them instead, as "texts": base64 without padding of, for each text
+ *
+ *   u8 n_marks | u16 bytes = (low 11 bits) << (high 5) | n_marks of 40 bits, the high ones of a mark
+ *
+ * numbers little-endian. 40 bits are all that is compared.
  */
 #ifndef HONE_TEXT_MARKS_H
 #define HONE_TEXT_MARKS_H
@@ -45,6 +50,10 @@ void hone_text_marks_put(const hone_text_marks *m, hone_gguf_header *header);
 
 /* hone_text_marks_hex() returns them as safetensors has them (hone_release()); NULL when out of memory. */
 char *hone_text_marks_hex(const hone_text_marks *m);
+
+/* hone_text_marks_packed() returns them as hone.recipe has them (hone_release()), "" for none; NULL when out of memory.
+ */
+char *hone_text_marks_packed(const hone_text_marks *m);
 
 /*
  * hone_text_marks_share() estimates the share of a text that is part of the marked ones, 0 .. 1; a single window that

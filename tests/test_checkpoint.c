@@ -385,13 +385,10 @@ END_TEST
 
 enum { BIG = (1 << 20) + 4096, N_SUMMED = 3 };
 
-/* A GGUF file of three tensors, one longer than the reader's chunk, one empty; right sums unless n_sums says otherwise.
- */
-static const char *write_summed(uint64_t n_sums)
+/* A GGUF file of three tensors, one longer than the reader's chunk, one empty; its sums go where the key's value is. */
+static const char *write_three(hone_gguf_header *h, void (*put_sums)(hone_bytes *b, const hone_gguf_header *h,
+                                                                     const hone_gguf_layout *layout))
 {
-    hone_gguf_header *h = hone_gguf_new();
-    hone_gguf_put_u64_array(h, "hone.tensor_xxh3", NULL, n_sums);
-    hone_gguf_put_u64(h, "hone.header_xxh3", 0);
     hone_gguf_add_tensor(h, "big", HONE_F32, 1, (const uint64_t[]){BIG / 4});
     hone_gguf_add_tensor(h, "empty", HONE_F32, 1, (const uint64_t[]){0});
     hone_gguf_add_tensor(h, "small", HONE_I8, 1, (const uint64_t[]){5});
@@ -403,18 +400,63 @@ static const char *write_summed(uint64_t n_sums)
     for (size_t i = 0; i < BIG; i++)
         b.data[layout.offsets[0] + i] = (uint8_t)(i * 7 + i / 251);
     memcpy(b.data + layout.offsets[2], "hone!", 5);
-    const uint64_t at = hone_gguf_payload_offset(h, "hone.tensor_xxh3");
-    for (size_t i = 0; i < N_SUMMED && i < n_sums; i++) {
-        const uint64_t sum = XXH3_64bits(b.data + layout.offsets[i], layout.sizes[i]);
-        memcpy(b.data + at + 8 * i, &sum, sizeof sum);
-    }
-    const uint64_t header_sum = XXH3_64bits(b.data, layout.nbytes);
-    memcpy(b.data + hone_gguf_payload_offset(h, "hone.header_xxh3"), &header_sum, sizeof header_sum);
+    put_sums(&b, h, &layout);
     const char *path = hone_temp_file(&dir, "summed.gguf", b.data, b.n);
     hone_bytes_free(&b);
     hone_gguf_layout_deinit(&layout);
     hone_gguf_free(h);
     return path;
+}
+
+static size_t n_sums_put;
+
+static void put_each_sum(hone_bytes *b, const hone_gguf_header *h, const hone_gguf_layout *layout)
+{
+    const uint64_t at = hone_gguf_payload_offset(h, "hone.tensor_xxh3");
+    for (size_t i = 0; i < N_SUMMED && i < n_sums_put; i++) {
+        const uint64_t sum = XXH3_64bits(b->data + layout->offsets[i], layout->sizes[i]);
+        memcpy(b->data + at + 8 * i, &sum, sizeof sum);
+    }
+    const uint64_t header_sum = XXH3_64bits(b->data, layout->nbytes);
+    memcpy(b->data + hone_gguf_payload_offset(h, "hone.header_xxh3"), &header_sum, sizeof header_sum);
+}
+
+/* Right sums unless n_sums says otherwise. */
+static const char *write_summed(uint64_t n_sums)
+{
+    hone_gguf_header *h = hone_gguf_new();
+    hone_gguf_put_u64_array(h, "hone.tensor_xxh3", NULL, n_sums);
+    hone_gguf_put_u64(h, "hone.header_xxh3", 0);
+    n_sums_put = n_sums;
+    return write_three(h, put_each_sum);
+}
+
+/* a x, a shift and what overflows. */
+static uint64_t shifted(uint64_t a)
+{
+    return a >> 63 ? a << 1 ^ 0x1b : a << 1;
+}
+
+static void put_joint_sums(hone_bytes *b, const hone_gguf_header *h, const hone_gguf_layout *layout)
+{
+    uint64_t words[2];
+    words[0] = words[1] = XXH3_64bits(b->data, layout->nbytes);
+    for (size_t i = 0; i < N_SUMMED; i++) {
+        uint64_t sum = XXH3_64bits(b->data + layout->offsets[i], layout->sizes[i]);
+        words[0] ^= sum;
+        for (size_t j = 0; j <= i; j++)
+            sum = shifted(sum);
+        words[1] ^= sum;
+    }
+    memcpy(b->data + hone_gguf_payload_offset(h, "hone.xxh3"), words, sizeof words);
+}
+
+/* The same with joint sums. */
+static const char *write_jointly_summed(void)
+{
+    hone_gguf_header *h = hone_gguf_new();
+    hone_gguf_put_u64_array(h, "hone.xxh3", NULL, 2);
+    return write_three(h, put_joint_sums);
 }
 
 static hone_context *make_context(int n_threads, hone_progress_fn progress, void *user)
@@ -496,7 +538,7 @@ END_TEST
 START_TEST(a_flipped_bit_outside_the_tensors_is_found)
 {
     char path[600];
-    (void)snprintf(path, sizeof path, "%s", write_summed(N_SUMMED));
+    (void)snprintf(path, sizeof path, "%s", _i ? write_jointly_summed() : write_summed(N_SUMMED));
     expect_success(path, NULL);
     const uint64_t data_start = hone_checkpoint_tensor(ckpt, 0)->offset;
     const uint64_t padding = hone_checkpoint_tensor(ckpt, 2)->offset + 5, end = padding + 32 - 5;
@@ -514,12 +556,43 @@ START_TEST(a_flipped_bit_outside_the_tensors_is_found)
         ck_assert_msg(status != HONE_OK && status != HONE_ERROR_NOMEM, "bit %u of byte %u", bit, (unsigned)at);
         ck_assert_str_eq(err.file, path);
         if (status == HONE_ERROR_MISMATCH)
-            ck_assert_str_eq(err.item, at < data_start ? "hone.header_xxh3" : "small");
+            ck_assert_str_eq(err.item, at >= data_start ? "small" : _i ? "hone.xxh3" : "hone.header_xxh3");
         if (at >= data_start)
             ck_assert_uint_eq(err.offset, at);
         hone_checkpoint_close(damaged);
         flip_bit(path, at, bit);
     }
+    hone_context_free(ctx);
+}
+END_TEST
+
+/* Two words tell which tensor it is, if it is one. */
+START_TEST(joint_sums_tell_one_damaged_tensor)
+{
+    static const char *const names[] = {"big", NULL, "small"};
+    char path[600];
+    size_t n_checked;
+    (void)snprintf(path, sizeof path, "%s", write_jointly_summed());
+    hone_context *ctx = make_context(3, NULL, NULL);
+    expect_success(path, NULL);
+    ck_assert_int_eq(hone_checkpoint_check(ctx, ckpt, &n_checked, &err), HONE_OK);
+    ck_assert_uint_eq(n_checked, N_SUMMED);
+    for (size_t i = 0; i < N_SUMMED; i += 2) {
+        const hone_tensor *t = hone_checkpoint_tensor(ckpt, i);
+        for (uint64_t at = 0; at < t->nbytes; at += 1 + t->nbytes / 5) {
+            flip_bit(path, t->offset + at, (unsigned)at % 8);
+            ck_assert_int_eq(hone_checkpoint_check(ctx, ckpt, &n_checked, &err), HONE_ERROR_MISMATCH);
+            ck_assert_str_eq(err.item, names[i]);
+            ck_assert_uint_eq(err.offset, t->offset);
+            ck_assert_uint_eq(n_checked, i);
+            flip_bit(path, t->offset + at, (unsigned)at % 8);
+        }
+    }
+    flip_byte(path, hone_checkpoint_tensor(ckpt, 0)->offset);
+    flip_byte(path, hone_checkpoint_tensor(ckpt, 2)->offset);
+    ck_assert_int_eq(hone_checkpoint_check(ctx, ckpt, &n_checked, &err), HONE_ERROR_MISMATCH);
+    ck_assert_str_eq(err.item, "hone.xxh3");
+    ck_assert_uint_eq(n_checked, 0);
     hone_context_free(ctx);
 }
 END_TEST
@@ -637,7 +710,8 @@ Suite *hone_suite_checkpoint(void)
     tcase_add_checked_fixture(sums, set_up_source, tear_down_source);
     tcase_add_loop_test(sums, checksums_that_agree_pass, 1, 4);
     tcase_add_test(sums, one_flipped_bit_is_found);
-    tcase_add_test(sums, a_flipped_bit_outside_the_tensors_is_found);
+    tcase_add_loop_test(sums, a_flipped_bit_outside_the_tensors_is_found, 0, 2);
+    tcase_add_test(sums, joint_sums_tell_one_damaged_tensor);
     tcase_add_test(sums, a_tail_too_many_or_too_few_is_found);
     tcase_add_test(sums, the_first_of_two_damaged_tensors_is_named);
     tcase_add_test(sums, a_file_without_sums_cannot_be_checked);

@@ -8,11 +8,13 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "convert/moments.h"
 #include "formats/decode.h"
 #include "formats/imatrix.h"
 #include "hone/calibrate.h"
 #include "hone/correct.h"
 #include "hone/fold.h"
+#include "hone/rotate.h"
 #include "tests/support/model_run.h"
 #include "tests/support/plan_fixture.h"
 #include "tests/support/toy_gpt2.h"
@@ -142,8 +144,8 @@ END_TEST
 
 /* ---- what is written ---- */
 
-/* Calibrates a model on its text to stats, and opens it. */
-static void calibrate(const char *model, size_t n_ctx, size_t n_chunks)
+/* Opens a model, rotated if that is not NULL, and calibrates it on its text to stats. */
+static void calibrate(const char *model, const char *rotation, size_t n_ctx, size_t n_chunks)
 {
     static const char *const datasets[] = {"heldout.txt"};
     const hone_calibrate_options opts = {.n_ctx = n_ctx,
@@ -157,6 +159,8 @@ static void calibrate(const char *model, size_t n_ctx, size_t n_chunks)
     (void)snprintf(path, sizeof path, "%s/heldout.txt", model);
     ck_assert_int_eq(hone_file_slurp(path, 1 << 20, &text, &n_text, &err), HONE_OK);
     open_source(model);
+    if (rotation)
+        ck_assert_int_eq(hone_checkpoint_rotate(ctx, ckpt, rotation, &err), HONE_OK);
     ck_assert_int_eq(hone_calibrate(ctx, ckpt, text, n_text, &opts, stats, NULL, &err), HONE_OK);
     hone_release(text);
 }
@@ -185,7 +189,7 @@ START_TEST(bytes_depend_on_no_thread_and_no_cpu)
 {
     static const char *const models[] = {TINY, TINY_GPT2};
     static const hone_type_rule rest = {"^(blk\\.[1-9]|output|token_embd)", HONE_F16};
-    calibrate(models[_i], 32, 4);
+    calibrate(models[_i], NULL, 32, 4);
     const hone_convert_options opts = {.type = "q4_0",
                                        .search = HONE_SEARCH_REFERENCE,
                                        .rules = &rest,
@@ -232,7 +236,7 @@ static hone_correction *correct(const hone_convert_options *opts)
 START_TEST(bias_takes_up_the_mean_error)
 {
     enum { ROWS = 128, COLS = 256 };
-    calibrate(TINY_GPT2, 32, 4);
+    calibrate(TINY_GPT2, NULL, 32, 4);
     const hone_convert_options opts = {.type = "q4_0",
                                        .pure = true,
                                        .calibration = stats,
@@ -283,7 +287,7 @@ static double error_of(const float *w, const float *q, const double *d, const fl
 START_TEST(norm_takes_up_what_it_can)
 {
     enum { COLS = 256, ROWS = 512 };
-    calibrate(TINY, 32, 4);
+    calibrate(TINY, NULL, 32, 4);
     const hone_convert_options opts = {.type = "q2_k", .pure = true, .calibration = stats, .correct = true};
     hone_correction *c = correct(&opts);
     hone_checkpoint *file, *sums;
@@ -321,6 +325,104 @@ START_TEST(norm_takes_up_what_it_can)
 }
 END_TEST
 
+/* Folds what is open as stats has it, and plans it. */
+static hone_fold *fold_and_plan(void)
+{
+    const hone_convert_options opts = {.type = "q4_0", .pure = true, .calibration = stats};
+    hone_convert_options complete = opts;
+    hone_fold *fold;
+    ck_assert_msg(hone_fold_new(ctx, ckpt, &opts, &fold, &err) == HONE_OK, "%s", err.reason);
+    complete.fold = fold;
+    ck_assert_msg(hone_plan_new(ctx, ckpt, &complete, &plan, &err) == HONE_OK, "%s", err.reason);
+    return fold;
+}
+
+/* The second moments that the planned tensor i is coded by. */
+static double *moments_of(size_t i)
+{
+    const hone_planned_tensor *t = &plan->tensors[i];
+    double *h = malloc((size_t)(t->row_nelems * t->row_nelems) * sizeof *h);
+    ck_assert_int_eq(hone_moments_read(ctx, plan, t, h, &err), HONE_OK);
+    return h;
+}
+
+/* Inputs are what calibration saw, divided once by what columns were multiplied by. */
+START_TEST(moments_follow_the_folds)
+{
+    calibrate(TINY, NULL, 32, 4);
+    hone_fold *fold = fold_and_plan();
+    hone_checkpoint *sums;
+    ck_assert_int_eq(hone_checkpoint_open(stats, NULL, &sums, &err), HONE_OK);
+    size_t n_scaled = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const hone_planned_tensor *t = &plan->tensors[i];
+        if (!t->gram || !t->input_scale)
+            continue;
+        double *h = moments_of(i);
+        float *seen = floats_of(sums, t->gram->name), *next = seen;
+        for (size_t r = 0; r < t->row_nelems; r++)
+            for (size_t c = r; c < t->row_nelems; c++) {
+                const double scale = (double)t->input_scale[r] * (double)t->input_scale[c];
+                const double expected = (double)*next++ / (double)t->n_tokens / scale;
+                ck_assert_double_eq_tol(h[r * t->row_nelems + c], expected, 1e-5 * (1e-3 + fabs(expected)));
+                n_scaled += scale < 0.9 || scale > 1.1;
+            }
+        free(seen);
+        free(h);
+    }
+    ck_assert_uint_gt(n_scaled, 1000);
+    hone_checkpoint_close(sums);
+    hone_fold_free(fold);
+}
+END_TEST
+
+/* The moments of all tensors of a folded model, the folds taken out again. Returns how many there are. */
+static size_t collect_moments(double **moments, size_t *ncols)
+{
+    hone_fold *fold = fold_and_plan();
+    size_t n = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const hone_planned_tensor *t = &plan->tensors[i];
+        if (!t->gram)
+            continue;
+        const size_t d = ncols[n] = (size_t)t->row_nelems;
+        moments[n] = moments_of(i);
+        for (size_t j = 0; t->input_scale && j < d * d; j++)
+            moments[n][j] *= (double)t->input_scale[j / d] * (double)t->input_scale[j % d];
+        n++;
+    }
+    hone_plan_free(plan);
+    plan = NULL;
+    hone_fold_free(fold);
+    return n;
+}
+
+/* A calibration of the model as it was tells the same as one of the rotated model. */
+START_TEST(moments_follow_rotation_and_folds)
+{
+    enum { MAX_TENSORS = 64 };
+    double *of_turned[MAX_TENSORS], *of_rotated[MAX_TENSORS];
+    size_t ncols[MAX_TENSORS];
+    calibrate(TINY, NULL, 32, 4);
+    ck_assert_int_eq(hone_checkpoint_rotate(ctx, ckpt, "residual+heads", &err), HONE_OK);
+    const size_t n = collect_moments(of_turned, ncols);
+    calibrate(TINY, "residual+heads", 32, 4);
+    ck_assert_uint_eq(collect_moments(of_rotated, ncols), n);
+    ck_assert_uint_gt(n, 20);
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0, difference = 0;
+        for (size_t j = 0; j < ncols[i] * ncols[i]; j++) {
+            const double d = of_turned[i][j] - of_rotated[i][j];
+            sum += of_rotated[i][j] * of_rotated[i][j];
+            difference += d * d;
+        }
+        ck_assert_double_lt(difference, 1e-6 * sum);
+        free(of_turned[i]);
+        free(of_rotated[i]);
+    }
+}
+END_TEST
+
 static size_t n_plain(const hone_convert_options *opts)
 {
     ck_assert_int_eq(hone_plan_new(ctx, ckpt, opts, &plan, &err), HONE_OK);
@@ -340,9 +442,9 @@ START_TEST(auto_leaves_tensors_plain_where_nothing_is_known)
 {
     const hone_convert_options opts = {
         .type = "q4_k", .pure = true, .imatrix = stats, .calibration = stats, .method = HONE_METHOD_AUTO};
-    calibrate(TINY, 32, 8);
+    calibrate(TINY, NULL, 32, 8);
     ck_assert_uint_eq(n_plain(&opts), 0);
-    calibrate(TINY, 32, 1);
+    calibrate(TINY, NULL, 32, 1);
     ck_assert_uint_gt(n_plain(&opts), 10);
 }
 END_TEST
@@ -376,6 +478,8 @@ Suite *hone_suite_fold(void)
     tcase_add_loop_test(tc, bytes_depend_on_no_thread_and_no_cpu, 0, 2);
     tcase_add_loop_test(tc, bias_takes_up_the_mean_error, 0, 2);
     tcase_add_test(tc, norm_takes_up_what_it_can);
+    tcase_add_test(tc, moments_follow_the_folds);
+    tcase_add_test(tc, moments_follow_rotation_and_folds);
     tcase_add_test(tc, auto_leaves_tensors_plain_where_nothing_is_known);
     tcase_add_test(tc, refuses_what_it_cannot_know);
     suite_add_tcase(s, tc);

@@ -71,6 +71,18 @@ START_TEST(a_short_text_among_long_ones_is_recognized)
 }
 END_TEST
 
+static hone_checkpoint *open_header(hone_temp_dir *dir, hone_gguf_header *h)
+{
+    hone_gguf_layout layout;
+    ck_assert_int_eq(hone_gguf_finish(h, HONE_GGUF_ALIGNMENT, &layout, &err), HONE_OK);
+    const char *path = hone_temp_file(dir, "marks.gguf", layout.bytes, layout.nbytes);
+    hone_checkpoint *ckpt;
+    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_OK);
+    hone_gguf_layout_deinit(&layout);
+    hone_gguf_free(h);
+    return ckpt;
+}
+
 /* A file that carries these numbers, opened. */
 static hone_checkpoint *file_with(hone_temp_dir *dir, const uint64_t *values, size_t n, const char *string)
 {
@@ -80,14 +92,7 @@ static hone_checkpoint *file_with(hone_temp_dir *dir, const uint64_t *values, si
         hone_gguf_put_str(h, HONE_TEXT_MARKS_KEY, string);
     else
         hone_gguf_put_u64_array(h, HONE_TEXT_MARKS_KEY, values, n);
-    hone_gguf_layout layout;
-    ck_assert_int_eq(hone_gguf_finish(h, HONE_GGUF_ALIGNMENT, &layout, &err), HONE_OK);
-    const char *path = hone_temp_file(dir, "marks.gguf", layout.bytes, layout.nbytes);
-    hone_checkpoint *ckpt;
-    ck_assert_int_eq(hone_checkpoint_open(path, NULL, &ckpt, &err), HONE_OK);
-    hone_gguf_layout_deinit(&layout);
-    hone_gguf_free(h);
-    return ckpt;
+    return open_header(dir, h);
 }
 
 START_TEST(files_carry_them_in_both_forms)
@@ -109,6 +114,59 @@ START_TEST(files_carry_them_in_both_forms)
     }
     hone_release(hex);
     hone_text_marks_deinit(&m);
+    hone_temp_dir_deinit(&dir);
+}
+END_TEST
+
+/* A file whose recipe has texts. */
+static hone_checkpoint *file_with_recipe(hone_temp_dir *dir, const char *texts)
+{
+    char recipe[600];
+    (void)snprintf(recipe, sizeof recipe, "{\"method\":\"gptq\",\"texts\":\"%s\"}", texts);
+    hone_gguf_header *h = hone_gguf_new();
+    hone_gguf_put_str(h, "hone.recipe", recipe);
+    return open_header(dir, h);
+}
+
+START_TEST(recipes_carry_them_packed)
+{
+    hone_temp_dir dir;
+    hone_temp_dir_init(&dir);
+    hone_text_marks m = {0}, read = {0};
+    ck_assert_int_eq(hone_text_marks_add(&m, text, N, 2, &err), HONE_OK);
+    ck_assert_int_eq(hone_text_marks_add(&m, other, 20, 2, &err), HONE_OK);
+    hone_text_marks_thin(&m, 6);
+    char *packed = hone_text_marks_packed(&m);
+    hone_checkpoint *ckpt = file_with_recipe(&dir, packed);
+    ck_assert_int_eq(hone_text_marks_take(&read, ckpt, &err), HONE_OK);
+    ck_assert_uint_eq(read.n, m.n);
+    for (size_t i = 0; i < m.n; i++)
+        if (m.records[i] >> 40) /* a mark, not a size or a number of marks */
+            ck_assert_uint_eq(read.records[i], m.records[i] >> 24 << 24);
+    ck_assert_double_eq_tol((double)read.records[0], N, N / 1024.0);
+    ck_assert_double_gt(share_of(&read, text, N), 0.98);
+    ck_assert_double_eq(share_of(&read, text + N / 2, 200), 0);
+    hone_release(packed);
+    hone_text_marks_deinit(&m);
+    hone_text_marks_deinit(&read);
+    hone_checkpoint_close(ckpt);
+    hone_temp_dir_deinit(&dir);
+}
+END_TEST
+
+START_TEST(malformed_packed_texts_are_refused)
+{
+    static const char *const strings[] = {"Ay8", "Ay8u", "Ay8ulIQyAQB8qzYIACs26wk", "Ay8ulIQyAQB8q!YIACs26wkA"};
+    hone_temp_dir dir;
+    hone_temp_dir_init(&dir);
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
+        hone_checkpoint *ckpt = file_with_recipe(&dir, strings[i]);
+        hone_text_marks m = {0};
+        ck_assert_int_eq(hone_text_marks_take(&m, ckpt, &err), HONE_ERROR_DATA);
+        ck_assert_str_eq(err.item, "hone.recipe");
+        hone_text_marks_deinit(&m);
+        hone_checkpoint_close(ckpt);
+    }
     hone_temp_dir_deinit(&dir);
 }
 END_TEST
@@ -141,6 +199,8 @@ Suite *hone_suite_text_marks(void)
     tcase_add_test(t, the_same_text_and_its_parts_are_recognized);
     tcase_add_test(t, a_short_text_among_long_ones_is_recognized);
     tcase_add_test(t, files_carry_them_in_both_forms);
+    tcase_add_test(t, recipes_carry_them_packed);
+    tcase_add_test(t, malformed_packed_texts_are_refused);
     tcase_add_test(t, malformed_lists_are_refused);
     suite_add_tcase(s, t);
     return s;

@@ -473,6 +473,14 @@ hone_status hone_transform_tensor(hone_checkpoint *ckpt, const char *name, const
     return HONE_OK;
 }
 
+hone_dtype hone_transform_stored_dtype(const hone_tensor *tensor)
+{
+    const hone_tensor *stored = tensor;
+    for (const struct changed *c = as_changed(tensor); c; c = as_changed(stored))
+        stored = &c->source;
+    return stored->dtype;
+}
+
 /* The scale and the rotation of inputs by one change. */
 static const float *input_scale(const struct changed *c, bool turned)
 {

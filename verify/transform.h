@@ -57,6 +57,9 @@ void hone_rotate(const hone_rotation *rotation, double *x);
 hone_status hone_transform_tensor(hone_checkpoint *ckpt, const char *name, const hone_transform *transform,
                                   hone_error *err);
 
+/* hone_transform_stored_dtype() returns the type that a tensor had before it was changed, its own if it was not. */
+hone_dtype hone_transform_stored_dtype(const hone_tensor *tensor);
+
 /* What was done to the columns of a matrix. */
 typedef enum hone_input_change { HONE_INPUT_SAME = 0, HONE_INPUT_SCALED, HONE_INPUT_ROTATED } hone_input_change;
 

@@ -85,10 +85,16 @@ typedef struct hone_convert_options {
     /* ...text for sequential calibration: tensors are coded in the order of a forward pass, each by the moments of its
      * input behind the quantized matrices before it. Goes before `calibration`. */
     const hone_calibration_text *sequential;
+    /*
+     * Metadata of GGUF in so little room that the file is no larger than llama-quantize's with an importance matrix:
+     * two checksums that tell one damaged tensor (hone.xxh3) in place of one for each; hone.recipe short and with what
+     * tells calibration texts, three marks of them; no quantize.imatrix keys.
+     */
+    bool lean;
     bool correct;              /* code as is best when biases make up for the mean error: see hone/correct.h */
     const hone_budget *budget; /* or NULL; it settles types in place of `type`. For "gguf". Outlives the plan */
-    const hone_fold *fold;     /* or NULL; that of the source, which it changed. For "gguf". Outlives the plan */
-    const hone_correction *correction; /* or NULL. For "gguf". Outlives the plan */
+    const hone_fold *fold;     /* or NULL; that of the source, which it changed. Outlives the plan */
+    const hone_correction *correction; /* or NULL. Outlives the plan */
 } hone_convert_options;
 
 /* Whether the columns of a tensor are weighed by an importance matrix. */

@@ -24,8 +24,8 @@ typedef struct hone_correction_tensor {
 
 /*
  * hone_correction_new() codes the matrices as a run of the plan would, and finds what their vectors are to be. opts as
- * for hone_plan_new(), for GGUF, with a calibration file with second moments and, for biases, means. Give the result to
- * hone_plan_new() in opts.correction, with correct set and all else the same. ARG: no such file; else as
+ * for hone_plan_new(), for what quantizes, with a calibration file with second moments and, for biases, means. Give the
+ * result to hone_plan_new() in opts.correction, with correct set and all else the same. ARG: no such file; else as
  * hone_plan_new(). UNSUPPORTED: an architecture whose norms are not known. Needs the memory of two matrices of f64 of
  * the longest input.
  */

@@ -33,9 +33,9 @@ typedef struct hone_fold_group {
 
 /*
  * hone_fold_new() searches the factors for a model and puts them into src: all that reads it afterwards sees folded
- * weights, and computes the same. opts as for hone_plan_new(), for GGUF, with an importance matrix or calibration file
- * of the model as it was. Give the result to hone_plan_new() in opts.fold, with all else the same. ARG: neither of
- * these files; else as hone_plan_new(). UNSUPPORTED: an architecture whose norms are not known.
+ * weights, and computes the same. opts as for hone_plan_new(), for what quantizes, with an importance matrix or
+ * calibration file of the model as it was. Give the result to hone_plan_new() in opts.fold, with all else the same.
+ * ARG: neither of these files; else as hone_plan_new(). UNSUPPORTED: an architecture whose norms are not known.
  */
 HONE_API hone_status hone_fold_new(const hone_context *ctx, hone_checkpoint *src, const hone_convert_options *opts,
                                    hone_fold **out, hone_error *err) HONE_CHECK_RESULT;

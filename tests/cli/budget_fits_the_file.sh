@@ -15,7 +15,7 @@ grep -q 'predicted KLD' shown
 [ "$(wc -c <budget.gguf)" -le "$size" ]
 [ "$(wc -c <budget.gguf)" -ge $((size - size / 100)) ]
 "$HONE" check budget.gguf >/dev/null
-grep -aq "\"budget\":{\"bytes\":$size}.*\"method\":\"auto\",\"methods\":{\"gptq\":" budget.gguf
+grep -aq "\"budget\":{\"bytes\":$size}.*\"method\":\"auto\"" budget.gguf
 for f in mix budget; do
     "$HONE" verify "$MODELS/tiny-llama" $f.gguf --text text.txt --ctx 128 --quiet --json $f.v >/dev/null
     sed -n '/"kld"/,/}/s/^ *"mean": \([0-9.e-]*\).*/\1/p' $f.v >$f.kld

@@ -4,7 +4,7 @@ head -n 300 "$TEXT" >calibration.txt
 tail -n 300 "$TEXT" >text.txt
 "$HONE" calibrate "$MODELS/tiny-llama" --text calibration.txt --ctx 32 --chunks 1 --hessian -o stats.gguf --quiet >/dev/null
 "$HONE" quantize "$MODELS/tiny-llama" --type q4_k_m --method plain --calibration stats.gguf -o plain.gguf --quiet >/dev/null
-"$HONE" quantize "$MODELS/tiny-llama" --type q4_k_m --calibration stats.gguf -o auto.gguf --json auto.json >shown 2>notes
+"$HONE" quantize "$MODELS/tiny-llama" --type q4_k_m --calibration stats.gguf --metadata full -o auto.gguf --json auto.json >shown 2>notes
 grep -q 'attn_q.weight: 32 tokens tell too little of 256 columns' notes
 grep -q '^tensors  *by gptq  *of$' shown
 [ "$(grep -c '"method": "plain"' auto.json)" -ge 28 ]

@@ -19,6 +19,6 @@ grep -q '^attn_norm.weight ' fold.shown
 grep -q '^made up for by ' both.shown
 grep -q '"folded_error"' fold.json
 grep -q '"corrected_error"' both.json
-grep -aq '"fold":{"folded":[0-9]*,"groups":[0-9]*,"scales":"[0-9a-f]*"}' fold.gguf
-grep -aq '"correction":{"corrected":[0-9]*,"tensors":[0-9]*,"values":"[0-9a-f]*"}' both.gguf
-! grep -aq '"fold":' plain.gguf
+grep -aq '{"method":"fold","texts":"' fold.gguf
+grep -aq '{"method":"fold+correct","texts":"' both.gguf
+! grep -aq '"method":' plain.gguf

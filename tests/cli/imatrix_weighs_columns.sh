@@ -10,7 +10,7 @@
     little 8 && printf text.txt
 } >imatrix.dat
 "$HONE" quantize "$MODELS/tiny-llama" -o plain.gguf --type q4_0 --quiet >/dev/null
-"$HONE" quantize "$MODELS/tiny-llama" -o out.gguf --type q4_0 --imatrix imatrix.dat --json report.json >stdout 2>err
+"$HONE" quantize "$MODELS/tiny-llama" -o out.gguf --type q4_0 --imatrix imatrix.dat --metadata full --json report.json >stdout 2>err
 [ ! -s err ]
 code=0
 "$HONE" diff plain.gguf out.gguf >diff || code=$?

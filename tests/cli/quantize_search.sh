@@ -5,6 +5,7 @@
 "$HONE" quantize "$MODELS/tiny-llama" -o reference.gguf --type q4_k_m --search reference --quiet >/dev/null
 cmp default.gguf best.gguf
 if cmp -s best.gguf reference.gguf; then exit 9; fi
-for search in best reference; do
-    grep -aq "\"search\":\"$search\"" $search.gguf
-done
+! grep -aq '"search":' best.gguf
+grep -aq '"search":"reference"' reference.gguf
+"$HONE" quantize "$MODELS/tiny-llama" -o full.gguf --type q4_k_m --metadata full --quiet >/dev/null
+grep -aq '"search":"best"' full.gguf

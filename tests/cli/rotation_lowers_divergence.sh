@@ -22,4 +22,4 @@ awk -v p="$(cat plain.kld)" -v t="$(cat turned.kld)" -v r="$(cat rotated.kld)" \
     --json auto.json >auto.txt
 grep -q '^chosen: residual' auto.txt
 grep -q '^ *"what": "residual' auto.json
-grep -aq '"transforms":{"rotation":"residual' auto.gguf
+grep -aq '"rotation":"residual' auto.gguf

@@ -12,7 +12,7 @@ sequential() {
 cp -r "$MODELS/tiny-llama" model
 "$HONE" $(sequential model hf.gguf) --quiet >/dev/null
 "$HONE" $(sequential source.gguf from_gguf.gguf) --quiet >/dev/null
-grep -aq '"sequential":{"chunks":48,"ctx":128,' hf.gguf
+grep -aq '"method":"gptq+sequential"' hf.gguf
 for f in gptq hf from_gguf; do
     "$HONE" verify model $f.gguf --text text.txt --ctx 128 --chunks 16 --quiet --json $f.json >/dev/null
     sed -n '/"kld"/,/}/s/^ *"mean": \([0-9.e-]*\).*/\1/p' $f.json >$f.kld
