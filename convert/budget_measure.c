@@ -11,6 +11,8 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "convert/budget_probe.h"
+#include "convert/budget_time.h"
+#include "convert/importance.h"
 #include "convert/moments.h"
 #include "convert/output_guard.h"
 #include "convert/type_errors.h"
@@ -36,6 +38,12 @@ struct record {
 };
 enum { RECORD_N = sizeof(struct record) / 8 + 1 };
 
+struct measured {
+    struct record record;
+    bool known;     /* from the journal */
+    double seconds; /* that it will take, else */
+};
+
 struct measuring {
     const hone_context *ctx;
     const hone_plan *plan;
@@ -44,8 +52,8 @@ struct measuring {
     hone_feedback feedback;
     const hone_tensor *current;
     hone_journal *journal;
-    hone_probe *probes;     /* (n items) */
-    struct record *records; /* (n items) */
+    hone_probe *probes;       /* (n items) */
+    struct measured *results; /* (n items) */
     size_t n_known;
 };
 
@@ -61,20 +69,20 @@ static bool has_choice(const hone_planned_tensor *t)
     return t->source && !t->bytes && !t->ruled && hone_dtype_describe(t->dtype)->is_quantized;
 }
 
-/* Types that there is a choice of for rows of so many elements. */
-static size_t list_types(const hone_budget_options *asked, hone_search search, hone_cpu_level cpu, uint64_t row_nelems,
-                         hone_budget_item *item)
+/* Lists the types that there is a choice of for a tensor. */
+static void list_types(const hone_budget_options *asked, hone_search search, hone_cpu_level cpu,
+                       const hone_planned_tensor *t, hone_budget_item *item)
 {
     const hone_dtype *types = asked->n_types ? asked->types : usual;
     const size_t n = asked->n_types ? asked->n_types : N_USUAL;
     for (size_t i = 0; i < n; i++) {
         uint64_t row_nbytes;
-        if (hone_dtype_row_nbytes(types[i], row_nelems, &row_nbytes) || !hone_encoder(types[i], search, cpu))
+        if (hone_dtype_row_nbytes(types[i], t->row_nelems, &row_nbytes) || !hone_encoder(types[i], search, cpu) ||
+            hone_importance_lacks(t, types[i]))
             continue;
         item->types[item->n] = types[i];
-        item->nbytes[item->n++] = row_nbytes;
+        item->nbytes[item->n++] = row_nbytes * t->n_rows;
     }
-    return item->n;
 }
 
 static hone_status add_item(hone_budget_items *b, const hone_plan *plan, const hone_budget_options *asked,
@@ -82,10 +90,9 @@ static hone_status add_item(hone_budget_items *b, const hone_plan *plan, const h
 {
     const hone_planned_tensor *t = &plan->tensors[tensor];
     hone_budget_item item = {.tensor = tensor, .n_weights = t->n_rows * t->row_nelems};
-    if (list_types(asked, plan->search, cpu, t->row_nelems, &item) == 0)
-        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name, "its rows can be cut into none of the types");
-    for (size_t i = 0; i < item.n; i++)
-        item.nbytes[i] *= t->n_rows;
+    list_types(asked, plan->search, cpu, t, &item);
+    if (item.n == 0)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name, "it can have none of the types");
     item.name = hone_arena_copy(&b->names, t->name, strlen(t->name));
     hone_budget_item *grown = hone_grow(b->items, &b->cap, b->n + 1, sizeof item);
     if (grown)
@@ -155,6 +162,7 @@ static void set_costs(hone_budget_item *item, const struct record *r, const hone
         item->costs[n++] = r->errors[i] * scale;
     }
     item->n = n;
+    item->picked = find_probe(item); /* a type that has error feedback, until one is settled */
 }
 
 /*
@@ -197,18 +205,23 @@ static hone_status run_probe(const struct measuring *m, size_t i, const hone_typ
     return HONE_OK;
 }
 
+static hone_type_errors errors_of(const struct measuring *m, const hone_budget_item *item)
+{
+    const bool fast = m->budget->probe == HONE_PROBE_FAST;
+    return (hone_type_errors){.types = item->types,
+                              .n = item->n,
+                              .probe = find_probe(item),
+                              .plain_probe = fast,
+                              .sample_nelems = fast ? FAST_SAMPLE_NELEMS : 0};
+}
+
 static hone_status measure_item(struct measuring *m, size_t i, struct record *out, hone_error *err)
 {
     const hone_budget_item *item = &m->budget->items[i];
     const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
-    const bool fast = m->budget->probe == HONE_PROBE_FAST;
     *out = (struct record){.kld = 0};
     HONE_TRY(hone_moments_prepare(m->ctx, m->plan, t, &m->current, &m->feedback, err));
-    hone_type_errors e = {.types = item->types,
-                          .n = item->n,
-                          .probe = find_probe(item),
-                          .plain_probe = fast,
-                          .sample_nelems = fast ? FAST_SAMPLE_NELEMS : 0};
+    hone_type_errors e = errors_of(m, item);
     e.probe_rows = hone_alloc((size_t)item->nbytes[e.probe], 1);
     if (!e.probe_rows)
         return hone_fail_nomem(err, item->nbytes[e.probe]);
@@ -262,7 +275,7 @@ static hone_status save(const struct measuring *m, size_t item, const struct rec
     return HONE_OK;
 }
 
-/* ---- all of them ---- */
+/* ---- turns ---- */
 
 static int by_stage(const void *a, const void *b)
 {
@@ -314,27 +327,88 @@ static void choose_probes(struct measuring *m, hone_budget_probe asked)
     hone_probes_choose(m->probes, m->budget->n, hone_sensitivity_n_layers(m->sensitivity));
 }
 
-static hone_status measure_all(struct measuring *m, struct turn *turns, hone_error *err)
+/* ---- the time it takes ---- */
+
+static void note_seconds(const struct measuring *m, double seconds)
 {
+    size_t n_whole = 0;
+    for (size_t i = 0; i < m->budget->n; i++)
+        n_whole += m->probes[i].whole;
+    const bool minutes = seconds >= 100;
+    hone_context_note(m->ctx, "measuring %zu tensors, %zu of them to the end of the model: about %.0f %s", m->budget->n,
+                      n_whole, minutes ? seconds / 60 : seconds, minutes ? "min" : "s");
+}
+
+/* Estimates, for items not known, what each will take. */
+static hone_status estimate(struct measuring *m, const struct turn *turns, hone_error *err)
+{
+    hone_coding_times times = {.n = 0};
+    const hone_tensor *gram = NULL;
+    double all = 0;
     for (size_t i = 0; i < m->budget->n; i++) {
         const size_t item = turns[i].item;
-        bool known;
-        HONE_TRY(load(m, item, &m->records[item], &known, err));
-        if (!known) {
-            HONE_TRY(measure_item(m, item, &m->records[item], err));
-            HONE_TRY(save(m, item, &m->records[item], err));
-        }
-        m->n_known += known;
-        m->probes[item].kld = m->records[item].kld;
-        m->probes[item].shift = m->records[item].shift;
-        hone_context_progress(m->ctx, "measure", i + 1, m->budget->n);
+        const hone_planned_tensor *t = &m->plan->tensors[m->budget->items[item].tensor];
+        if (m->results[item].known)
+            continue;
+        const hone_type_errors e = errors_of(m, &m->budget->items[item]);
+        HONE_TRY(hone_coding_times_add(&times, m->ctx, m->plan, t, &e, err));
+        m->results[item].seconds = hone_coding_seconds(&times, m->ctx, t, &e, t->gram != gram) +
+                                   hone_sensitivity_seconds(m->sensitivity, run_work(m, item));
+        gram = t->gram;
+        all += m->results[item].seconds;
+    }
+    if (m->n_known < m->budget->n)
+        note_seconds(m, all);
+    return HONE_OK;
+}
+
+/* How many of the items the time that has gone by is worth. */
+static void show_progress(const struct measuring *m, size_t n_done)
+{
+    double done = 0, all = 0;
+    for (size_t i = 0; i < m->budget->n; i++) {
+        all += m->results[i].seconds;
+        done += m->results[i].known ? m->results[i].seconds : 0;
+    }
+    const size_t n = m->budget->n;
+    const uint64_t worth = all > 0 ? (uint64_t)(done / all * (double)n) : n_done;
+    hone_context_progress(m->ctx, "measure", n_done < n && worth >= n ? n - 1 : worth, n);
+}
+
+/* ---- all of them ---- */
+
+static hone_status load_all(struct measuring *m, hone_error *err)
+{
+    for (size_t i = 0; i < m->budget->n; i++) {
+        struct measured *r = &m->results[i];
+        HONE_TRY(load(m, i, &r->record, &r->known, err));
+        m->n_known += r->known;
     }
     if (m->n_known > 0)
         hone_context_note(m->ctx, "resuming: %zu of %zu tensors were measured", m->n_known, m->budget->n);
+    return HONE_OK;
+}
+
+static hone_status measure_all(struct measuring *m, struct turn *turns, hone_error *err)
+{
+    HONE_TRY(load_all(m, err));
+    HONE_TRY(estimate(m, turns, err));
+    for (size_t i = 0; i < m->budget->n; i++) {
+        const size_t item = turns[i].item;
+        struct measured *r = &m->results[item];
+        if (!r->known) {
+            HONE_TRY(measure_item(m, item, &r->record, err));
+            HONE_TRY(save(m, item, &r->record, err));
+            r->known = true;
+        }
+        m->probes[item].kld = r->record.kld;
+        m->probes[item].shift = r->record.shift;
+        show_progress(m, i + 1);
+    }
     hone_probes_fill(m->probes, m->budget->n);
     for (size_t i = 0; i < m->budget->n; i++) {
         m->probes[i].kld = rounded(m->probes[i].kld);
-        set_costs(&m->budget->items[i], &m->records[i], &m->probes[i]);
+        set_costs(&m->budget->items[i], &m->results[i].record, &m->probes[i]);
     }
     return HONE_OK;
 }
@@ -344,10 +418,10 @@ static hone_status measure_on_text(struct measuring *m, const hone_budget_option
     const hone_eval_options eval = hone_budget_eval(asked);
     struct turn *turns = hone_alloc(m->budget->n, sizeof *turns);
     m->probes = hone_alloc(m->budget->n, sizeof *m->probes);
-    m->records = hone_alloc(m->budget->n, sizeof *m->records);
+    m->results = hone_calloc(m->budget->n, sizeof *m->results);
     hone_status status = HONE_OK;
-    if (!turns || !m->probes || !m->records)
-        status = hone_fail_nomem(err, m->budget->n * sizeof *m->records);
+    if (!turns || !m->probes || !m->results)
+        status = hone_fail_nomem(err, m->budget->n * sizeof *m->results);
     if (status == HONE_OK)
         status =
             hone_sensitivity_new(m->ctx, m->plan->src, asked->text, asked->text_nbytes, &eval, &m->sensitivity, err);
@@ -379,7 +453,7 @@ hone_status hone_budget_items_measure(const hone_context *ctx, const hone_plan *
                                    err));
     struct measuring m = {.ctx = ctx, .plan = plan, .budget = b, .journal = journal};
     const hone_status status = measure_on_text(&m, asked, err);
-    hone_release(m.records);
+    hone_release(m.results);
     hone_release(m.probes);
     hone_feedback_deinit(&m.feedback);
     hone_sensitivity_free(m.sensitivity);

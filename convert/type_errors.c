@@ -103,6 +103,24 @@ static hone_status measure_tile(void *user, size_t tile, int thread, hone_error 
     return HONE_OK;
 }
 
+static size_t tiles_of(const hone_planned_tensor *t)
+{
+    return (size_t)((t->n_rows + TILE - 1) / TILE);
+}
+
+/* Every how many tiles one is looked at. */
+static size_t stride_of(const hone_planned_tensor *t, const hone_type_errors *e)
+{
+    const size_t sample_nelems = e->sample_nelems ? e->sample_nelems : SAMPLE_NELEMS;
+    return (size_t)((t->n_rows * t->row_nelems + sample_nelems - 1) / sample_nelems);
+}
+
+size_t hone_type_errors_sampled(const hone_planned_tensor *t, const hone_type_errors *e)
+{
+    const size_t stride = stride_of(t, e);
+    return (tiles_of(t) + stride - 1) / stride;
+}
+
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                      const hone_feedback *feedback, hone_type_errors *e, hone_error *err)
 {
@@ -115,11 +133,10 @@ hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *p
     if (e->plain_probe)
         plain.moments = NULL;
     struct job job = {.ctx = ctx, .plan = plan, .t = &scaled, .plain = &plain, .feedback = feedback, .e = e};
-    const size_t sample_nelems = e->sample_nelems ? e->sample_nelems : SAMPLE_NELEMS;
     job.ncols = (size_t)t->row_nelems;
-    job.n_tiles = (size_t)((t->n_rows + TILE - 1) / TILE);
-    job.stride = (size_t)((t->n_rows * t->row_nelems + sample_nelems - 1) / sample_nelems);
-    const size_t n_sampled = (job.n_tiles + job.stride - 1) / job.stride;
+    job.n_tiles = tiles_of(t);
+    job.stride = stride_of(t, e);
+    const size_t n_sampled = hone_type_errors_sampled(t, e);
     job.sums = hone_calloc(n_sampled * (e->n + 2), sizeof *job.sums);
     job.workspaces = hone_row_coders_new(&scaled, ctx->n_threads);
     hone_status status =

@@ -34,4 +34,7 @@ typedef struct hone_type_errors {
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                      const hone_feedback *feedback, hone_type_errors *e, hone_error *err);
 
+/* hone_type_errors_sampled() returns how many tiles of HONE_FEEDBACK_ROWS rows it will look at. */
+size_t hone_type_errors_sampled(const hone_planned_tensor *t, const hone_type_errors *e);
+
 #endif

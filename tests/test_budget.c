@@ -240,7 +240,8 @@ static char noted[256];
 static void take_note(void *user, const char *note)
 {
     (void)user;
-    (void)snprintf(noted, sizeof noted, "%s", note);
+    if (strncmp(note, "resuming:", 9) == 0)
+        (void)snprintf(noted, sizeof noted, "%s", note);
 }
 
 /* A journal that ends in the middle of a record, as a killed run leaves it; another size is asked for than before. */
@@ -257,7 +258,7 @@ START_TEST(what_was_measured_is_not_measured_again)
     hone_budget_free(settled(&opts, &budget));
     char journal[512];
     (void)snprintf(journal, sizeof journal, "%s.hone-journal", budget.journal);
-    ck_assert_int_eq(truncate(journal, 24 + 2 * 15 * 8 + 30), 0);
+    ck_assert_int_eq(truncate(journal, 24 + 2 * 28 * 8 + 30), 0);
     noted[0] = '\0';
     budget.nbytes = mix_nbytes("q4_k_m");
     hone_budget *b = settled(&opts, &budget);

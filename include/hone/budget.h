@@ -75,7 +75,7 @@ typedef struct hone_budget_point {
  * hone_budget_new() measures a model and settles the types. opts as for hone_plan_new(), for GGUF; its type is not
  * used, its rules and types of the ends go before. Give the result to hone_plan_new() in opts.budget, with all else the
  * same. ARG: the budget is below the smallest file there is, or the divergence cannot be had; several budgets or none;
- * a type that cannot be encoded, or needs importance where there is none;
+ * a type that cannot be encoded, or is left with none for a tensor: some need importance;
  * a journal of other work is in the way; else as hone_plan_new(), hone_perplexity(). UNSUPPORTED: an architecture that
  * hone_model_load() does not know. The measured model is in memory, beyond the memory budget of ctx.
  */
