@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Layers that are run to the end. */
-enum { N_ANCHORS = 4 };
+/* Layers that are run to the end: half of them, as far as that is from MIN to MAX. */
+enum { MIN_ANCHORS = 2, MAX_ANCHORS = 4 };
 
 const char *hone_probe_kind(const char *name)
 {
@@ -16,12 +16,20 @@ const char *hone_probe_kind(const char *name)
     return *rest == '.' ? rest + 1 : name;
 }
 
+static size_t count_anchors(size_t n_layers)
+{
+    const size_t half = n_layers / 2;
+    return half < MIN_ANCHORS ? MIN_ANCHORS : half > MAX_ANCHORS ? MAX_ANCHORS : half;
+}
+
+/* Whether a stage is one of them: the first layer, the last, and some at equal distances between. */
 static bool is_anchor(size_t stage, size_t n_layers)
 {
-    if (stage == 0 || stage > n_layers || n_layers <= N_ANCHORS)
+    const size_t gaps = count_anchors(n_layers) - 1;
+    if (stage == 0 || stage > n_layers || n_layers <= gaps + 1)
         return true;
-    for (size_t i = 0; i < N_ANCHORS; i++)
-        if (stage == 1 + (i * (n_layers - 1) + (N_ANCHORS - 1) / 2) / (N_ANCHORS - 1))
+    for (size_t i = 0; i <= gaps; i++)
+        if (stage == 1 + (i * (n_layers - 1) + gaps / 2) / gaps)
             return true;
     return false;
 }
