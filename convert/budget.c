@@ -259,9 +259,13 @@ size_t hone_budget_n(const hone_budget *budget)
 hone_budget_tensor hone_budget_at(const hone_budget *budget, size_t i)
 {
     const hone_budget_item *item = &budget->tensors.items[i];
-    return (hone_budget_tensor){
-        item->name,     item->types[item->picked], item->nbytes[item->picked], item->costs[item->picked], item->probed,
-        item->probe_kld, item->inferred};
+    return (hone_budget_tensor){item->name,
+                                item->types[item->picked],
+                                item->nbytes[item->picked],
+                                item->costs[item->picked],
+                                item->probed,
+                                item->probe_kld,
+                                item->inferred};
 }
 
 hone_budget_probe hone_budget_probe_used(const hone_budget *budget)

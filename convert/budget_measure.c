@@ -239,8 +239,8 @@ static hone_status measure_item(struct measuring *m, size_t i, struct record *ou
 /* What must be equal for measurements to be the same: the inputs, the text, and what is asked of them. */
 static uint64_t identity(const hone_plan *plan, const hone_budget_options *asked, const hone_budget_items *b)
 {
-    const uint64_t facts[] = {asked->n_ctx, asked->n_chunks, (uint64_t)plan->search, plan->calibration != NULL,
-                              (uint64_t)asked->probe, b->n};
+    const uint64_t facts[] = {
+        asked->n_ctx, asked->n_chunks, (uint64_t)plan->search, plan->calibration != NULL, (uint64_t)asked->probe, b->n};
     uint64_t id = XXH3_64bits_withSeed(facts, sizeof facts, hone_identify_inputs(plan, 0));
     id = XXH3_64bits_withSeed(asked->text, asked->text_nbytes, id);
     for (size_t i = 0; i < b->n; i++) {

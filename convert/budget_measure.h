@@ -29,7 +29,7 @@ typedef struct hone_budget_items {
     hone_arena names;
     hone_budget_item *items;
     size_t n, cap;
-    hone_text_marks texts; /* what they were measured on */
+    hone_text_marks texts;   /* what they were measured on */
     hone_budget_probe probe; /* how: not AUTO */
 } hone_budget_items;
 

@@ -30,10 +30,10 @@ struct hone_sensitivity {
     struct streams prefixes; /* where runs with replacements begin: the tokens themselves at 0; */
     struct streams ahead;    /* and where short ones end */
     double seconds;          /* that one product takes, together with all else that there is to do */
-    float *reference; /* (n_chunks, n_scored, n_embd) hidden states of the model as it is, */
-    double *p_lse;    /* (n_chunks * n_scored) and the log-sum-exps of its logits, */
-    bool *known;      /* (n_chunks) where they were computed already; */
-    float *p;         /* its logits: (n_chunks, n_scored, n_vocab) if they are kept, else (slice, n_vocab) */
+    float *reference;        /* (n_chunks, n_scored, n_embd) hidden states of the model as it is, */
+    double *p_lse;           /* (n_chunks * n_scored) and the log-sum-exps of its logits, */
+    bool *known;             /* (n_chunks) where they were computed already; */
+    float *p;                /* its logits: (n_chunks, n_scored, n_vocab) if they are kept, else (slice, n_vocab) */
     bool keeps_p;
     float *q;    /* (slice, n_vocab) with replacements */
     double *kld; /* (n_chunks * n_scored) */
