@@ -23,5 +23,8 @@ refused() {
 refused 'unknown probe "slow"' --budget 4bpw --probe slow
 refused '"q9_k" is no type' --budget 4bpw --budget-types q4_k,q9_k,q6_k
 refused '"" is no type' --budget 4bpw --budget-types q4_k,
-refused 'go with --budget or --max-kld' --type q4_k --probe fast
 refused 'i32 is no type that can be chosen' --budget 4bpw --budget-types i32
+code=0
+"$HONE" quantize "$MODELS/tiny-llama" --type q4_k --probe fast -o out.gguf 2>stderr || code=$?
+[ $code -eq 2 ]
+grep -q 'budget-types go with --budget or --max-kld' stderr
