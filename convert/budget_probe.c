@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Layers that are run to the end: half of them, as far as that is from MIN to MAX. */
+/* Layers that are run to the end: two thirds, as far as that is from MIN to MAX. */
 enum { MIN_ANCHORS = 2, MAX_ANCHORS = 4 };
 
 const char *hone_probe_kind(const char *name)
@@ -18,8 +18,8 @@ const char *hone_probe_kind(const char *name)
 
 static size_t count_anchors(size_t n_layers)
 {
-    const size_t half = n_layers / 2;
-    return half < MIN_ANCHORS ? MIN_ANCHORS : half > MAX_ANCHORS ? MAX_ANCHORS : half;
+    const size_t most = n_layers * 2 / 3;
+    return most < MIN_ANCHORS ? MIN_ANCHORS : most > MAX_ANCHORS ? MAX_ANCHORS : most;
 }
 
 /* Whether a stage is one of them: the first layer, the last, and some at equal distances between. */
