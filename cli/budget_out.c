@@ -19,7 +19,39 @@ static bool parse_number(const char *text, const char *unit, double *out)
     return end != text && strcasecmp(end, unit) == 0 && *out > 0 && isfinite(*out);
 }
 
-int hone_cli_parse_budget(const hone_cli_budget_words *words, hone_budget_options *out)
+static const char *const probe_names[] = {"auto", "exact", "fast"};
+
+static int parse_probe(const char *word, hone_budget_probe *out)
+{
+    for (int i = HONE_PROBE_AUTO; i <= HONE_PROBE_FAST; i++)
+        if (!word || strcasecmp(word, probe_names[i]) == 0) {
+            *out = (hone_budget_probe)i;
+            return 0;
+        }
+    return hone_cli_usage_error("quantize", "unknown probe \"%s\" (auto, exact, fast)", word);
+}
+
+/* Names between commas. */
+static int parse_types(hone_cli_budget_words *words, hone_budget_options *out)
+{
+    for (const char *at = words->types; at;) {
+        char name[32] = "";
+        const size_t length = strcspn(at, ",");
+        if (length < sizeof name)
+            memcpy(name, at, length);
+        const hone_dtype type = hone_dtype_from_name(name);
+        if (type == HONE_INVALID)
+            return hone_cli_usage_error("quantize", "--budget-types: \"%.*s\" is no type", (int)length, at);
+        if (out->n_types == HONE_BUDGET_MAX_TYPES)
+            return hone_cli_usage_error("quantize", "--budget-types: more than %d", HONE_BUDGET_MAX_TYPES);
+        words->type_list[out->n_types++] = type;
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    out->types = words->type_list;
+    return 0;
+}
+
+int hone_cli_parse_budget(hone_cli_budget_words *words, hone_budget_options *out)
 {
     *out = (hone_budget_options){.n_ctx = words->n_ctx, .n_chunks = words->n_chunks};
     if (words->budget && words->max_kld)
@@ -37,7 +69,8 @@ int hone_cli_parse_budget(const hone_cli_budget_words *words, hone_budget_option
         return hone_cli_usage_error("quantize", "--max-kld \"%s\" is no number above 0", words->max_kld);
     if (!words->texts.n)
         return hone_cli_usage_error("quantize", "a budget needs --text FILE to measure the tensors on");
-    return 0;
+    const int code = parse_probe(words->probe, &out->probe);
+    return code ? code : parse_types(words, out);
 }
 
 static void print_point(hone_cli_table *t, const hone_budget_point *p, const char *mark)
@@ -64,9 +97,10 @@ void hone_cli_print_budget(const hone_budget *budget, const hone_divergence *mea
     if (!shown)
         print_point(t, &chosen, "<- this file");
     hone_cli_table_print(t);
+    (void)printf("\nprobe: %s\n", probe_names[hone_budget_probe_used(budget)]);
     if (!measured)
         return;
-    (void)printf("\nthis file on the same text: KLD %.6f +- %.6f", measured->kld_mean, measured->kld_stderr);
+    (void)printf("this file on the same text: KLD %.6f +- %.6f", measured->kld_mean, measured->kld_stderr);
     if (chosen.kld > 0)
         (void)printf(", %.2f of what was predicted", measured->kld_mean / chosen.kld);
     (void)putchar('\n');
@@ -86,6 +120,7 @@ json_t *hone_cli_budget_json(const hone_budget *budget, const hone_divergence *m
 {
     const hone_budget_point chosen = hone_budget_chosen(budget);
     json_t *root = hone_cli_json_object(), *points = hone_cli_json_array(), *tensors = hone_cli_json_array();
+    hone_cli_json_put(root, "probe", hone_cli_json_text(probe_names[hone_budget_probe_used(budget)]));
     hone_cli_json_put(root, "predicted", point_json(&chosen));
     if (measured) {
         json_t *o = hone_cli_json_object();
@@ -106,6 +141,7 @@ json_t *hone_cli_budget_json(const hone_budget *budget, const hone_divergence *m
         hone_cli_json_put(o, "kld", hone_cli_json_real(b.kld));
         hone_cli_json_put(o, "probe", hone_cli_json_text(hone_dtype_describe(b.probed)->name));
         hone_cli_json_put(o, "probe_kld", hone_cli_json_real(b.probe_kld));
+        hone_cli_json_put(o, "inferred", json_boolean(b.inferred));
         hone_cli_json_add(tensors, o);
     }
     hone_cli_json_put(root, "points", points);

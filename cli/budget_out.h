@@ -12,10 +12,13 @@ typedef struct hone_cli_budget_words {
     const char *budget, *max_kld; /* or NULL */
     hone_cli_list texts;
     size_t n_ctx, n_chunks;
+    const char *probe, *types;                   /* or NULL */
+    hone_dtype type_list[HONE_BUDGET_MAX_TYPES]; /* what types means, once read */
 } hone_cli_budget_words;
 
-/* hone_cli_parse_budget() reads the options, all but the text. Returns 0, or an exit code when they are no budget. */
-int hone_cli_parse_budget(const hone_cli_budget_words *words, hone_budget_options *out);
+/* hone_cli_parse_budget() reads the options, all but the text; *out borrows words. Returns 0, or an exit code when they
+ * are no budget. */
+int hone_cli_parse_budget(hone_cli_budget_words *words, hone_budget_options *out);
 
 /* hone_cli_print_budget() prints sizes against divergences, where the file lies among them, and beside what was
  * predicted for it what was measured, if not NULL. */

@@ -156,6 +156,13 @@ int hone_cmd_quantize(int argc, char **argv)
         {0, "ctx", "N", "with --text: tokens per chunk (default 512)", HONE_CLI_COUNT, &budget.n_ctx},
         {0, "chunks", "N", "with --text: so many chunks (default 4; with --sequential all)", HONE_CLI_COUNT,
          &budget.n_chunks},
+        {0, "probe", "HOW",
+         "with --budget: exact, each tensor run through all layers behind it; fast,\nso in some layers, the others by "
+         "what they do to their own and the next;\nauto (default): fast where exact takes long",
+         HONE_CLI_TEXT, &budget.probe},
+        {0, "budget-types", "TYPE,TYPE...",
+         "with --budget: the types there is a choice of (default: q2_k to q8_0,\niq4_xs, iq4_nl and f16)",
+         HONE_CLI_TEXT, &budget.types},
         {0, "no-measure", NULL, "with --budget: do not measure the file that was made", HONE_CLI_FLAG, &no_measure},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},
         {0, "tensor-type", "REGEX=TYPE",
@@ -241,8 +248,9 @@ int hone_cmd_quantize(int argc, char **argv)
     if (!budgeted && !sequential && (budget.texts.n || budget.n_ctx || budget.n_chunks))
         return hone_cli_usage_error("quantize",
                                     "--text, --ctx and --chunks go with --budget, --max-kld or --sequential");
-    if (!budgeted && no_measure)
-        return hone_cli_usage_error("quantize", "--no-measure goes with --budget or --max-kld");
+    if (!budgeted && (no_measure || budget.probe || budget.types))
+        return hone_cli_usage_error("quantize",
+                                    "--no-measure, --probe and --budget-types go with --budget or --max-kld");
     if (sequential && !budget.texts.n)
         return hone_cli_usage_error("quantize", "--sequential needs --text FILE");
     if (gguf && (grid.bits || grid.group || grid.symmetric || grid.scale || shard_nbytes))

@@ -205,7 +205,7 @@ static hone_status build(const hone_context *ctx, const hone_checkpoint *src, co
     all_alike.pure = true;
     hone_plan *plan;
     HONE_TRY(hone_plan_new(&quiet, src, &all_alike, &plan, err));
-    hone_status status = hone_budget_items_find(ctx, plan, &b->tensors, err);
+    hone_status status = hone_budget_items_find(ctx, plan, &b->asked, &b->tensors, err);
     if (status == HONE_OK && b->tensors.n == 0)
         status = hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "there is no tensor to choose a type for");
     if (status == HONE_OK)
@@ -259,9 +259,18 @@ size_t hone_budget_n(const hone_budget *budget)
 hone_budget_tensor hone_budget_at(const hone_budget *budget, size_t i)
 {
     const hone_budget_item *item = &budget->tensors.items[i];
-    return (hone_budget_tensor){
-        item->name,     item->types[item->picked], item->nbytes[item->picked], item->costs[item->picked], item->probed,
-        item->probe_kld};
+    return (hone_budget_tensor){item->name,
+                                item->types[item->picked],
+                                item->nbytes[item->picked],
+                                item->costs[item->picked],
+                                item->probed,
+                                item->probe_kld,
+                                item->inferred};
+}
+
+hone_budget_probe hone_budget_probe_used(const hone_budget *budget)
+{
+    return budget->tensors.probe;
 }
 
 hone_budget_point hone_budget_chosen(const hone_budget *budget)

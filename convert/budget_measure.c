@@ -10,6 +10,9 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "convert/budget_probe.h"
+#include "convert/budget_time.h"
+#include "convert/importance.h"
 #include "convert/moments.h"
 #include "convert/output_guard.h"
 #include "convert/type_errors.h"
@@ -17,19 +20,29 @@
 #include "verify/sensitivity.h"
 
 /* Types there is a choice of: those that every runtime of GGUF computes with. */
-static const hone_dtype types[] = {HONE_Q2_K, HONE_Q3_K, HONE_IQ4_XS, HONE_Q4_K, HONE_IQ4_NL, HONE_Q4_0, HONE_Q4_1,
+static const hone_dtype usual[] = {HONE_Q2_K, HONE_Q3_K, HONE_IQ4_XS, HONE_Q4_K, HONE_IQ4_NL, HONE_Q4_0, HONE_Q4_1,
                                    HONE_Q5_K, HONE_Q5_0, HONE_Q5_1,   HONE_Q6_K, HONE_Q8_0,   HONE_F16};
-enum { N_TYPES = sizeof types / sizeof types[0], DEFAULT_N_CHUNKS = 4 };
-static_assert(N_TYPES <= (size_t)HONE_BUDGET_MAX_TYPES, "an item has room for every type");
+enum { FAST_SAMPLE_NELEMS = 1 << 14 }; /* tell types apart to some percent */
+enum { N_USUAL = sizeof usual / sizeof usual[0], N_TYPES = HONE_BUDGET_MAX_TYPES, DEFAULT_N_CHUNKS = 4 };
+static_assert(N_TYPES <= (int)HONE_MAX_TYPE_ERRORS && N_USUAL <= N_TYPES, "there is room for every type");
 
-/* What a tensor alone is measured in, the first that its rows can be cut into. */
+/* What a tensor alone is measured in, the first of its types that is one of these; or its smallest. */
 static const hone_dtype probes[] = {HONE_Q3_K, HONE_Q4_0};
+
+/* Multiplications to measure all tensors, each to the end, beyond which that takes too long: a minute or two. */
+#define LONG_WORK 4e12
 
 /* What the journal keeps of an item: as many entries of 8 bytes, the last of which is the checksum of the others. */
 struct record {
-    double errors[N_TYPES], probe_kld;
+    double errors[N_TYPES], probe_error, kld, shift; /* of the rows that were run; kld or shift */
 };
 enum { RECORD_N = sizeof(struct record) / 8 + 1 };
+
+struct measured {
+    struct record record;
+    bool known;     /* from the journal */
+    double seconds; /* that it will take, else */
+};
 
 struct measuring {
     const hone_context *ctx;
@@ -39,6 +52,8 @@ struct measuring {
     hone_feedback feedback;
     const hone_tensor *current;
     hone_journal *journal;
+    hone_probe *probes;       /* (n items) */
+    struct measured *results; /* (n items) */
     size_t n_known;
 };
 
@@ -54,18 +69,30 @@ static bool has_choice(const hone_planned_tensor *t)
     return t->source && !t->bytes && !t->ruled && hone_dtype_describe(t->dtype)->is_quantized;
 }
 
-static hone_status add_item(hone_budget_items *b, const hone_plan *plan, size_t tensor, hone_cpu_level cpu,
-                            hone_error *err)
+/* Lists the types that there is a choice of for a tensor. */
+static void list_types(const hone_budget_options *asked, hone_search search, hone_cpu_level cpu,
+                       const hone_planned_tensor *t, hone_budget_item *item)
+{
+    const hone_dtype *types = asked->n_types ? asked->types : usual;
+    const size_t n = asked->n_types ? asked->n_types : N_USUAL;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t row_nbytes;
+        if (hone_dtype_row_nbytes(types[i], t->row_nelems, &row_nbytes) || !hone_encoder(types[i], search, cpu) ||
+            hone_importance_lacks(t, types[i]))
+            continue;
+        item->types[item->n] = types[i];
+        item->nbytes[item->n++] = row_nbytes * t->n_rows;
+    }
+}
+
+static hone_status add_item(hone_budget_items *b, const hone_plan *plan, const hone_budget_options *asked,
+                            size_t tensor, hone_cpu_level cpu, hone_error *err)
 {
     const hone_planned_tensor *t = &plan->tensors[tensor];
     hone_budget_item item = {.tensor = tensor, .n_weights = t->n_rows * t->row_nelems};
-    for (size_t i = 0; i < N_TYPES; i++) {
-        uint64_t row_nbytes;
-        if (hone_dtype_row_nbytes(types[i], t->row_nelems, &row_nbytes) || !hone_encoder(types[i], plan->search, cpu))
-            continue;
-        item.types[item.n] = types[i];
-        item.nbytes[item.n++] = row_nbytes * t->n_rows;
-    }
+    list_types(asked, plan->search, cpu, t, &item);
+    if (item.n == 0)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, t->name, "it can have none of the types");
     item.name = hone_arena_copy(&b->names, t->name, strlen(t->name));
     hone_budget_item *grown = hone_grow(b->items, &b->cap, b->n + 1, sizeof item);
     if (grown)
@@ -76,12 +103,25 @@ static hone_status add_item(hone_budget_items *b, const hone_plan *plan, size_t 
     return HONE_OK;
 }
 
-hone_status hone_budget_items_find(const hone_context *ctx, const hone_plan *plan, hone_budget_items *out,
-                                   hone_error *err)
+static hone_status check_types(const hone_plan *plan, const hone_budget_options *asked, hone_cpu_level cpu,
+                               hone_error *err)
 {
+    if (asked->n_types > N_TYPES)
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%zu types are too many", asked->n_types);
+    for (size_t i = 0; i < asked->n_types; i++)
+        if (!hone_encoder(asked->types[i], plan->search, cpu))
+            return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s is no type that can be chosen",
+                             hone_dtype_describe(asked->types[i])->name);
+    return HONE_OK;
+}
+
+hone_status hone_budget_items_find(const hone_context *ctx, const hone_plan *plan, const hone_budget_options *asked,
+                                   hone_budget_items *out, hone_error *err)
+{
+    HONE_TRY(check_types(plan, asked, ctx->cpu, err));
     for (size_t i = 0; i < plan->n_tensors; i++)
         if (has_choice(&plan->tensors[i]))
-            HONE_TRY(add_item(out, plan, i, ctx->cpu, err));
+            HONE_TRY(add_item(out, plan, asked, i, ctx->cpu, err));
     return HONE_OK;
 }
 
@@ -98,19 +138,22 @@ static size_t find_probe(const hone_budget_item *item)
         for (size_t i = 0; i < item->n; i++)
             if (item->types[i] == probes[p])
                 return i;
-    return item->n;
+    size_t least = 0;
+    for (size_t i = 1; i < item->n; i++)
+        least = item->nbytes[i] < item->nbytes[least] ? i : least;
+    return least;
 }
 
 /* ---- one item ---- */
 
 /* Divergences from errors, by what the probe was measured to do. */
-static void set_costs(hone_budget_item *item, const struct record *r)
+static void set_costs(hone_budget_item *item, const struct record *r, const hone_probe *probe)
 {
-    const size_t probe = find_probe(item);
-    const double unit = r->errors[probe], scale = unit > 0 ? r->probe_kld / unit : 0;
+    const double scale = r->probe_error > 0 ? probe->kld / r->probe_error : 0;
     size_t n = 0;
-    item->probed = item->types[probe];
-    item->probe_kld = r->probe_kld;
+    item->probed = item->types[find_probe(item)];
+    item->probe_kld = probe->kld;
+    item->inferred = !probe->whole;
     for (size_t i = 0; i < item->n; i++) {
         if (!isfinite(r->errors[i]))
             continue;
@@ -119,6 +162,7 @@ static void set_costs(hone_budget_item *item, const struct record *r)
         item->costs[n++] = r->errors[i] * scale;
     }
     item->n = n;
+    item->picked = find_probe(item); /* a type that has error feedback, until one is settled */
 }
 
 /*
@@ -133,34 +177,59 @@ static double rounded(double x)
     return round(x / unit) * unit;
 }
 
-static hone_status probe(const struct measuring *m, const hone_budget_item *item, const hone_type_errors *e,
-                         double *kld, hone_error *err)
+static bool probe_needs_shift(const struct measuring *m, size_t i)
 {
-    const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
+    const size_t stage = m->probes[i].stage;
+    return m->budget->probe == HONE_PROBE_FAST && stage > 0 && stage <= hone_sensitivity_n_layers(m->sensitivity);
+}
+
+/* Runs the rows that were coded. */
+static hone_status run_probe(const struct measuring *m, size_t i, const hone_type_errors *e, struct record *out,
+                             hone_error *err)
+{
+    const hone_planned_tensor *t = &m->plan->tensors[m->budget->items[i].tensor];
+    const hone_probe *probe = &m->probes[i];
     const hone_replacement r = {.name = t->source->name,
-                                .dtype = item->types[e->probe],
+                                .dtype = e->types[e->probe],
                                 .nrows = (size_t)t->n_rows,
                                 .ncols = (size_t)t->row_nelems,
                                 .rows = e->probe_rows};
-    HONE_TRY(hone_sensitivity_measure(m->sensitivity, &r, 1, kld, err));
-    if (!isfinite(*kld))
+    if (probe->whole)
+        HONE_TRY(hone_sensitivity_measure(m->sensitivity, &r, 1, &out->kld, err));
+    if (probe_needs_shift(m, i))
+        HONE_TRY(hone_sensitivity_shift(m->sensitivity, &r, 1, HONE_PROBE_REACH, &out->shift, err));
+    if (!isfinite(out->kld) || !isfinite(out->shift))
         return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, t->source->name, "no divergence can be measured");
-    *kld = rounded(*kld);
+    out->kld = rounded(out->kld);
+    out->shift = rounded(out->shift);
     return HONE_OK;
 }
 
-static hone_status measure_item(struct measuring *m, const hone_budget_item *item, struct record *out, hone_error *err)
+static hone_type_errors errors_of(const struct measuring *m, const hone_budget_item *item)
 {
+    const bool fast = m->budget->probe == HONE_PROBE_FAST;
+    return (hone_type_errors){.types = item->types,
+                              .n = item->n,
+                              .probe = find_probe(item),
+                              .plain_probe = fast,
+                              .sample_nelems = fast ? FAST_SAMPLE_NELEMS : 0};
+}
+
+static hone_status measure_item(struct measuring *m, size_t i, struct record *out, hone_error *err)
+{
+    const hone_budget_item *item = &m->budget->items[i];
     const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
+    *out = (struct record){.kld = 0};
     HONE_TRY(hone_moments_prepare(m->ctx, m->plan, t, &m->current, &m->feedback, err));
-    hone_type_errors e = {.types = item->types, .n = item->n, .probe = find_probe(item)};
+    hone_type_errors e = errors_of(m, item);
     e.probe_rows = hone_alloc((size_t)item->nbytes[e.probe], 1);
     if (!e.probe_rows)
         return hone_fail_nomem(err, item->nbytes[e.probe]);
     hone_status status = hone_type_errors_measure(m->ctx, m->plan, t, t->gram ? &m->feedback : NULL, &e, err);
     if (status == HONE_OK)
-        status = probe(m, item, &e, &out->probe_kld, err);
-    memcpy(out->errors, e.error, sizeof out->errors);
+        status = run_probe(m, i, &e, out, err);
+    memcpy(out->errors, e.error, item->n * sizeof e.error[0]);
+    out->probe_error = e.probe_error;
     hone_release(e.probe_rows);
     return status;
 }
@@ -170,7 +239,8 @@ static hone_status measure_item(struct measuring *m, const hone_budget_item *ite
 /* What must be equal for measurements to be the same: the inputs, the text, and what is asked of them. */
 static uint64_t identity(const hone_plan *plan, const hone_budget_options *asked, const hone_budget_items *b)
 {
-    const uint64_t facts[] = {asked->n_ctx, asked->n_chunks, (uint64_t)plan->search, plan->calibration != NULL, b->n};
+    const uint64_t facts[] = {
+        asked->n_ctx, asked->n_chunks, (uint64_t)plan->search, plan->calibration != NULL, (uint64_t)asked->probe, b->n};
     uint64_t id = XXH3_64bits_withSeed(facts, sizeof facts, hone_identify_inputs(plan, 0));
     id = XXH3_64bits_withSeed(asked->text, asked->text_nbytes, id);
     for (size_t i = 0; i < b->n; i++) {
@@ -205,7 +275,7 @@ static hone_status save(const struct measuring *m, size_t item, const struct rec
     return HONE_OK;
 }
 
-/* ---- all of them ---- */
+/* ---- turns ---- */
 
 static int by_stage(const void *a, const void *b)
 {
@@ -216,13 +286,13 @@ static int by_stage(const void *a, const void *b)
 }
 
 /* In which order the model comes to the items. UNSUPPORTED: to one of them it does not. */
-static hone_status take_turns(const struct measuring *m, struct turn *turns, hone_error *err)
+static hone_status take_turns(struct measuring *m, struct turn *turns, hone_error *err)
 {
     for (size_t i = 0; i < m->budget->n; i++) {
-        const hone_budget_item *item = &m->budget->items[i];
-        const hone_planned_tensor *t = &m->plan->tensors[item->tensor];
+        const hone_planned_tensor *t = &m->plan->tensors[m->budget->items[i].tensor];
         turns[i] = (struct turn){hone_sensitivity_stage(m->sensitivity, t->source->name), i};
-        if (turns[i].stage == SIZE_MAX || find_probe(item) == item->n)
+        m->probes[i] = (hone_probe){.kind = hone_probe_kind(t->name), .stage = turns[i].stage, .whole = true};
+        if (turns[i].stage == SIZE_MAX)
             return hone_fail(err, HONE_ERROR_UNSUPPORTED, HONE_NO_OFFSET, t->name,
                              "what it does to predictions cannot be measured");
     }
@@ -230,25 +300,142 @@ static hone_status take_turns(const struct measuring *m, struct turn *turns, hon
     return HONE_OK;
 }
 
-static hone_status measure_all(struct measuring *m, struct turn *turns, hone_error *err)
+/* What running the item takes, in multiplications. */
+static double run_work(const struct measuring *m, size_t i)
 {
-    HONE_TRY(take_turns(m, turns, err));
+    const size_t stage = m->probes[i].stage;
+    return (m->probes[i].whole ? hone_sensitivity_measure_work(m->sensitivity, stage) : 0) +
+           (probe_needs_shift(m, i) ? hone_sensitivity_shift_work(m->sensitivity, stage, HONE_PROBE_REACH) : 0);
+}
+
+static double work_of_all(const struct measuring *m)
+{
+    double work = 0;
+    for (size_t i = 0; i < m->budget->n; i++)
+        work += run_work(m, i);
+    return work;
+}
+
+/* Settles how items are measured. */
+static void choose_probes(struct measuring *m, hone_budget_probe asked)
+{
+    m->budget->probe = HONE_PROBE_EXACT;
+    if (asked == HONE_PROBE_EXACT || (asked == HONE_PROBE_AUTO && work_of_all(m) <= LONG_WORK))
+        return;
+    m->budget->probe = HONE_PROBE_FAST;
+    hone_sensitivity_shorten(m->sensitivity);
+    hone_probes_choose(m->probes, m->budget->n, hone_sensitivity_n_layers(m->sensitivity));
+}
+
+/* ---- the time it takes ---- */
+
+static void note_seconds(const struct measuring *m, double seconds)
+{
+    size_t n_whole = 0;
+    for (size_t i = 0; i < m->budget->n; i++)
+        n_whole += m->probes[i].whole;
+    const bool minutes = seconds >= 100;
+    hone_context_note(m->ctx, "measuring %zu tensors, %zu of them to the end of the model: about %.0f %s", m->budget->n,
+                      n_whole, minutes ? seconds / 60 : seconds, minutes ? "min" : "s");
+}
+
+/* Estimates, for items not known, what each will take. */
+static hone_status estimate(struct measuring *m, const struct turn *turns, hone_error *err)
+{
+    hone_coding_times times = {.n = 0};
+    const hone_tensor *gram = NULL;
+    double all = 0;
     for (size_t i = 0; i < m->budget->n; i++) {
-        hone_budget_item *item = &m->budget->items[turns[i].item];
-        struct record r;
-        bool known;
-        HONE_TRY(load(m, turns[i].item, &r, &known, err));
-        if (!known) {
-            HONE_TRY(measure_item(m, item, &r, err));
-            HONE_TRY(save(m, turns[i].item, &r, err));
-        }
-        m->n_known += known;
-        set_costs(item, &r);
-        hone_context_progress(m->ctx, "measure", i + 1, m->budget->n);
+        const size_t item = turns[i].item;
+        const hone_planned_tensor *t = &m->plan->tensors[m->budget->items[item].tensor];
+        if (m->results[item].known)
+            continue;
+        const hone_type_errors e = errors_of(m, &m->budget->items[item]);
+        HONE_TRY(hone_coding_times_add(&times, m->ctx, m->plan, t, &e, err));
+        m->results[item].seconds = hone_coding_seconds(&times, m->ctx, t, &e, t->gram != gram) +
+                                   hone_sensitivity_seconds(m->sensitivity, run_work(m, item));
+        gram = t->gram;
+        all += m->results[item].seconds;
+    }
+    if (m->n_known < m->budget->n)
+        note_seconds(m, all);
+    return HONE_OK;
+}
+
+/* How many of the items the time that has gone by is worth. */
+static void show_progress(const struct measuring *m, size_t n_done)
+{
+    double done = 0, all = 0;
+    for (size_t i = 0; i < m->budget->n; i++) {
+        all += m->results[i].seconds;
+        done += m->results[i].known ? m->results[i].seconds : 0;
+    }
+    const size_t n = m->budget->n;
+    const uint64_t worth = all > 0 ? (uint64_t)(done / all * (double)n) : n_done;
+    hone_context_progress(m->ctx, "measure", n_done < n && worth >= n ? n - 1 : worth, n);
+}
+
+/* ---- all of them ---- */
+
+static hone_status load_all(struct measuring *m, hone_error *err)
+{
+    for (size_t i = 0; i < m->budget->n; i++) {
+        struct measured *r = &m->results[i];
+        HONE_TRY(load(m, i, &r->record, &r->known, err));
+        m->n_known += r->known;
     }
     if (m->n_known > 0)
         hone_context_note(m->ctx, "resuming: %zu of %zu tensors were measured", m->n_known, m->budget->n);
     return HONE_OK;
+}
+
+static hone_status measure_all(struct measuring *m, struct turn *turns, hone_error *err)
+{
+    HONE_TRY(load_all(m, err));
+    HONE_TRY(estimate(m, turns, err));
+    for (size_t i = 0; i < m->budget->n; i++) {
+        const size_t item = turns[i].item;
+        struct measured *r = &m->results[item];
+        if (!r->known) {
+            HONE_TRY(measure_item(m, item, &r->record, err));
+            HONE_TRY(save(m, item, &r->record, err));
+            r->known = true;
+        }
+        m->probes[item].kld = r->record.kld;
+        m->probes[item].shift = r->record.shift;
+        show_progress(m, i + 1);
+    }
+    hone_probes_fill(m->probes, m->budget->n);
+    for (size_t i = 0; i < m->budget->n; i++) {
+        m->probes[i].kld = rounded(m->probes[i].kld);
+        set_costs(&m->budget->items[i], &m->results[i].record, &m->probes[i]);
+    }
+    return HONE_OK;
+}
+
+static hone_status measure_on_text(struct measuring *m, const hone_budget_options *asked, hone_error *err)
+{
+    const hone_eval_options eval = hone_budget_eval(asked);
+    struct turn *turns = hone_alloc(m->budget->n, sizeof *turns);
+    m->probes = hone_alloc(m->budget->n, sizeof *m->probes);
+    m->results = hone_calloc(m->budget->n, sizeof *m->results);
+    hone_status status = HONE_OK;
+    if (!turns || !m->probes || !m->results)
+        status = hone_fail_nomem(err, m->budget->n * sizeof *m->results);
+    if (status == HONE_OK)
+        status =
+            hone_sensitivity_new(m->ctx, m->plan->src, asked->text, asked->text_nbytes, &eval, &m->sensitivity, err);
+    if (status == HONE_OK)
+        status = hone_text_marks_add(&m->budget->texts, asked->text,
+                                     hone_sensitivity_covered(m->sensitivity, asked->text_nbytes), 1, err);
+    if (status == HONE_OK)
+        status = take_turns(m, turns, err);
+    if (status == HONE_OK) {
+        choose_probes(m, asked->probe);
+        status = measure_all(m, turns, err);
+    }
+    hone_release(turns);
+    return status;
 }
 
 hone_eval_options hone_budget_eval(const hone_budget_options *budget)
@@ -265,17 +452,9 @@ hone_status hone_budget_items_measure(const hone_context *ctx, const hone_plan *
         HONE_TRY(hone_journal_open(asked->journal, !asked->restart, identity(plan, asked, b), b->n * RECORD_N, journal,
                                    err));
     struct measuring m = {.ctx = ctx, .plan = plan, .budget = b, .journal = journal};
-    const hone_eval_options eval = hone_budget_eval(asked);
-    struct turn *turns = hone_alloc(b->n, sizeof *turns);
-    hone_status status = turns ? HONE_OK : hone_fail_nomem(err, b->n * sizeof *turns);
-    if (status == HONE_OK)
-        status = hone_sensitivity_new(ctx, plan->src, asked->text, asked->text_nbytes, &eval, &m.sensitivity, err);
-    if (status == HONE_OK)
-        status = hone_text_marks_add(&b->texts, asked->text,
-                                     hone_sensitivity_covered(m.sensitivity, asked->text_nbytes), 1, err);
-    if (status == HONE_OK)
-        status = measure_all(&m, turns, err);
-    hone_release(turns);
+    const hone_status status = measure_on_text(&m, asked, err);
+    hone_release(m.results);
+    hone_release(m.probes);
     hone_feedback_deinit(&m.feedback);
     hone_sensitivity_free(m.sensitivity);
     return status;

@@ -11,8 +11,6 @@
 #include "formats/text_marks.h"
 #include "hone/budget.h"
 
-enum { HONE_BUDGET_MAX_TYPES = 13 };
-
 /* One tensor with a choice. */
 typedef struct hone_budget_item {
     const char *name; /* arena */
@@ -24,18 +22,21 @@ typedef struct hone_budget_item {
     size_t n, picked;
     hone_dtype probed;
     double probe_kld;
+    bool inferred;
 } hone_budget_item;
 
 typedef struct hone_budget_items {
     hone_arena names;
     hone_budget_item *items;
     size_t n, cap;
-    hone_text_marks texts; /* what they were measured on */
+    hone_text_marks texts;   /* what they were measured on */
+    hone_budget_probe probe; /* how: not AUTO */
 } hone_budget_items;
 
-/* hone_budget_items_find() lists the tensors of a plan that have a choice, and their types. NOMEM. */
-hone_status hone_budget_items_find(const hone_context *ctx, const hone_plan *plan, hone_budget_items *out,
-                                   hone_error *err);
+/* hone_budget_items_find() lists the tensors of a plan that have a choice, and their types. ARG: one of asked has no
+ * encoder. NOMEM. */
+hone_status hone_budget_items_find(const hone_context *ctx, const hone_plan *plan, const hone_budget_options *asked,
+                                   hone_budget_items *out, hone_error *err);
 void hone_budget_items_deinit(hone_budget_items *b);
 
 /*

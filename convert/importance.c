@@ -97,6 +97,13 @@ static const char *needs_entry(const hone_planned_tensor *t, uint32_t file_type)
     }
 }
 
+bool hone_importance_lacks(const hone_planned_tensor *t, hone_dtype type)
+{
+    hone_planned_tensor stored = *t;
+    stored.dtype = type;
+    return !t->entry && needs_entry(&stored, 0) != NULL;
+}
+
 static hone_status check_needs(const hone_plan *plan, uint32_t file_type, hone_error *err)
 {
     for (size_t i = 0; i < plan->n_tensors; i++) {

@@ -16,6 +16,9 @@ hone_status hone_importance_open(hone_plan *plan, const char *path, hone_error *
  */
 hone_status hone_importance_settle(const hone_context *ctx, hone_plan *plan, uint32_t file_type, hone_error *err);
 
+/* hone_importance_lacks() tells whether t has no entry and type needs one. */
+bool hone_importance_lacks(const hone_planned_tensor *t, hone_dtype type);
+
 /* hone_importance_is_calibration() tells whether the importance is that of the plan's calibration file. */
 bool hone_importance_is_calibration(const hone_plan *plan);
 

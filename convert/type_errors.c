@@ -15,12 +15,12 @@ enum { TILE = HONE_FEEDBACK_ROWS, SAMPLE_NELEMS = 1 << 15 }; /* some hundred row
 struct job {
     const hone_context *ctx;
     const hone_plan *plan;
-    const hone_planned_tensor *t;
+    const hone_planned_tensor *t, *plain;
     const hone_feedback *feedback;
     hone_type_errors *e;
     size_t ncols, n_tiles, stride; /* every stride-th tile is looked at */
     hone_row_coder *workspaces;
-    double *sums; /* (n_tiles / stride rounded up, n + 1) errors of each type, and of no codes */
+    double *sums; /* (n_tiles / stride rounded up, n + 2) errors of each type, of no codes, and of the probe */
 };
 
 /* What errors (TILE, ncols), of which nrows rows count, cost. */
@@ -54,12 +54,11 @@ static void keep_probe(const struct job *job, uint64_t row, uint64_t nrows, cons
                row_nbytes);
 }
 
-static hone_status try_type(const struct job *job, size_t type, uint64_t row, uint64_t nrows, const hone_row_coder *w,
-                            double *out, hone_error *err)
+/* Encodes rows of t; *out, if given: what their errors cost. */
+static hone_status try_type(const struct job *job, const hone_planned_tensor *t, size_t type, uint64_t row,
+                            uint64_t nrows, const hone_row_coder *w, double *out, hone_error *err)
 {
-    HONE_TRY(hone_code_rows(job->ctx, job->plan, job->t, job->e->types[type], job->feedback, row, nrows, w, err));
-    if (type == job->e->probe)
-        keep_probe(job, row, nrows, w);
+    HONE_TRY(hone_code_rows(job->ctx, job->plan, t, job->e->types[type], job->feedback, row, nrows, w, err));
     if (!out)
         return HONE_OK;
     hone_decode_rows(job->ctx, job->plan, job->t, job->e->types[type], nrows, w);
@@ -85,12 +84,41 @@ static hone_status measure_tile(void *user, size_t tile, int thread, hone_error 
     const uint64_t row = (uint64_t)tile * TILE, left = job->t->n_rows - row, nrows = left < TILE ? left : TILE;
     HONE_TRY(hone_read_rows(job->ctx, job->plan, job->t, row, nrows, w->raw, w->values, err));
     scale_columns(job, nrows, w->values);
-    if (!sampled)
-        return try_type(job, job->e->probe, row, nrows, w, NULL, err);
-    double *sums = job->sums + tile / job->stride * (job->e->n + 1);
-    for (size_t i = 0; i < job->e->n; i++)
-        HONE_TRY(try_type(job, i, row, nrows, w, &sums[i], err));
-    return weigh(job, row, nrows, w->values, w, &sums[job->e->n], err);
+    const bool apart = job->plain->moments != job->t->moments;
+    double *sums = sampled ? job->sums + tile / job->stride * (job->e->n + 2) : NULL;
+    double *probe = sampled ? &sums[job->e->n + 1] : NULL;
+    for (size_t i = 0; i < job->e->n && sampled; i++) {
+        HONE_TRY(try_type(job, job->t, i, row, nrows, w, &sums[i], err));
+        if (i == job->e->probe && !apart) {
+            keep_probe(job, row, nrows, w);
+            *probe = sums[i];
+        }
+    }
+    if (sampled)
+        HONE_TRY(weigh(job, row, nrows, w->values, w, &sums[job->e->n], err));
+    if (job->e->probe == job->e->n || (sampled && !apart))
+        return HONE_OK;
+    HONE_TRY(try_type(job, job->plain, job->e->probe, row, nrows, w, probe, err));
+    keep_probe(job, row, nrows, w);
+    return HONE_OK;
+}
+
+static size_t tiles_of(const hone_planned_tensor *t)
+{
+    return (size_t)((t->n_rows + TILE - 1) / TILE);
+}
+
+/* Every how many tiles one is looked at. */
+static size_t stride_of(const hone_planned_tensor *t, const hone_type_errors *e)
+{
+    const size_t sample_nelems = e->sample_nelems ? e->sample_nelems : SAMPLE_NELEMS;
+    return (size_t)((t->n_rows * t->row_nelems + sample_nelems - 1) / sample_nelems);
+}
+
+size_t hone_type_errors_sampled(const hone_planned_tensor *t, const hone_type_errors *e)
+{
+    const size_t stride = stride_of(t, e);
+    return (tiles_of(t) + stride - 1) / stride;
 }
 
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
@@ -101,25 +129,28 @@ hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *p
         scaled.input_scale = e->column_scale;
     if (e->plain)
         scaled.moments = NULL;
-    struct job job = {.ctx = ctx, .plan = plan, .t = &scaled, .feedback = feedback, .e = e};
-    const size_t sample_nelems = e->sample_nelems ? e->sample_nelems : SAMPLE_NELEMS;
+    hone_planned_tensor plain = scaled;
+    if (e->plain_probe)
+        plain.moments = NULL;
+    struct job job = {.ctx = ctx, .plan = plan, .t = &scaled, .plain = &plain, .feedback = feedback, .e = e};
     job.ncols = (size_t)t->row_nelems;
-    job.n_tiles = (size_t)((t->n_rows + TILE - 1) / TILE);
-    job.stride = (size_t)((t->n_rows * t->row_nelems + sample_nelems - 1) / sample_nelems);
-    const size_t n_sampled = (job.n_tiles + job.stride - 1) / job.stride;
-    job.sums = hone_calloc(n_sampled * (e->n + 1), sizeof *job.sums);
+    job.n_tiles = tiles_of(t);
+    job.stride = stride_of(t, e);
+    const size_t n_sampled = hone_type_errors_sampled(t, e);
+    job.sums = hone_calloc(n_sampled * (e->n + 2), sizeof *job.sums);
     job.workspaces = hone_row_coders_new(plan, &scaled, ctx->n_threads);
     hone_status status =
         job.sums && job.workspaces ? HONE_OK : hone_fail_nomem(err, 4 * TILE * job.ncols * sizeof(float));
     if (status == HONE_OK)
         status = hone_parallel_for(job.n_tiles, ctx->n_threads, measure_tile, &job, err);
     memset(e->error, 0, sizeof e->error);
-    e->whole = 0;
+    e->whole = e->probe_error = 0;
     e->share = (double)n_sampled / (double)job.n_tiles;
     for (size_t i = 0; i < n_sampled && status == HONE_OK; i++) { /* in order: the same for every thread count */
         for (size_t j = 0; j < e->n; j++)
-            e->error[j] += job.sums[i * (e->n + 1) + j];
-        e->whole += job.sums[i * (e->n + 1) + e->n];
+            e->error[j] += job.sums[i * (e->n + 2) + j];
+        e->whole += job.sums[i * (e->n + 2) + e->n];
+        e->probe_error += job.sums[i * (e->n + 2) + e->n + 1];
     }
     hone_row_coders_free(job.workspaces, ctx->n_threads);
     hone_release(job.sums);

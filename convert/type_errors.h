@@ -6,7 +6,7 @@
 #include "convert/plan_impl.h"
 #include "quantize/feedback.h"
 
-enum { HONE_MAX_TYPE_ERRORS = 16 };
+enum { HONE_MAX_TYPE_ERRORS = 24 };
 
 /*
  * Errors are in the output of the tensor's layer, per token: tr(E H ET) if there is feedback; else squared errors,
@@ -19,6 +19,8 @@ typedef struct hone_type_errors {
     bool plain;                         /* coded without feedback, which then only weighs the errors */
     size_t probe;                       /* whose rows are wanted; n: none */
     unsigned char *probe_rows;          /* out: (n_rows) of types[probe], in the order of the source's rows */
+    bool plain_probe;                   /* those are coded without feedback, whatever the others are */
+    double probe_error;                 /* out: of those rows, like error[] */
     double error[HONE_MAX_TYPE_ERRORS]; /* out: infinite or NaN where the type cannot hold the values */
     double whole;                       /* out: what leaving the same rows out altogether would cost */
     double share;                       /* out: of the rows, that were looked at */
@@ -31,5 +33,8 @@ typedef struct hone_type_errors {
  * IO, NOMEM. */
 hone_status hone_type_errors_measure(const hone_context *ctx, const hone_plan *plan, const hone_planned_tensor *t,
                                      const hone_feedback *feedback, hone_type_errors *e, hone_error *err);
+
+/* hone_type_errors_sampled() returns how many tiles of HONE_FEEDBACK_ROWS rows it will look at. */
+size_t hone_type_errors_sampled(const hone_planned_tensor *t, const hone_type_errors *e);
 
 #endif

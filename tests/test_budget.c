@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Types settled for a size, on the model that comes with the tests; and what they are settled by. */
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "convert/budget_probe.h"
 #include "hone/hone.h"
 #include "tests/support/temp_dir.h"
 #include "verify/sensitivity.h"
@@ -115,6 +117,91 @@ START_TEST(refuses_matrices_that_do_not_fit)
 }
 END_TEST
 
+START_TEST(streams_move_where_matrices_do)
+{
+    hone_sensitivity *s = new_sensitivity();
+    hone_replacement r = stored(MATRIX);
+    double near = -1, far = -1, again = -1;
+    ck_assert_int_eq(hone_sensitivity_shift(s, &r, 1, 0, &near, &err), HONE_OK);
+    ck_assert_double_eq(near, 0);
+    memset(r.rows, 0, r.nrows * r.ncols); /* half of them: bf16 */
+    ck_assert_int_eq(hone_sensitivity_shift(s, &r, 1, 0, &near, &err), HONE_OK);
+    ck_assert_int_eq(hone_sensitivity_shift(s, &r, 1, 9, &far, &err), HONE_OK);
+    const double kld = kld_of(s, &r, 1);
+    ck_assert_int_eq(hone_sensitivity_shift(s, &r, 1, 0, &again, &err), HONE_OK);
+    ck_assert_double_gt(near, 0);
+    ck_assert_double_lt(near, 4);
+    ck_assert_double_gt(far, 0);
+    ck_assert_double_ne(far, near);
+    ck_assert_double_eq(again, near);
+    ck_assert_double_gt(hone_sensitivity_measure_work(s, 2), 2 * hone_sensitivity_shift_work(s, 2, 0));
+    ck_assert_double_gt(hone_sensitivity_measure_work(s, 1), hone_sensitivity_measure_work(s, 2));
+    hone_sensitivity_shorten(s); /* one chunk of two */
+    ck_assert_double_gt(kld_of(s, &r, 1), 0);
+    ck_assert_double_ne(kld_of(s, &r, 1), kld);
+    ck_assert_int_eq(hone_sensitivity_shift(s, NULL, 0, 0, &near, &err), HONE_ERROR_ARG);
+    free(r.rows);
+    hone_sensitivity_free(s);
+}
+END_TEST
+
+/* ---- probes ---- */
+
+enum { N_LAYERS = 10, N_KINDS = 3, N_PROBES = N_LAYERS * N_KINDS + 3 };
+
+/* Matrices of layers whose rates are a factor of the layer times one of the kind, an embedding, an output, and in
+ * layer 5 a matrix like none other. */
+static void make_probes(hone_probe *probes)
+{
+    static const char *const kinds[N_KINDS] = {"a", "b", "c"};
+    size_t n = 0;
+    for (size_t layer = 1; layer <= N_LAYERS; layer++)
+        for (size_t k = 0; k < N_KINDS; k++) {
+            const double shift = 0.001 * (double)(1 + (layer * 7 + k * 5) % 11);
+            const double rate = pow(1.2, (double)layer) * (double)(k + 1);
+            probes[n++] = (hone_probe){kinds[k], layer, false, rate * shift, shift};
+        }
+    probes[n++] = (hone_probe){"embedding", 0, false, 1, 0};
+    probes[n++] = (hone_probe){"output", N_LAYERS + 1, false, 1, 0};
+    probes[n++] = (hone_probe){"odd", 5, false, 1, 1000};
+    ck_assert_uint_eq(n, N_PROBES);
+}
+
+START_TEST(some_layers_tell_of_the_others)
+{
+    hone_probe probes[N_PROBES], truth[N_PROBES];
+    make_probes(probes);
+    memcpy(truth, probes, sizeof truth);
+    hone_probes_choose(probes, N_PROBES, N_LAYERS);
+    size_t n_whole = 0;
+    for (size_t i = 0; i < N_PROBES; i++) {
+        n_whole += probes[i].whole;
+        if (!probes[i].whole)
+            probes[i].kld = -1;
+    }
+    ck_assert_uint_eq(n_whole, 4 * N_KINDS + 3);
+    ck_assert(probes[0].whole && !probes[N_KINDS].whole && probes[N_PROBES - 4].whole && probes[N_PROBES - 1].whole);
+    probes[N_PROBES - 1].shift = 0; /* does not count as a rate of its layer */
+    hone_probes_fill(probes, N_PROBES);
+    for (size_t i = 0; i < N_PROBES; i++)
+        ck_assert_double_eq_tol(probes[i].kld, truth[i].kld, 1e-9 * truth[i].kld);
+}
+END_TEST
+
+START_TEST(few_layers_are_all_measured)
+{
+    hone_probe probes[2] = {{"a", 1, false, 1, 1}, {"a", 2, false, 1, 1}};
+    hone_probes_choose(probes, 2, 2);
+    ck_assert(probes[0].whole && probes[1].whole);
+    hone_probe still[2] = {{"a", 1, true, 0, 0}, {"a", 2, false, 7, 1}}; /* nothing moved where it was measured */
+    hone_probes_fill(still, 2);
+    ck_assert_double_eq(still[1].kld, 0);
+    ck_assert_str_eq(hone_probe_kind("blk.12.ffn_up.weight"), "ffn_up.weight");
+    ck_assert_str_eq(hone_probe_kind("blk.x"), "blk.x");
+    ck_assert_str_eq(hone_probe_kind("output.weight"), "output.weight");
+}
+END_TEST
+
 /* ---- budgets ---- */
 
 static hone_budget_options asked(uint64_t nbytes)
@@ -206,6 +293,66 @@ START_TEST(bits_per_weight_and_divergence_are_kept)
 }
 END_TEST
 
+START_TEST(fast_probe_tells_much_the_same)
+{
+    const hone_convert_options opts = {.type = NULL, .search = HONE_SEARCH_FAST};
+    hone_budget_options budget = asked(0);
+    budget.bpw = 4;
+    hone_budget *exact = settled(&opts, &budget);
+    ck_assert_int_eq(hone_budget_probe_used(exact), HONE_PROBE_EXACT); /* a small model */
+    budget.probe = HONE_PROBE_FAST;
+    hone_budget *fast = settled(&opts, &budget);
+    ck_assert_int_eq(hone_budget_probe_used(fast), HONE_PROBE_FAST);
+    size_t n_inferred = 0;
+    for (size_t i = 0; i < hone_budget_n(fast); i++) {
+        const hone_budget_tensor a = hone_budget_at(exact, i), b = hone_budget_at(fast, i);
+        ck_assert(!a.inferred);
+        n_inferred += b.inferred;
+        ck_assert_double_lt(b.probe_kld, 4 * a.probe_kld);
+        ck_assert_double_gt(b.probe_kld, a.probe_kld / 4);
+    }
+    ck_assert_uint_eq(n_inferred, 2 * 7); /* of 4 layers those in the middle */
+    ck_assert_double_lt(hone_budget_chosen(fast).kld, 2 * hone_budget_chosen(exact).kld);
+    ck_assert_double_gt(hone_budget_chosen(fast).kld, hone_budget_chosen(exact).kld / 2);
+    hone_budget_free(fast);
+    budget.bpw = 0;
+    budget.max_kld = hone_budget_chosen(exact).kld * 2;
+    fast = settled(&opts, &budget);
+    ck_assert_int_eq(hone_budget_probe_used(fast), HONE_PROBE_FAST);
+    ck_assert_double_le(hone_budget_chosen(fast).kld, budget.max_kld);
+    hone_budget_free(fast);
+    hone_budget_free(exact);
+}
+END_TEST
+
+START_TEST(types_are_those_asked_for)
+{
+    static const hone_dtype types[] = {HONE_Q6_K, HONE_IQ3_S, HONE_IQ2_XXS}, none[] = {HONE_IQ2_XXS};
+    static const hone_dtype unknown[] = {HONE_Q4_K, HONE_I32};
+    const hone_convert_options opts = {.type = NULL, .search = HONE_SEARCH_FAST};
+    hone_budget_options budget = asked(0);
+    budget.bpw = 4;
+    budget.types = types;
+    budget.n_types = 3;
+    hone_budget *b = settled(&opts, &budget);
+    for (size_t i = 0; i < hone_budget_n(b); i++) { /* without importance there is no iq2_xxs */
+        const hone_dtype type = hone_budget_at(b, i).dtype;
+        ck_assert(type == HONE_Q6_K || type == HONE_IQ3_S ||
+                  (type == HONE_IQ2_XXS && strncmp(hone_budget_at(b, i).name, "blk.", 4) != 0));
+    }
+    hone_budget_free(b);
+    budget.types = none;
+    budget.n_types = 1;
+    ck_assert_int_eq(hone_budget_new(ctx, model, &opts, &budget, &b, &err), HONE_ERROR_ARG);
+    budget.types = unknown;
+    budget.n_types = 2;
+    ck_assert_int_eq(hone_budget_new(ctx, model, &opts, &budget, &b, &err), HONE_ERROR_ARG);
+    ck_assert_ptr_nonnull(strstr(err.reason, "i32 is no type that can be chosen"));
+    budget.n_types = HONE_BUDGET_MAX_TYPES + 1;
+    ck_assert_int_eq(hone_budget_new(ctx, model, &opts, &budget, &b, &err), HONE_ERROR_ARG);
+}
+END_TEST
+
 START_TEST(rules_go_before_a_budget)
 {
     const hone_type_rule rules[] = {{"blk\\.0\\.ffn", HONE_Q8_0}};
@@ -240,7 +387,8 @@ static char noted[256];
 static void take_note(void *user, const char *note)
 {
     (void)user;
-    (void)snprintf(noted, sizeof noted, "%s", note);
+    if (strncmp(note, "resuming:", 9) == 0)
+        (void)snprintf(noted, sizeof noted, "%s", note);
 }
 
 /* A journal that ends in the middle of a record, as a killed run leaves it; another size is asked for than before. */
@@ -257,7 +405,7 @@ START_TEST(what_was_measured_is_not_measured_again)
     hone_budget_free(settled(&opts, &budget));
     char journal[512];
     (void)snprintf(journal, sizeof journal, "%s.hone-journal", budget.journal);
-    ck_assert_int_eq(truncate(journal, 24 + 2 * 15 * 8 + 30), 0);
+    ck_assert_int_eq(truncate(journal, 24 + 2 * 28 * 8 + 30), 0);
     noted[0] = '\0';
     budget.nbytes = mix_nbytes("q4_k_m");
     hone_budget *b = settled(&opts, &budget);
@@ -330,6 +478,11 @@ Suite *hone_suite_budget(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, same_matrix_changes_nothing_and_zeros_change_much);
     tcase_add_test(t, refuses_matrices_that_do_not_fit);
+    tcase_add_test(t, streams_move_where_matrices_do);
+    tcase_add_test(t, some_layers_tell_of_the_others);
+    tcase_add_test(t, few_layers_are_all_measured);
+    tcase_add_test(t, fast_probe_tells_much_the_same);
+    tcase_add_test(t, types_are_those_asked_for);
     tcase_add_test(t, fills_the_file_and_no_more);
     tcase_add_test(t, bits_per_weight_and_divergence_are_kept);
     tcase_add_test(t, rules_go_before_a_budget);

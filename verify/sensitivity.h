@@ -42,4 +42,24 @@ size_t hone_sensitivity_stage(const hone_sensitivity *s, const char *name);
 hone_status hone_sensitivity_measure(hone_sensitivity *s, const hone_replacement *replacements, size_t n, double *kld,
                                      hone_error *err);
 
+/*
+ * hone_sensitivity_shift() is like hone_sensitivity_measure(), but ends `reach` layers behind the first that reads a
+ * replaced matrix, or at the last. *shift: how far the residual stream has moved there, the mean over the scored
+ * positions of a quarter of the chunks of |moved|^2 / |stream|^2. What divergence that comes to depends on the layer
+ * and the matrix. ARG: also where no layer reads a replaced matrix.
+ */
+hone_status hone_sensitivity_shift(hone_sensitivity *s, const hone_replacement *replacements, size_t n, size_t reach,
+                                   double *shift, hone_error *err);
+
+/* hone_sensitivity_shorten() has all that follows run on the first half of the chunks. */
+void hone_sensitivity_shorten(hone_sensitivity *s);
+
+size_t hone_sensitivity_n_layers(const hone_sensitivity *s);
+
+/* What a call takes whose first replacement is in a stage: multiplications; and the seconds that so many take,
+ * from the first run of the model. */
+double hone_sensitivity_measure_work(const hone_sensitivity *s, size_t stage);
+double hone_sensitivity_shift_work(const hone_sensitivity *s, size_t stage, size_t reach);
+double hone_sensitivity_seconds(const hone_sensitivity *s, double work);
+
 #endif

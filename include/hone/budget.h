@@ -19,6 +19,17 @@
 extern "C" {
 #endif
 
+/*
+ * How a tensor's divergence is measured. EXACT: text is run through all layers behind it, which for all tensors takes
+ * time in proportion to the square of the layers. FAST: so only in some layers; in the others, text is run through
+ * their own and the next, and divergence is taken in proportion to how far that moves the residual stream, at the rate
+ * of the same matrix of the layers around; and what is run is stored without error feedback. AUTO: fast where exact
+ * would take long, by the multiplications that it needs.
+ */
+typedef enum hone_budget_probe { HONE_PROBE_AUTO = 0, HONE_PROBE_EXACT, HONE_PROBE_FAST } hone_budget_probe;
+
+enum { HONE_BUDGET_MAX_TYPES = 24 };
+
 /* One of the first three is not zero. */
 typedef struct hone_budget_options {
     uint64_t nbytes;          /* the whole file, header and padding included, has at most so many bytes; */
@@ -28,6 +39,10 @@ typedef struct hone_budget_options {
     const char *text;         /* UTF-8, to measure on; not what the result is judged by later */
     size_t text_nbytes;
     size_t n_ctx, n_chunks; /* as in hone_eval_options, but 0 chunks: 4 */
+    hone_budget_probe probe;
+    const hone_dtype *types; /* n_types that there is a choice of, at most HONE_BUDGET_MAX_TYPES; 0: what every runtime
+                              * of GGUF computes with, q2_k to q8_0, and f16 */
+    size_t n_types;
     /* What is measured is kept in "JOURNAL.hone-journal", and taken from there when a call that was interrupted is made
      * again, whatever the size then: until hone_budget_forget(). NULL: it is not kept. */
     const char *journal;
@@ -44,7 +59,8 @@ typedef struct hone_budget_tensor {
     uint64_t nbytes;
     double kld;        /* predicted, of this type alone */
     hone_dtype probed; /* the type that it was measured in, */
-    double probe_kld;  /* and what was measured, to three digits */
+    double probe_kld;  /* and what was measured, to three digits; */
+    bool inferred;     /* in part, see HONE_PROBE_FAST */
 } hone_budget_tensor;
 
 /* One file that there could be. */
@@ -59,6 +75,7 @@ typedef struct hone_budget_point {
  * hone_budget_new() measures a model and settles the types. opts as for hone_plan_new(), for GGUF; its type is not
  * used, its rules and types of the ends go before. Give the result to hone_plan_new() in opts.budget, with all else the
  * same. ARG: the budget is below the smallest file there is, or the divergence cannot be had; several budgets or none;
+ * a type that cannot be encoded, or is left with none for a tensor: some need importance;
  * a journal of other work is in the way; else as hone_plan_new(), hone_perplexity(). UNSUPPORTED: an architecture that
  * hone_model_load() does not know. The measured model is in memory, beyond the memory budget of ctx.
  */
@@ -73,6 +90,9 @@ HONE_API void hone_budget_forget(hone_budget *budget);
 /* The tensors that had a choice. */
 HONE_API size_t hone_budget_n(const hone_budget *budget);
 HONE_API hone_budget_tensor hone_budget_at(const hone_budget *budget, size_t i);
+
+/* hone_budget_probe_used() is EXACT or FAST. */
+HONE_API hone_budget_probe hone_budget_probe_used(const hone_budget *budget);
 
 /* hone_budget_chosen() is what was settled; hone_budget_point_at() other sizes, ascending, for comparison. */
 HONE_API hone_budget_point hone_budget_chosen(const hone_budget *budget);
