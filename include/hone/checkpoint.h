@@ -132,10 +132,11 @@ HONE_API bool hone_checkpoint_has_checksums(const hone_checkpoint *ckpt);
 /*
  * hone_checkpoint_check() re-hashes a file written by hone against the XXH3-64 sums it carries: of the header
  * (hone.header_xxh3) and of every tensor (hone.tensor_xxh3), keys of GGUF or of the __metadata__ of each safetensors
- * file; or, in GGUF, two words made of all of them (hone.xxh3), which tell a single damaged tensor. What lies between tensors must be zero, and nothing may follow. Open with `parts`, for the sums are of what is
- * stored. *n_checked gets the number of tensors that agree, up to the first that does not.
- * UNSUPPORTED: a file carries no checksums. MISMATCH: a byte differs; err names the first tensor, or the header's
- * key, which also stands for several tensors where words cannot tell which. DATA: the sums are malformed, or the file was changed meanwhile. IO, NOMEM.
+ * file; or, in GGUF, two words made of all of them (hone.xxh3), which tell a single damaged tensor. What lies between
+ * tensors must be zero, and nothing may follow. Open with `parts`, for the sums are of what is stored. *n_checked gets
+ * the number of tensors that agree, up to the first that does not. UNSUPPORTED: a file carries no checksums. MISMATCH:
+ * a byte differs; err names the first tensor, or the header's key, which also stands for several tensors where words
+ * cannot tell which. DATA: the sums are malformed, or the file was changed meanwhile. IO, NOMEM.
  */
 HONE_API hone_status hone_checkpoint_check(const hone_context *ctx, const hone_checkpoint *ckpt, size_t *n_checked,
                                            hone_error *err) HONE_CHECK_RESULT;

@@ -91,9 +91,9 @@ typedef struct hone_convert_options {
      * tells calibration texts, three marks of them; no quantize.imatrix keys.
      */
     bool lean;
-    bool correct;              /* code as is best when biases make up for the mean error: see hone/correct.h */
-    const hone_budget *budget; /* or NULL; it settles types in place of `type`. For "gguf". Outlives the plan */
-    const hone_fold *fold;     /* or NULL; that of the source, which it changed. Outlives the plan */
+    bool correct;                      /* code as is best when biases make up for the mean error: see hone/correct.h */
+    const hone_budget *budget;         /* or NULL; it settles types in place of `type`. For "gguf". Outlives the plan */
+    const hone_fold *fold;             /* or NULL; that of the source, which it changed. Outlives the plan */
     const hone_correction *correction; /* or NULL. Outlives the plan */
 } hone_convert_options;
 
