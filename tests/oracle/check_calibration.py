@@ -134,17 +134,24 @@ def shrunk(gram, n):
     return ((1 - part) * gram + part * numpy.diag(numpy.diag(gram))) / n
 
 
-def compare_losses(tally, args, name, path, stats, stats_path, work, kind):
+def damped_moments(stats):
+    """What error feedback weighs errors with, of each weight."""
+    out = {}
+    for weight in stats.gram_of:
+        h = shrunk(stats.gram(weight), stats.tensors[weight + ".counts"].ravel()[0])
+        out[weight] = h + 0.01 * numpy.diag(h).mean() * numpy.eye(len(h))
+    return out
+
+
+def compare_losses(tally, args, name, path, moments, exact, stats_path, work, kind):
     files = {how: ["--method", how, "--calibration", stats_path] for how in ("plain", "gptq")}
     for how, words in files.items():
         run(args, "quantize", path, "--type", kind, "-o", work / f"{how}.gguf", "--force", *words)
-    run(args, "convert", path, "--type", "f32", "-o", work / "f32.gguf", "--force")
-    exact, plain, coded = (weights_of(work / f) for f in ("f32.gguf", "plain.gguf", "gptq.gguf"))
+    plain, coded = (weights_of(work / f) for f in ("plain.gguf", "gptq.gguf"))
     total = {"plain": 0.0, "gptq": 0.0}
     worse = 0
-    for weight in stats.gram_of.keys() & exact.keys():  # no "output.weight" where the embedding is that
-        h = shrunk(stats.gram(weight), stats.tensors[weight + ".counts"].ravel()[0])
-        h += 0.01 * numpy.diag(h).mean() * numpy.eye(len(h))
+    for weight in moments.keys() & exact.keys():  # no "output.weight" where the embedding is that
+        h = moments[weight]
         losses = [((e @ h) * e).sum(1) for e in (exact[weight] - plain[weight], exact[weight] - coded[weight])]
         total["plain"] += losses[0].sum()
         total["gptq"] += losses[1].sum()
@@ -161,8 +168,10 @@ def check_model(tally, args, lib, path, text, n_ctx, n_chunks):
         run(args, "calibrate", path, "--text", work / "text", "--ctx", n_ctx, "--chunks", n_chunks, "--hessian", "-o", stats_path)
         stats = Stats(stats_path)
         compare_sums(tally, path.name, stats, watch(path, text, n_ctx, n_chunks, lib))
+        run(args, "convert", path, "--type", "f32", "-o", work / "f32.gguf")
+        moments, exact = damped_moments(stats), weights_of(work / "f32.gguf")
         for kind in ("q4_k_m", "q2_k", "q3_k_m", "q5_k_m", "q4_0", "q5_1", "q8_0", "iq4_nl", "iq4_xs"):
-            compare_losses(tally, args, path.name, path, stats, stats_path, work, kind)
+            compare_losses(tally, args, path.name, path, moments, exact, stats_path, work, kind)
 
 
 def main():
