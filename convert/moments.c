@@ -299,7 +299,8 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
     hone_feedback_deinit(f);
     *current = NULL;
     if (plan->sequential) {
-        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), f, err));
+        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), plan->by_activation, f,
+                                          err));
         *current = t->gram;
         return HONE_OK;
     }
@@ -311,7 +312,8 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
         status = hone_turned_gram_init(ctx, t->source, t->order == HONE_ROWS_TRANSPOSE, ncols, read_row, &triangle,
                                        &turned, err);
     if (status == HONE_OK)
-        status = hone_feedback_init(ctx, ncols, (double)t->n_tokens, hone_turned_gram_row, &turned, f, err);
+        status = (plan->by_activation ? hone_feedback_init_ordered : hone_feedback_init)(
+            ctx, ncols, (double)t->n_tokens, hone_turned_gram_row, &turned, f, err);
     hone_turned_gram_deinit(&turned);
     if (status == HONE_OK)
         status = take_importance(plan, t, f, err);

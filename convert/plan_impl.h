@@ -104,6 +104,7 @@ struct hone_plan {
     uint64_t memory_nbytes;
     bool saturate;
     hone_method method;
+    bool by_activation;                 /* columns are coded in the order of their mean squares */
     bool corrects;                      /* biases and norms will make up for what coding does */
     hone_checkpoint *calibration;       /* or NULL */
     struct hone_sequential *sequential; /* or NULL: moments are computed while the plan runs, */

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "quantize/asymmetric.h"
+#include "quantize/gptq_rows.h"
+
 enum { ROWS = HONE_FEEDBACK_ROWS, PANEL = HONE_FEEDBACK_PANEL, BLOCK_MAX = HONE_QK_K };
 enum { GROUP_HEAD = 2 * sizeof(float), BLOCK_NBYTES_MAX = GROUP_HEAD + BLOCK_MAX };
 enum { RUNS_MAX = 16 };
@@ -57,7 +60,13 @@ hone_gptq_coder hone_gptq_blocks(hone_dtype dtype, hone_search search, hone_cpu_
 
 bool hone_gptq_can_group(size_t group, size_t ncols)
 {
-    return group % 16 == 0 && group <= BLOCK_MAX && PANEL % group == 0 && ncols % group == 0 && ncols % 16 == 0;
+    return ncols % group == 0 && ncols % 16 == 0;
+}
+
+/* Whether groups are parts of a panel, and can be coded one after the other as blocks are. */
+static bool are_blocks(size_t group)
+{
+    return group % 16 == 0 && group <= BLOCK_MAX && PANEL % group == 0;
 }
 
 hone_gptq_coder hone_gptq_groups(const hone_grid *grid, size_t group)
@@ -74,7 +83,8 @@ hone_gptq_coder hone_gptq_groups(const hone_grid *grid, size_t group)
 size_t hone_gptq_scratch_nfloats(size_t ncols)
 {
     /* Errors, what is coded in place of the rows, a decoded row, an encoded row, and the groups of all rows. */
-    return (2 * ROWS + 4) * ncols + ROWS * ncols / 2 + 64;
+    const size_t own = (2 * ROWS + 4) * ncols + ROWS * ncols / 2 + 64, rows = hone_gptq_rows_scratch_nfloats(ncols);
+    return own > rows ? own : rows;
 }
 
 static void encode(const hone_gptq_coder *c, const float *src, size_t n, const float *importance, uint8_t *dst)
@@ -114,7 +124,7 @@ static void open_block(const hone_gptq_coder *c, const uint8_t *block, float *sc
     memcpy(head, block, sizeof head);
     for (size_t i = 0; i < c->block_nelems / c->run; i++) {
         scale[i] = head[0];
-        base[i] = c->grid->rule == HONE_GRID_MLX ? head[1] : -head[0] * head[1];
+        base[i] = hone_grid_base(c->grid, head[0], head[1]);
     }
 }
 
@@ -258,13 +268,9 @@ static void shift_rows(struct group *g, float *shifted)
     float *w = g->e; /* nothing is left yet */
     for (size_t r = 0; r < ROWS; r++) {
         memcpy(w + r * d, g->w[r], d * sizeof *w);
-        memcpy(shifted + r * d, g->w[r], d * sizeof *w);
         g->w[r] = shifted + r * d;
     }
-    for (size_t first = 0; first < d; first += PANEL) {
-        const size_t n = d - first < PANEL ? d - first : PANEL;
-        g->f->kernels->add_product(w, d, g->f->shift + first, d, d, n, shifted + first, d);
-    }
+    hone_feedback_shift_rows(g->f, w, shifted);
 }
 
 /* Rows for which the plain search does as well keep its codes. Returns how many. */
@@ -320,6 +326,10 @@ void hone_gptq_encode_groups(const hone_feedback *f, const hone_gptq_coder *code
                              uint8_t *codes, float *scales, float *zeros, float *scratch, size_t *n_plain)
 {
     const size_t group = coder->block_nelems, groups = f->ncols / group;
+    if (f->order || !are_blocks(group)) {
+        hone_gptq_encode_rows(f, coder->grid, group, src, nrows, codes, scales, zeros, scratch, n_plain);
+        return;
+    }
     uint8_t *blocks = (uint8_t *)(scratch + (2 * ROWS + 4) * f->ncols);
     *n_plain = 0;
     for (size_t first = 0; first < nrows; first += ROWS) {

@@ -266,10 +266,11 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
     return HONE_OK;
 }
 
-static hone_status make_feedback(hone_sequential *s, hone_feedback *out, hone_error *err)
+static hone_status make_feedback(hone_sequential *s, bool ordered, hone_feedback *out, hone_error *err)
 {
     hone_input_stats *in = &s->pass.set.inputs[s->seen];
-    HONE_TRY(hone_feedback_init(s->pass.ctx, in->ncols, 0, read_row, in, out, err));
+    HONE_TRY((ordered ? hone_feedback_init_ordered : hone_feedback_init)(s->pass.ctx, in->ncols, 0, read_row, in, out,
+                                                                         err));
     hone_input_release(in);
     float *difference = s->difference;
     s->difference = NULL;
@@ -280,7 +281,8 @@ static hone_status make_feedback(hone_sequential *s, hone_feedback *out, hone_er
     return hone_feedback_aim(s->pass.ctx, out, difference, STRENGTH, err);
 }
 
-hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feedback *out, hone_error *err)
+hone_status hone_sequential_feedback(hone_sequential *s, size_t input, bool ordered, hone_feedback *out,
+                                     hone_error *err)
 {
     *out = (hone_feedback){0};
     s->seen = s->order[input];
@@ -288,7 +290,7 @@ hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feed
     hone_release(s->x);
     s->x = NULL;
     if (status == HONE_OK)
-        status = make_feedback(s, out, err);
+        status = make_feedback(s, ordered, out, err);
     hone_release(s->difference);
     s->difference = NULL;
     hone_input_release(&s->pass.set.inputs[s->seen]);

@@ -56,8 +56,9 @@ double hone_sequential_seconds(const hone_sequential *s);
 hone_status hone_sequential_begin(hone_sequential *s, uint64_t max_nbytes, const char *beside, hone_error *err);
 
 /* hone_sequential_feedback() sums up the moments of an input, none before the last one asked for, and makes the error
- * feedback of them. IO, NOMEM, DATA as hone_feedback_init(). */
-hone_status hone_sequential_feedback(hone_sequential *s, size_t input, hone_feedback *out, hone_error *err);
+ * feedback of them, ordered or not. IO, NOMEM, DATA as hone_feedback_init(). */
+hone_status hone_sequential_feedback(hone_sequential *s, size_t input, bool ordered, hone_feedback *out,
+                                     hone_error *err);
 
 /* A matrix as coded, its rows in the model's order; s takes data over (hone_release()), on failure, too. */
 typedef struct hone_coded_matrix {
