@@ -299,8 +299,8 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
     hone_feedback_deinit(f);
     *current = NULL;
     if (plan->sequential) {
-        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), plan->by_activation, f,
-                                          err));
+        HONE_TRY(
+            hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), plan->by_activation, f, err));
         *current = t->gram;
         return HONE_OK;
     }
@@ -361,11 +361,12 @@ hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan
 
 /* For each column of a row: error feedback (half a square of columns in several rounds), the shift of sequential
  * calibration, and what plain codes would cost; and the searches, which took 200 ns for a weight where products took
- * 0.03 for a multiplication. */
+ * 0.03 for a multiplication. Rows on scales chosen for all of a row are coded nine times over. */
 static double coding_work(const hone_plan *plan, const hone_planned_tensor *t)
 {
-    const double ncols = (double)n_columns(plan, t);
-    return (double)t->n_rows * ncols * ((plan->sequential ? 8.0 : 6.0) * ncols + 6000.0);
+    const double ncols = (double)n_columns(plan, t), products = plan->sequential ? 8.0 : 6.0;
+    const double per_column = plan->by_activation ? (products + 4.0) * ncols + 18000.0 : products * ncols + 6000.0;
+    return (double)t->n_rows * ncols * per_column;
 }
 
 double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan)

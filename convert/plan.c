@@ -398,6 +398,9 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "a budget is for gguf");
     if (!opts->type && !opts->budget && !target->is_directory)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no type is named");
+    if (opts->order == HONE_ORDER_ACTIVATION && (target == &hone_target_gguf || opts->method == HONE_METHOD_PLAIN))
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                         "columns are ordered by activation where groups are coded with error feedback");
     if (opts->imatrix && !target->weighs)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s has no use for an importance matrix",
                          target->name);

@@ -10,9 +10,9 @@
  * so a column is coded best when it also makes up for what the columns before it left: that is GPTQ (Frantar et al.
  * 2022), in the form of QuIP (Chee et al. 2023), which needs no inverse of H.
  *
- * Columns are taken as they come, or in an order of their own: by the means of their squares, the largest first, so that
- * those that count most are made up for by the most. Then M and D are those of H with rows and columns so ordered, and
- * k-th means k-th in that order.
+ * Columns are taken as they come, or in an order of their own: by the means of their squares, the largest first, so
+ * that those that count most are made up for by the most. Then M and D are those of H with rows and columns so ordered,
+ * and k-th means k-th in that order.
  *
  * M is kept in panels of HONE_FEEDBACK_PANEL columns: panel p holds rows [0, end of its columns), row by row, with the
  * diagonal's ones and the zeros below it.

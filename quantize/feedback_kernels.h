@@ -27,7 +27,7 @@ typedef struct hone_walk {
     const float *m; /* (n, n) of M, rows m_stride apart */
     size_t m_stride;
     const float *diagonal; /* (n) of D */
-    bool own_scales; /* each column has scales of its own; else all have those of the first */
+    bool own_scales;       /* each column has scales of its own; else all have those of the first */
     float scale[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS], base[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS];
     float w[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS]; /* the weights */
     float x[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS]; /* in: with the feedback of all columns before; out: of all */

@@ -13,7 +13,7 @@ enum { ROUNDS = 8 };
 
 /* Rows on the grid. */
 struct coded {
-    uint8_t *codes;       /* (n, ncols) by column */
+    uint8_t *codes;        /* (n, ncols) by column */
     float *scales, *zeros; /* (n, groups) */
 };
 

@@ -17,9 +17,9 @@
 size_t hone_gptq_rows_scratch_nfloats(size_t ncols);
 
 /*
- * hone_gptq_encode_rows() encodes src (nrows, f->ncols), finite, whole groups, to codes (nrows, ncols), scales and zeros
- * (nrows, groups). As hone_gptq_encode(): no row comes out worse than by the plain search; *n_plain gets how many keep
- * the codes of that. The same bytes at every level, and however the rows are cut. Thread-safe on one f.
+ * hone_gptq_encode_rows() encodes src (nrows, f->ncols), finite, whole groups, to codes (nrows, ncols), scales and
+ * zeros (nrows, groups). As hone_gptq_encode(): no row comes out worse than by the plain search; *n_plain gets how many
+ * keep the codes of that. The same bytes at every level, and however the rows are cut. Thread-safe on one f.
  */
 void hone_gptq_encode_rows(const hone_feedback *f, const hone_grid *grid, size_t group, const float *src, size_t nrows,
                            uint8_t *codes, float *scales, float *zeros, float *scratch, size_t *n_plain);

@@ -269,8 +269,8 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
 static hone_status make_feedback(hone_sequential *s, bool ordered, hone_feedback *out, hone_error *err)
 {
     hone_input_stats *in = &s->pass.set.inputs[s->seen];
-    HONE_TRY((ordered ? hone_feedback_init_ordered : hone_feedback_init)(s->pass.ctx, in->ncols, 0, read_row, in, out,
-                                                                         err));
+    HONE_TRY(
+        (ordered ? hone_feedback_init_ordered : hone_feedback_init)(s->pass.ctx, in->ncols, 0, read_row, in, out, err));
     hone_input_release(in);
     float *difference = s->difference;
     s->difference = NULL;

@@ -50,9 +50,10 @@ typedef struct hone_grid_options {
 typedef enum hone_method { HONE_METHOD_PLAIN = 0, HONE_METHOD_GPTQ, HONE_METHOD_AUTO } hone_method;
 
 /*
- * The order in which error feedback codes the columns of a row. NATURAL: as they come, the scales of a group chosen when
- * its turn comes. ACTIVATION: by the mean squares of what they are multiplied by, the largest first, with scales chosen
- * for the whole row; for group-quantized outputs. The file tells of neither. BEST: ACTIVATION where there is a choice.
+ * The order in which error feedback codes the columns of a row. NATURAL: as they come, the scales of a group chosen
+ * when its turn comes. ACTIVATION: by the mean squares of what they are multiplied by, the largest first, with scales
+ * chosen for the whole row; for group-quantized outputs. The file tells of neither. BEST: ACTIVATION where there is a
+ * choice.
  */
 typedef enum hone_order { HONE_ORDER_BEST = 0, HONE_ORDER_NATURAL, HONE_ORDER_ACTIVATION } hone_order;
 
