@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "quantize/asymmetric.h"
+#include "quantize/book_encoders.h"
+#include "quantize/gptq_books.h"
 #include "quantize/gptq_rows.h"
 
 enum { ROWS = HONE_FEEDBACK_ROWS, PANEL = HONE_FEEDBACK_PANEL, BLOCK_MAX = HONE_QK_K };
@@ -40,13 +42,22 @@ struct trial {
 
 bool hone_gptq_can(hone_dtype dtype)
 {
-    return hone_block_grid_for(dtype) != NULL;
+    return hone_block_grid_for(dtype) || hone_book_type_of(dtype);
 }
 
 hone_gptq_coder hone_gptq_blocks(hone_dtype dtype, hone_search search, hone_cpu_level cpu)
 {
     const hone_dtype_info *info = hone_dtype_describe(dtype);
     const hone_block_grid *blocks = hone_block_grid_for(dtype);
+    if (!blocks)
+        return (hone_gptq_coder){
+            .block_nelems = info->block_nelems,
+            .block_nbytes = info->block_nbytes,
+            .books = hone_book_type_of(dtype),
+            .book_kernels = hone_book_kernels_for(cpu),
+            .encode = hone_encoder(dtype, search, cpu),
+            .decode = hone_decoder(dtype, cpu),
+        };
     return (hone_gptq_coder){
         .block_nelems = info->block_nelems,
         .block_nbytes = info->block_nbytes,
@@ -170,9 +181,30 @@ static void store_walk(const struct group *g, const hone_walk *walk, size_t firs
         }
 }
 
+static void code_block_of_books(const struct group *g, size_t at, const float *m, struct trial *t)
+{
+    hone_book_walk walk = {.type = g->c->books,
+                           .kernels = g->c->book_kernels,
+                           .feedback = g->f->kernels,
+                           .m = m,
+                           .m_stride = PANEL,
+                           .diagonal = g->f->diagonal + at,
+                           .x = t->x,
+                           .e = t->e,
+                           .blocks = t->blocks};
+    for (size_t r = 0; r < ROWS; r++)
+        walk.w[r] = g->w[r] + at;
+    hone_book_walk_block(&walk);
+    memcpy(t->loss, walk.loss, sizeof t->loss);
+}
+
 /* Codes the block with the scales that t->blocks have. m: M from the block's first row and column on. */
 static void code_block(const struct group *g, size_t at, const float *m, struct trial *t)
 {
+    if (g->c->books) {
+        code_block_of_books(g, at, m, t);
+        return;
+    }
     float scale[ROWS][RUNS_MAX], base[ROWS][RUNS_MAX];
     uint8_t codes[ROWS * BLOCK_MAX];
     for (size_t r = 0; r < ROWS; r++)

@@ -21,8 +21,10 @@ Suite *hone_suite_gptq(void);
 
 enum { MAX_COLS = 768, N_ROWS = 21, TIMEOUT = 120 };
 
-static const hone_dtype types[] = {HONE_Q2_K, HONE_Q3_K, HONE_Q4_K, HONE_Q5_K,   HONE_Q6_K,   HONE_Q4_0,  HONE_Q4_1,
-                                   HONE_Q5_0, HONE_Q5_1, HONE_Q8_0, HONE_IQ4_NL, HONE_IQ4_XS, HONE_MXFP4, HONE_NVFP4};
+static const hone_dtype types[] = {HONE_Q2_K,    HONE_Q3_K,  HONE_Q4_K,  HONE_Q5_K,    HONE_Q6_K,   HONE_Q4_0,
+                                   HONE_Q4_1,    HONE_Q5_0,  HONE_Q5_1,  HONE_Q8_0,    HONE_IQ4_NL, HONE_IQ4_XS,
+                                   HONE_MXFP4,   HONE_NVFP4, HONE_IQ3_S, HONE_IQ3_XXS, HONE_IQ2_S,  HONE_IQ2_XS,
+                                   HONE_IQ2_XXS, HONE_IQ1_S, HONE_IQ1_M};
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
 static hone_context *ctx;
