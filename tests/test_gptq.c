@@ -424,7 +424,7 @@ END_TEST
 START_TEST(every_level_and_cut_gives_the_same_bytes)
 {
     const hone_dtype dtype = types[_i];
-    make_moments(hone_dtype_describe(dtype)->block_nelems == HONE_QK_K ? 768 : 352);
+    make_moments(hone_dtype_describe(dtype)->block_nelems == HONE_QK_K ? 512 : 352);
     if (ncols % hone_dtype_describe(dtype)->block_nelems)
         make_moments(320);
     hone_feedback f = make_feedback();
@@ -467,7 +467,7 @@ END_TEST
 
 START_TEST(weights_of_any_kind_are_coded)
 {
-    make_moments(512);
+    make_moments(256);
     hone_fills[_i].fill(w, N_ROWS * ncols);
     hone_feedback f = make_feedback();
     for (size_t t = 0; t < N_TYPES; t++)
