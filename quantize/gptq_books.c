@@ -34,7 +34,8 @@ static float try_levels(const hone_book_walk *walk, size_t kind, float scale, co
 static void code_unit(const hone_book_walk *walk, size_t unit, const float *x, hone_book_block *b, float *values)
 {
     const hone_book_type *t = walk->type;
-    const float d = hone_f16_to_f32(b->d), scale = d * (float)(2 * b->scales[unit * UNIT / t->group] + 1);
+    const size_t group = unit * UNIT / t->group;
+    const float scale = hone_f16_to_f32(b->d) * (float)(2 * b->scales[group] + 1);
     const float *w = walk->diagonal + unit * UNIT;
     const size_t vectors = UNIT / hone_book_index_of(t->book)->dim;
     float magnitudes[UNIT];
