@@ -58,6 +58,25 @@ static int parse_method(const char *text, const char *calibration, bool sequenti
     return 0;
 }
 
+/* Returns 0 or an exit code. */
+static int parse_order(const char *text, bool gguf, hone_method method, hone_order *order)
+{
+    *order = HONE_ORDER_BEST;
+    if (!text)
+        return 0;
+    if (strcasecmp(text, "activation") == 0)
+        *order = HONE_ORDER_ACTIVATION;
+    else if (strcasecmp(text, "natural") == 0)
+        *order = HONE_ORDER_NATURAL;
+    else
+        return hone_cli_usage_error("quantize", "unknown order \"%s\" (activation, natural)", text);
+    if (method == HONE_METHOD_PLAIN)
+        return hone_cli_usage_error("quantize", "--order goes with --method gptq");
+    if (gguf && *order == HONE_ORDER_ACTIVATION)
+        return hone_cli_usage_error("quantize", "--order activation is for groups, not for blocks of gguf");
+    return 0;
+}
+
 static void free_rules(hone_type_rule *rules, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -124,7 +143,7 @@ int hone_cmd_quantize(int argc, char **argv)
     hone_cli_list rules = {.n = 0};
     struct grid_words grid = {.to = "gguf"};
     uint64_t shard_nbytes = 0;
-    const char *method = NULL, *calibration = NULL, *rotate = NULL;
+    const char *method = NULL, *calibration = NULL, *rotate = NULL, *order = NULL;
     const char *metadata = "lean";
     bool sequential = false;
     hone_calibration_text sequential_text;
@@ -188,6 +207,10 @@ int hone_cmd_quantize(int argc, char **argv)
          "plain; gptq: each column makes up for what those before it left; auto\n(default with --calibration): "
          "for each tensor whichever leaves less",
          HONE_CLI_TEXT, &method},
+        {0, "order", "HOW",
+         "of coding a row's columns with --to: activation (default): by the mean\nsquares of what they are multiplied "
+         "by; natural",
+         HONE_CLI_TEXT, &order},
         {0, "fold", NULL,
          "multiply columns, and divide what feeds them, where that lowers the error\n(--calibration or --imatrix)",
          HONE_CLI_FLAG, &fold},
@@ -267,6 +290,9 @@ int hone_cmd_quantize(int argc, char **argv)
         return code;
     if (strcmp(metadata, "lean") != 0 && strcmp(metadata, "full") != 0)
         return hone_cli_usage_error("quantize", "unknown metadata \"%s\" (lean, full)", metadata);
+    code = parse_order(order, gguf, job.convert.method, &job.convert.order);
+    if (code)
+        return code;
     const bool choose = rotate && strcmp(rotate, "auto") == 0;
     if (sequential && calibration && !budgeted && !choose)
         return hone_cli_usage_error("quantize", "--sequential computes what --calibration would tell");
@@ -305,6 +331,7 @@ int hone_cmd_quantize(int argc, char **argv)
                                          .pure = pure,
                                          .imatrix = imatrix,
                                          .method = job.convert.method,
+                                         .order = job.convert.order,
                                          .calibration = calibration,
                                          .lean = strcmp(metadata, "lean") == 0,
                                          .correct = correct};

@@ -323,7 +323,8 @@ static hone_status make_feedback(const hone_context *ctx, const hone_plan *plan,
     struct moments m;
     hone_status status = moments_init(ctx, plan, t, triangle, &m, err);
     if (status == HONE_OK)
-        status = hone_feedback_init(ctx, m.turned.ncols, (double)triangle.n_tokens, moments_row, &m, f, err);
+        status = (plan->by_activation ? hone_feedback_init_ordered : hone_feedback_init)(
+            ctx, m.turned.ncols, (double)triangle.n_tokens, moments_row, &m, f, err);
     hone_turned_gram_deinit(&m.turned);
     return status == HONE_OK ? HONE_OK
                              : hone_fail_in_file(err, hone_fail_for(err, status, triangle.tensor->name),
@@ -354,7 +355,8 @@ hone_status hone_moments_prepare(const hone_context *ctx, const hone_plan *plan,
     *current = NULL;
     if (plan->sequential) {
         uint64_t n_tokens;
-        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), 0, f, &n_tokens, err));
+        HONE_TRY(hone_sequential_feedback(plan->sequential, (size_t)(t->gram - plan->inputs), 0, plan->by_activation, f,
+                                          &n_tokens, err));
         *current = t->gram;
         return HONE_OK;
     }
@@ -383,8 +385,8 @@ hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan
         uint64_t n;
         const size_t input =
             (size_t)(t->moments ? t->moments - plan->inputs : t->expert_grams - plan->inputs + (ptrdiff_t)expert);
-        const hone_status status =
-            hone_sequential_feedback(plan->sequential, input, (uint64_t)plan->min_expert_tokens, f, &n, err);
+        const hone_status status = hone_sequential_feedback(plan->sequential, input, (uint64_t)plan->min_expert_tokens,
+                                                            plan->by_activation, f, &n, err);
         *n_tokens = (double)n;
         return status;
     }
@@ -403,11 +405,12 @@ hone_status hone_moments_prepare_expert(const hone_context *ctx, const hone_plan
 
 /* For each column of a row: error feedback (half a square of columns in several rounds), the shift of sequential
  * calibration, and what plain codes would cost; and the searches, which took 200 ns for a weight where products took
- * 0.03 for a multiplication. */
+ * 0.03 for a multiplication. Rows on scales chosen for all of a row are coded nine times over. */
 static double coding_work(const hone_plan *plan, const hone_planned_tensor *t)
 {
-    const double ncols = (double)n_columns(plan, t);
-    return (double)t->n_rows * ncols * ((plan->sequential ? 8.0 : 6.0) * ncols + 6000.0);
+    const double ncols = (double)n_columns(plan, t), products = plan->sequential ? 8.0 : 6.0;
+    const double per_column = plan->by_activation ? (products + 4.0) * ncols + 18000.0 : products * ncols + 6000.0;
+    return (double)t->n_rows * ncols * per_column;
 }
 
 double hone_plan_seconds(const hone_context *ctx, const hone_plan *plan)

@@ -243,6 +243,8 @@ hone_status hone_plan_recipe(hone_plan *plan, const hone_convert_options *opts, 
         (void)json_object_set_new(recipe, "method", json_string(opts->method == HONE_METHOD_AUTO ? "auto" : "gptq"));
     if (recipe && opts->method == HONE_METHOD_AUTO)
         (void)json_object_set_new(recipe, "methods", hone_method_recipe(plan));
+    if (recipe && plan->by_activation && opts->method != HONE_METHOD_PLAIN)
+        (void)json_object_set_new(recipe, "order", json_string("activation"));
     if (recipe && opts->correction)
         (void)json_object_set_new(recipe, "correction", hone_correction_recipe(opts->correction));
     if (recipe && opts->fold)
@@ -275,6 +277,7 @@ static hone_status settle_moments(const hone_context *ctx, hone_plan *plan, cons
     if (!opts->calibration && !opts->sequential)
         return HONE_OK;
     plan->method = opts->method;
+    plan->by_activation = plan->n_weights && opts->order != HONE_ORDER_NATURAL;
     plan->corrects = opts->correct;
     HONE_TRY(hone_moments_open(ctx, plan, opts, err));
     HONE_TRY(hone_moments_assign(ctx, plan, err));
@@ -395,6 +398,9 @@ hone_status hone_plan_new(const hone_context *ctx, const hone_checkpoint *src, c
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "a budget is for gguf");
     if (!opts->type && !opts->budget && !target->is_directory)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "no type is named");
+    if (opts->order == HONE_ORDER_ACTIVATION && (target == &hone_target_gguf || opts->method == HONE_METHOD_PLAIN))
+        return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL,
+                         "columns are ordered by activation where groups are coded with error feedback");
     if (opts->imatrix && !target->weighs)
         return hone_fail(err, HONE_ERROR_ARG, HONE_NO_OFFSET, NULL, "%s has no use for an importance matrix",
                          target->name);

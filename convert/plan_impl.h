@@ -110,6 +110,7 @@ struct hone_plan {
     bool lean;          /* metadata in little room */
     uint64_t recipe_id; /* a hash of all that the recipe would tell otherwise */
     hone_method method;
+    bool by_activation;                 /* columns are coded in the order of their mean squares */
     bool corrects;                      /* biases and norms will make up for what coding does */
     hone_checkpoint *calibration;       /* or NULL */
     struct hone_sequential *sequential; /* or NULL: moments are computed while the plan runs, */

@@ -49,9 +49,34 @@ static void unfold(const hone_feedback *f, float *m)
     }
 }
 
+void hone_feedback_shift_rows(const hone_feedback *f, const float *w, float *shifted)
+{
+    enum { PANEL = HONE_FEEDBACK_PANEL };
+    const size_t d = f->ncols;
+    memcpy(shifted, w, HONE_FEEDBACK_ROWS * d * sizeof *w);
+    for (size_t first = 0; first < d; first += PANEL) {
+        const size_t n = d - first < PANEL ? d - first : PANEL;
+        f->kernels->add_product(w, d, f->shift + first, d, d, n, shifted + first, d);
+    }
+}
+
 uint64_t hone_feedback_aim_nbytes(size_t ncols)
 {
     return 2 * (uint64_t)ncols * ncols * sizeof(float);
+}
+
+/* Rows' columns into the order of f, or back; row (ncols) is scratch. */
+static void order_rows(const hone_feedback *f, float *rows, bool back, float *row)
+{
+    const size_t d = f->ncols;
+    for (float *at = rows; at < rows + d * d; at += d) {
+        memcpy(row, at, d * sizeof *row);
+        for (size_t k = 0; k < d; k++)
+            if (back)
+                at[f->order[k]] = row[k];
+            else
+                at[k] = row[f->order[k]];
+    }
 }
 
 hone_status hone_feedback_aim(const hone_context *ctx, hone_feedback *f, float *difference, float strength,
@@ -63,9 +88,13 @@ hone_status hone_feedback_aim(const hone_context *ctx, hone_feedback *f, float *
         hone_release(difference);
         return hone_fail_nomem(err, d * d * sizeof *m);
     }
+    if (f->order)
+        order_rows(f, difference, false, m);
     unfold(f, m);
     struct solve s = {f, m, difference, strength};
     (void)hone_parallel_for((d + ROWS_A_TURN - 1) / ROWS_A_TURN, ctx->n_threads, solve_rows, &s, NULL);
+    if (f->order)
+        order_rows(f, difference, true, m);
     hone_release(m);
     f->shift = difference;
     return HONE_OK;

@@ -21,6 +21,10 @@
 hone_status hone_feedback_aim(const hone_context *ctx, hone_feedback *f, float *difference, float strength,
                               hone_error *err);
 
+/* hone_feedback_shift_rows() computes what is coded in place of rows w (HONE_FEEDBACK_ROWS, ncols) where f has a shift.
+ */
+void hone_feedback_shift_rows(const hone_feedback *f, const float *w, float *shifted);
+
 /* hone_feedback_aim_nbytes() returns the memory that takes: difference, and beside it at its peak. */
 uint64_t hone_feedback_aim_nbytes(size_t ncols);
 

@@ -14,137 +14,13 @@
 #include "base/half.h"
 #include "formats/blocks.h"
 #include "quantize/best.h"
-#include "quantize/pack_books.h"
+#include "quantize/book_types.h"
 
 enum { GROUPS_MAX = HONE_QK_K / 16, UNITS_MAX = 4, SIGNED = 8 };
 
-struct book_type {
-    hone_dtype dtype;
-    size_t nbytes;
-    hone_book book;
-    size_t group;    /* elements with one scale */
-    size_t unit;     /* elements coded with the same levels */
-    size_t n_levels; /* to choose from for each unit */
-    const hone_book_levels *levels;
-    bool bare;         /* signs are in the levels */
-    bool even_signs;   /* of eight, an even number are minus */
-    bool size_counts;  /* large weights count for more: see weigh() */
-    int most;          /* scales are d times 1, 3, ... 2 most + 1 */
-    float first, last; /* trials: the largest magnitude over the scale */
-    void (*pack)(const hone_book_block *b, uint8_t *dst);
-};
-
-/* Decoded magnitudes in units of d (2 scale + 1); rounding is at the midpoints. */
-static const hone_book_levels iq3_s_levels[] = {{{1, 3, 5, 7, 9, 11, 13, 15}, 0.5f, 1.0f}};
-static const hone_book_levels iq3_xxs_levels[] = {{{1, 3, 5, 7, 9, 11, 13, 15.5f}, 0.5f, 1.0f}};
-static const hone_book_levels iq2_levels[] = {
-    {{1, 3.125f, 5.375f, 0, 1, 3.125f, 5.375f, 0}, 1.0f / 2.1875f, 2.0625f - 0.5f * 2.1875f}};
-static const hone_book_levels iq1_levels[] = {
-    {{-0.875f, 0.125f, 1.125f, 0, -0.875f, 0.125f, 1.125f, 0}, 1.0f, -0.875f},
-    {{-1.125f, -0.125f, 0.875f, 0, -1.125f, -0.125f, 0.875f, 0}, 1.0f, -1.125f}};
-
-static const struct book_type iq3_s = {
-    .dtype = HONE_IQ3_S,
-    .nbytes = sizeof(hone_block_iq3_s),
-    .book = HONE_BOOK_IQ3_S,
-    .group = 32,
-    .unit = 32,
-    .n_levels = 1,
-    .levels = iq3_s_levels,
-    .most = 15,
-    .first = 9.0f,
-    .last = 18.0f,
-    .pack = hone_pack_iq3_s,
-};
-static const struct book_type iq3_xxs = {
-    .dtype = HONE_IQ3_XXS,
-    .nbytes = sizeof(hone_block_iq3_xxs),
-    .book = HONE_BOOK_IQ3_XXS,
-    .group = 32,
-    .unit = 32,
-    .n_levels = 1,
-    .levels = iq3_xxs_levels,
-    .even_signs = true,
-    .most = 15,
-    .first = 8.0f,
-    .last = 18.0f,
-    .pack = hone_pack_iq3_xxs,
-};
-static const struct book_type iq2_s = {
-    .dtype = HONE_IQ2_S,
-    .nbytes = sizeof(hone_block_iq2_s),
-    .book = HONE_BOOK_IQ2_S,
-    .group = 16,
-    .unit = 16,
-    .n_levels = 1,
-    .levels = iq2_levels,
-    .most = 15,
-    .first = 2.5f,
-    .last = 8.0f,
-    .pack = hone_pack_iq2_s,
-};
-static const struct book_type iq2_xs = {
-    .dtype = HONE_IQ2_XS,
-    .nbytes = sizeof(hone_block_iq2_xs),
-    .book = HONE_BOOK_IQ2_XS,
-    .group = 16,
-    .unit = 16,
-    .n_levels = 1,
-    .levels = iq2_levels,
-    .even_signs = true,
-    .most = 15,
-    .first = 2.5f,
-    .last = 8.0f,
-    .pack = hone_pack_iq2_xs,
-};
-static const struct book_type iq2_xxs = {
-    .dtype = HONE_IQ2_XXS,
-    .nbytes = sizeof(hone_block_iq2_xxs),
-    .book = HONE_BOOK_IQ2_XXS,
-    .group = 32,
-    .unit = 32,
-    .n_levels = 1,
-    .levels = iq2_levels,
-    .even_signs = true,
-    .most = 15,
-    .first = 2.5f,
-    .last = 9.0f,
-    .pack = hone_pack_iq2_xxs,
-};
-static const struct book_type iq1_s = {
-    .dtype = HONE_IQ1_S,
-    .nbytes = sizeof(hone_block_iq1_s),
-    .book = HONE_BOOK_IQ1,
-    .group = 32,
-    .unit = 32,
-    .n_levels = 2,
-    .levels = iq1_levels,
-    .bare = true,
-    .size_counts = true,
-    .most = 7,
-    .first = 0.8f,
-    .last = 3.0f,
-    .pack = hone_pack_iq1_s,
-};
-static const struct book_type iq1_m = {
-    .dtype = HONE_IQ1_M,
-    .nbytes = sizeof(hone_block_iq1_m),
-    .book = HONE_BOOK_IQ1,
-    .group = 16,
-    .unit = 8,
-    .n_levels = 2,
-    .levels = iq1_levels,
-    .bare = true,
-    .size_counts = true,
-    .most = 7,
-    .first = 0.8f,
-    .last = 2.5f,
-    .pack = hone_pack_iq1_m,
-};
-
 /* A block to code: magnitudes, weights, both of ordinary size. */
 struct search {
-    const struct book_type *t;
+    const hone_book_type *t;
     const hone_book_kernels *k;
     const hone_book_index *index;
     size_t n_groups;
@@ -168,7 +44,7 @@ static float gain_at(float scale, float xq, float qq)
 /* Codes a group with each of n scales. */
 static void code_group(const struct search *s, size_t group, size_t n, const float *scales, struct codes *out)
 {
-    const struct book_type *t = s->t;
+    const hone_book_type *t = s->t;
     float inverses[HONE_BOOK_TRIALS];
     hone_book_codes found[2][HONE_BOOK_TRIALS];
     for (size_t i = 0; i < n; i++) {
@@ -330,25 +206,6 @@ static void refine(const struct search *s, float factor, float d, const float *s
     out->d = hone_best_half(unshrunk, factor, &unshrunk);
 }
 
-/* Magnitudes and signs of eight. Where their number must be even, the weight that matters least bends to it. */
-static uint8_t take_signs(bool even, const float *w, float *x)
-{
-    unsigned signs = 0, parity = 0;
-    size_t least = 0;
-    for (size_t i = 0; i < SIGNED; i++) {
-        const bool minus = x[i] < 0.0f;
-        signs |= (unsigned)minus << i;
-        parity ^= minus;
-        x[i] = fabsf(x[i]);
-        least = w[i] * x[i] < w[least] * x[least] ? i : least;
-    }
-    if (even && parity) {
-        x[least] = -x[least];
-        signs ^= 1u << least;
-    }
-    return (uint8_t)signs;
-}
-
 /*
  * Weights, and x, of ordinary size. In iq1 they grow with the size of x as in the reference search: errors there are so
  * large that which weights bear them matters more to models than what they come to.
@@ -377,7 +234,7 @@ static void improve_block(struct search *s, const hone_best_kernels *best, const
     weigh(s, best, x, importance, factor);
     memset(s->signs, 0, sizeof s->signs);
     for (size_t i = 0; i < HONE_QK_K && !s->t->bare; i += SIGNED)
-        s->signs[i / SIGNED] = take_signs(s->t->even_signs, s->w + i, s->x + i);
+        s->signs[i / SIGNED] = hone_book_take_signs(s->t->even_signs, s->w + i, s->x + i);
     for (size_t g = 0; g < s->n_groups; g++)
         fit_group(s, g, &scales[g], &weights[g]);
     hone_book_block b = {.d = 0};
@@ -387,7 +244,7 @@ static void improve_block(struct search *s, const hone_best_kernels *best, const
     hone_best_keep(best, s->t->dtype, x, importance, factor, block, out);
 }
 
-static void encode(const struct book_type *t, const hone_book_kernels *k, const float *src, size_t ncols,
+static void encode(const hone_book_type *t, const hone_book_kernels *k, const float *src, size_t ncols,
                    const float *importance, void *dst)
 {
     uint8_t *out = dst;
@@ -399,35 +256,35 @@ static void encode(const struct book_type *t, const hone_book_kernels *k, const 
 
 void hone_best_iq3_s(const hone_book_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode(&iq3_s, k, src, ncols, importance, dst);
+    encode(hone_book_type_of(HONE_IQ3_S), k, src, ncols, importance, dst);
 }
 
 void hone_best_iq3_xxs(const hone_book_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode(&iq3_xxs, k, src, ncols, importance, dst);
+    encode(hone_book_type_of(HONE_IQ3_XXS), k, src, ncols, importance, dst);
 }
 
 void hone_best_iq2_s(const hone_book_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode(&iq2_s, k, src, ncols, importance, dst);
+    encode(hone_book_type_of(HONE_IQ2_S), k, src, ncols, importance, dst);
 }
 
 void hone_best_iq2_xs(const hone_book_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode(&iq2_xs, k, src, ncols, importance, dst);
+    encode(hone_book_type_of(HONE_IQ2_XS), k, src, ncols, importance, dst);
 }
 
 void hone_best_iq2_xxs(const hone_book_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode(&iq2_xxs, k, src, ncols, importance, dst);
+    encode(hone_book_type_of(HONE_IQ2_XXS), k, src, ncols, importance, dst);
 }
 
 void hone_best_iq1_s(const hone_book_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode(&iq1_s, k, src, ncols, importance, dst);
+    encode(hone_book_type_of(HONE_IQ1_S), k, src, ncols, importance, dst);
 }
 
 void hone_best_iq1_m(const hone_book_kernels *k, const float *src, size_t ncols, const float *importance, void *dst)
 {
-    encode(&iq1_m, k, src, ncols, importance, dst);
+    encode(hone_book_type_of(HONE_IQ1_M), k, src, ncols, importance, dst);
 }

@@ -8,7 +8,9 @@
  */
 #include "quantize/feedback.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arith.h"
@@ -27,6 +29,15 @@ struct factors {
     double *above;      /* (BLOCK, n) the rows above a block, turned */
     double least_pivot; /* of a positive semidefinite H none is less */
     size_t first, end;  /* the block's columns */
+};
+
+/* Where H comes from. */
+struct source {
+    double n_tokens;
+    hone_gram_row_fn read_row;
+    void *user;
+    float *row;      /* (n) */
+    uint32_t *place; /* (n) where a column comes in the order; NULL: where it is */
 };
 
 static size_t panel_width(size_t ncols, size_t p)
@@ -58,7 +69,7 @@ uint64_t hone_feedback_nbytes(size_t ncols)
     const uint64_t padded = (uint64_t)n_panels(ncols) * HONE_FEEDBACK_PANEL;
     if (padded > UINT32_MAX || !hone_mul_u64(padded, padded + HONE_FEEDBACK_PANEL, &square) || square > UINT64_MAX / 16)
         return UINT64_MAX;
-    return square / 2 * sizeof(float) + (uint64_t)ncols * (ncols + BLOCK + 3) * sizeof(double);
+    return square / 2 * sizeof(float) + (uint64_t)ncols * (ncols + BLOCK + 4) * sizeof(double);
 }
 
 static bool factor_block(const struct factors *f)
@@ -133,23 +144,63 @@ static bool factor(struct factors *f)
     return true;
 }
 
-static hone_status read_gram(struct factors *f, hone_gram_row_fn read_row, void *user, hone_error *err)
+/* Row i of H, columns [i, n), checked. */
+static hone_status read_moments(size_t n, const struct source *src, size_t i, hone_error *err)
 {
-    float *row = hone_alloc(f->n, sizeof *row);
-    if (!row)
-        return hone_fail_nomem(err, f->n * sizeof *row);
+    HONE_TRY(src->read_row(src->user, i, src->row, err));
+    for (size_t j = i; j < n; j++)
+        if (!isfinite(src->row[j - i]) || (i == j && src->row[0] < 0.0f))
+            return hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL, "no second moment at row %zu, column %zu", i,
+                             j);
+    return HONE_OK;
+}
+
+struct column {
+    float square;
+    uint32_t i;
+};
+
+static int larger_first(const void *a, const void *b)
+{
+    const struct column *x = a, *y = b;
+    if (x->square != y->square)
+        return x->square > y->square ? -1 : 1;
+    return x->i < y->i ? -1 : 1;
+}
+
+/* The order that the diagonal gives. */
+static hone_status order_columns(const struct source *src, hone_feedback *out, hone_error *err)
+{
+    const size_t n = out->ncols;
+    struct column *columns = hone_alloc(n, sizeof *columns);
+    if (!columns)
+        return hone_fail_nomem(err, n * sizeof *columns);
     hone_status status = HONE_OK;
-    for (size_t i = 0; i < f->n && status == HONE_OK; i++) {
-        status = read_row(user, i, row, err);
-        for (size_t j = i; j < f->n && status == HONE_OK; j++) {
-            f->h[i * f->n + j] = (double)row[j - i];
-            if (!isfinite(row[j - i]) || (i == j && row[0] < 0.0f))
-                status = hone_fail(err, HONE_ERROR_DATA, HONE_NO_OFFSET, NULL,
-                                   "no second moment at row %zu, column %zu", i, j);
+    for (size_t i = 0; i < n && status == HONE_OK; i++) {
+        status = read_moments(n, src, i, err);
+        columns[i] = (struct column){status == HONE_OK ? src->row[0] : 0.0f, (uint32_t)i};
+    }
+    qsort(columns, n, sizeof *columns, larger_first);
+    for (size_t k = 0; k < n; k++) {
+        out->order[k] = columns[k].i;
+        src->place[columns[k].i] = (uint32_t)k;
+    }
+    hone_release(columns);
+    return status;
+}
+
+/* H as it is ordered. */
+static hone_status read_gram(struct factors *f, const struct source *src, float *squares, hone_error *err)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        HONE_TRY(read_moments(f->n, src, i, err));
+        squares[i] = src->row[0];
+        for (size_t j = i; j < f->n; j++) {
+            const size_t a = src->place ? src->place[i] : i, b = src->place ? src->place[j] : j;
+            f->h[(a < b ? a : b) * f->n + (a < b ? b : a)] = (double)src->row[j - i];
         }
     }
-    hone_release(row);
-    return status;
+    return HONE_OK;
 }
 
 /*
@@ -203,14 +254,13 @@ static void take_factors(const struct factors *f, hone_feedback *out)
         out->diagonal[i] = (float)f->h[i * f->n + i];
 }
 
-static hone_status decompose(struct factors *f, double n_tokens, hone_gram_row_fn read_row, void *user,
-                             hone_feedback *out, hone_error *err)
+static hone_status decompose(struct factors *f, const struct source *src, hone_feedback *out, hone_error *err)
 {
+    if (out->order)
+        HONE_TRY(order_columns(src, out, err));
     for (out->damping = 0.01;; out->damping *= 10) {
-        HONE_TRY(read_gram(f, read_row, user, err));
-        for (size_t i = 0; i < f->n; i++)
-            out->squares[i] = (float)f->h[i * f->n + i];
-        shrink(f, n_tokens);
+        HONE_TRY(read_gram(f, src, out->squares, err));
+        shrink(f, src->n_tokens);
         double mean = mean_diagonal(f);
         if (!(mean > 0))
             mean = 1; /* nothing was ever seen: every column counts the same */
@@ -226,8 +276,8 @@ static hone_status decompose(struct factors *f, double n_tokens, hone_gram_row_f
     return HONE_OK;
 }
 
-hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, double n_tokens, hone_gram_row_fn read_row,
-                               void *user, hone_feedback *out, hone_error *err)
+static hone_status init(const hone_context *ctx, size_t ncols, bool ordered, struct source src, hone_feedback *out,
+                        hone_error *err)
 {
     *out = (hone_feedback){0};
     const uint64_t nbytes = hone_feedback_nbytes(ncols);
@@ -240,13 +290,21 @@ hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, double n_t
     fb.squares = hone_alloc(ncols, sizeof *fb.squares);
     f.h = hone_alloc(ncols * ncols, sizeof *f.h);
     f.above = hone_alloc(BLOCK * ncols, sizeof *f.above);
+    src.row = hone_alloc(ncols, sizeof *src.row);
+    if (ordered) {
+        fb.order = hone_alloc(ncols, sizeof *fb.order);
+        src.place = hone_alloc(ncols, sizeof *src.place);
+    }
     hone_status status = HONE_OK;
-    if (!fb.panels || !fb.diagonal || !fb.squares || !f.h || !f.above)
+    if (!fb.panels || !fb.diagonal || !fb.squares || !f.h || !f.above || !src.row ||
+        (ordered && (!fb.order || !src.place)))
         status = hone_fail_nomem(err, nbytes);
     if (status == HONE_OK)
-        status = decompose(&f, n_tokens, read_row, user, &fb, err);
+        status = decompose(&f, &src, &fb, err);
     hone_release(f.h);
     hone_release(f.above);
+    hone_release(src.row);
+    hone_release(src.place);
     if (status == HONE_OK)
         *out = fb;
     else
@@ -254,10 +312,25 @@ hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, double n_t
     return status;
 }
 
+hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, double n_tokens, hone_gram_row_fn read_row,
+                               void *user, hone_feedback *out, hone_error *err)
+{
+    const struct source src = {.n_tokens = n_tokens, .read_row = read_row, .user = user};
+    return init(ctx, ncols, false, src, out, err);
+}
+
+hone_status hone_feedback_init_ordered(const hone_context *ctx, size_t ncols, double n_tokens,
+                                       hone_gram_row_fn read_row, void *user, hone_feedback *out, hone_error *err)
+{
+    const struct source src = {.n_tokens = n_tokens, .read_row = read_row, .user = user};
+    return init(ctx, ncols, true, src, out, err);
+}
+
 hone_status hone_feedback_scale(const hone_feedback *f, const float *scale, hone_feedback *out, hone_error *err)
 {
     enum { PANEL = HONE_FEEDBACK_PANEL };
     const size_t n_floats = panel_start(n_panels(f->ncols));
+    assert(!f->order);
     if (!out->panels) {
         *out = *f;
         out->panels = hone_alloc(n_floats, sizeof *out->panels);
@@ -289,6 +362,7 @@ void hone_feedback_deinit(hone_feedback *f)
     hone_release(f->diagonal);
     hone_release(f->shift);
     hone_release(f->squares);
+    hone_release(f->order);
     *f = (hone_feedback){0};
 }
 
@@ -307,6 +381,12 @@ void hone_feedback_solve(const hone_feedback *f, double *b)
         for (size_t i = 0; i < k; i++)
             b[k] -= (double)column[i * HONE_FEEDBACK_PANEL] * b[i];
     }
+}
+
+void hone_feedback_gather(const hone_feedback *f, const float *row, float *dst)
+{
+    for (size_t k = 0; k < f->ncols; k++)
+        dst[k] = row[f->order ? f->order[k] : k];
 }
 
 void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HONE_FEEDBACK_ROWS])

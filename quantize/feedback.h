@@ -10,6 +10,10 @@
  * so a column is coded best when it also makes up for what the columns before it left: that is GPTQ (Frantar et al.
  * 2022), in the form of QuIP (Chee et al. 2023), which needs no inverse of H.
  *
+ * Columns are taken as they come, or in an order of their own: by the means of their squares, the largest first, so
+ * that those that count most are made up for by the most. Then M and D are those of H with rows and columns so ordered,
+ * and k-th means k-th in that order.
+ *
  * M is kept in panels of HONE_FEEDBACK_PANEL columns: panel p holds rows [0, end of its columns), row by row, with the
  * diagonal's ones and the zeros below it.
  */
@@ -24,9 +28,10 @@ enum { HONE_FEEDBACK_PANEL = 256 };
 typedef struct hone_feedback {
     const hone_feedback_kernels *kernels;
     size_t ncols;
+    uint32_t *order; /* (ncols) the k-th column; NULL: as they come */
     float *panels;
     float *diagonal; /* (ncols) D */
-    float *squares;  /* (ncols) the diagonal of H as it was read */
+    float *squares;  /* (ncols) the diagonal of H as it was read, by column */
     double damping;  /* what was added to the diagonal of H, in units of its mean */
     float *shift;    /* (ncols, ncols), or NULL: a row w is coded as w + w shift; see asymmetric.h */
 } hone_feedback;
@@ -47,6 +52,10 @@ typedef hone_status (*hone_gram_row_fn)(void *user, size_t i, float *dst, hone_e
  */
 hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, double n_tokens, hone_gram_row_fn read_row,
                                void *user, hone_feedback *out, hone_error *err);
+/* hone_feedback_init_ordered() is hone_feedback_init() for columns in the order of their mean squares. Not for
+ * hone_feedback_scale() and hone_feedback_solve(). H is read once more. */
+hone_status hone_feedback_init_ordered(const hone_context *ctx, size_t ncols, double n_tokens,
+                                       hone_gram_row_fn read_row, void *user, hone_feedback *out, hone_error *err);
 void hone_feedback_deinit(hone_feedback *f);
 
 /*
@@ -62,7 +71,11 @@ const float *hone_feedback_panel(const hone_feedback *f, size_t p, size_t *width
 /* hone_feedback_solve() replaces b (ncols) by the x of H x = b, H as it was factored. */
 void hone_feedback_solve(const hone_feedback *f, double *b);
 
-/* hone_feedback_losses() computes what errors e (HONE_FEEDBACK_ROWS, ncols) of rows cost in the layer's output. */
+/* hone_feedback_gather() puts the columns of a row (ncols) in the order of f. */
+void hone_feedback_gather(const hone_feedback *f, const float *row, float *dst);
+
+/* hone_feedback_losses() computes what errors e (HONE_FEEDBACK_ROWS, ncols) of rows, in the order of f, cost in the
+ * layer's output. */
 void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HONE_FEEDBACK_ROWS]);
 
 #endif

@@ -3,12 +3,13 @@
 #ifndef HONE_FEEDBACK_KERNELS_H
 #define HONE_FEEDBACK_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/cpu.h"
 
-/* Rows coded side by side, one to a lane; the most columns that share a scale. */
+/* Rows coded side by side, one to a lane; the most columns of one walk. */
 enum { HONE_FEEDBACK_ROWS = 16, HONE_FEEDBACK_RUN = 32 };
 
 /*
@@ -26,7 +27,8 @@ typedef struct hone_walk {
     const float *m; /* (n, n) of M, rows m_stride apart */
     size_t m_stride;
     const float *diagonal; /* (n) of D */
-    float scale[HONE_FEEDBACK_ROWS], base[HONE_FEEDBACK_ROWS];
+    bool own_scales;       /* each column has scales of its own; else all have those of the first */
+    float scale[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS], base[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS];
     float w[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS]; /* the weights */
     float x[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS]; /* in: with the feedback of all columns before; out: of all */
     float e[HONE_FEEDBACK_RUN * HONE_FEEDBACK_ROWS]; /* out: w less what its code stands for */

@@ -24,10 +24,13 @@ static inline lanes look_up(const hone_code_range *range, lanes v, lanes *value)
 static inline void walk_lanes(const hone_code_range *range, hone_walk *w, size_t g)
 {
     const lanes zero = lanes_all(0.0f), lo = lanes_all((float)range->lo), hi = lanes_all((float)range->hi);
-    const lanes scale = lanes_load(w->scale + g), base = lanes_load(w->base + g);
-    const lanes inverse = lanes_choose(lanes_less(zero, lanes_abs(scale)), lanes_all(1.0f) / scale, zero);
-    lanes loss = lanes_load(w->loss + g);
+    lanes scale = zero, base = zero, inverse = zero, loss = lanes_load(w->loss + g);
     for (size_t j = 0; j < w->n; j++) {
+        if (j == 0 || w->own_scales) {
+            scale = lanes_load(w->scale + ROWS * j + g);
+            base = lanes_load(w->base + ROWS * j + g);
+            inverse = lanes_choose(lanes_less(zero, lanes_abs(scale)), lanes_all(1.0f) / scale, zero);
+        }
         const lanes x = lanes_load(w->x + ROWS * j + g);
         lanes l, value;
         if (range->table) {

@@ -3,6 +3,11 @@
 
 #include <string.h>
 
+#include "quantize/asymmetric.h"
+#include "quantize/book_encoders.h"
+#include "quantize/gptq_books.h"
+#include "quantize/gptq_rows.h"
+
 enum { ROWS = HONE_FEEDBACK_ROWS, PANEL = HONE_FEEDBACK_PANEL, BLOCK_MAX = HONE_QK_K };
 enum { GROUP_HEAD = 2 * sizeof(float), BLOCK_NBYTES_MAX = GROUP_HEAD + BLOCK_MAX };
 enum { RUNS_MAX = 16 };
@@ -37,13 +42,22 @@ struct trial {
 
 bool hone_gptq_can(hone_dtype dtype)
 {
-    return hone_block_grid_for(dtype) != NULL;
+    return hone_block_grid_for(dtype) || hone_book_type_of(dtype);
 }
 
 hone_gptq_coder hone_gptq_blocks(hone_dtype dtype, hone_search search, hone_cpu_level cpu)
 {
     const hone_dtype_info *info = hone_dtype_describe(dtype);
     const hone_block_grid *blocks = hone_block_grid_for(dtype);
+    if (!blocks)
+        return (hone_gptq_coder){
+            .block_nelems = info->block_nelems,
+            .block_nbytes = info->block_nbytes,
+            .books = hone_book_type_of(dtype),
+            .book_kernels = hone_book_kernels_for(cpu),
+            .encode = hone_encoder(dtype, search, cpu),
+            .decode = hone_decoder(dtype, cpu),
+        };
     return (hone_gptq_coder){
         .block_nelems = info->block_nelems,
         .block_nbytes = info->block_nbytes,
@@ -57,7 +71,13 @@ hone_gptq_coder hone_gptq_blocks(hone_dtype dtype, hone_search search, hone_cpu_
 
 bool hone_gptq_can_group(size_t group, size_t ncols)
 {
-    return group % 16 == 0 && group <= BLOCK_MAX && PANEL % group == 0 && ncols % group == 0 && ncols % 16 == 0;
+    return ncols % group == 0 && ncols % 16 == 0;
+}
+
+/* Whether groups are parts of a panel, and can be coded one after the other as blocks are. */
+static bool are_blocks(size_t group)
+{
+    return group % 16 == 0 && group <= BLOCK_MAX && PANEL % group == 0;
 }
 
 hone_gptq_coder hone_gptq_groups(const hone_grid *grid, size_t group)
@@ -74,7 +94,8 @@ hone_gptq_coder hone_gptq_groups(const hone_grid *grid, size_t group)
 size_t hone_gptq_scratch_nfloats(size_t ncols)
 {
     /* Errors, what is coded in place of the rows, a decoded row, an encoded row, and the groups of all rows. */
-    return (2 * ROWS + 4) * ncols + ROWS * ncols / 2 + 64;
+    const size_t own = (2 * ROWS + 4) * ncols + ROWS * ncols / 2 + 64, rows = hone_gptq_rows_scratch_nfloats(ncols);
+    return own > rows ? own : rows;
 }
 
 static void encode(const hone_gptq_coder *c, const float *src, size_t n, const float *importance, uint8_t *dst)
@@ -114,7 +135,7 @@ static void open_block(const hone_gptq_coder *c, const uint8_t *block, float *sc
     memcpy(head, block, sizeof head);
     for (size_t i = 0; i < c->block_nelems / c->run; i++) {
         scale[i] = head[0];
-        base[i] = c->grid->rule == HONE_GRID_MLX ? head[1] : -head[0] * head[1];
+        base[i] = hone_grid_base(c->grid, head[0], head[1]);
     }
 }
 
@@ -160,9 +181,30 @@ static void store_walk(const struct group *g, const hone_walk *walk, size_t firs
         }
 }
 
+static void code_block_of_books(const struct group *g, size_t at, const float *m, struct trial *t)
+{
+    hone_book_walk walk = {.type = g->c->books,
+                           .kernels = g->c->book_kernels,
+                           .feedback = g->f->kernels,
+                           .m = m,
+                           .m_stride = PANEL,
+                           .diagonal = g->f->diagonal + at,
+                           .x = t->x,
+                           .e = t->e,
+                           .blocks = t->blocks};
+    for (size_t r = 0; r < ROWS; r++)
+        walk.w[r] = g->w[r] + at;
+    hone_book_walk_block(&walk);
+    memcpy(t->loss, walk.loss, sizeof t->loss);
+}
+
 /* Codes the block with the scales that t->blocks have. m: M from the block's first row and column on. */
 static void code_block(const struct group *g, size_t at, const float *m, struct trial *t)
 {
+    if (g->c->books) {
+        code_block_of_books(g, at, m, t);
+        return;
+    }
     float scale[ROWS][RUNS_MAX], base[ROWS][RUNS_MAX];
     uint8_t codes[ROWS * BLOCK_MAX];
     for (size_t r = 0; r < ROWS; r++)
@@ -258,13 +300,9 @@ static void shift_rows(struct group *g, float *shifted)
     float *w = g->e; /* nothing is left yet */
     for (size_t r = 0; r < ROWS; r++) {
         memcpy(w + r * d, g->w[r], d * sizeof *w);
-        memcpy(shifted + r * d, g->w[r], d * sizeof *w);
         g->w[r] = shifted + r * d;
     }
-    for (size_t first = 0; first < d; first += PANEL) {
-        const size_t n = d - first < PANEL ? d - first : PANEL;
-        g->f->kernels->add_product(w, d, g->f->shift + first, d, d, n, shifted + first, d);
-    }
+    hone_feedback_shift_rows(g->f, w, shifted);
 }
 
 /* Rows for which the plain search does as well keep its codes. Returns how many. */
@@ -320,6 +358,10 @@ void hone_gptq_encode_groups(const hone_feedback *f, const hone_gptq_coder *code
                              uint8_t *codes, float *scales, float *zeros, float *scratch, size_t *n_plain)
 {
     const size_t group = coder->block_nelems, groups = f->ncols / group;
+    if (f->order || !are_blocks(group)) {
+        hone_gptq_encode_rows(f, coder->grid, group, src, nrows, codes, scales, zeros, scratch, n_plain);
+        return;
+    }
     uint8_t *blocks = (uint8_t *)(scratch + (2 * ROWS + 4) * f->ncols);
     *n_plain = 0;
     for (size_t first = 0; first < nrows; first += ROWS) {

@@ -9,6 +9,7 @@
 #define HONE_GPTQ_H
 
 #include "quantize/block_grid.h"
+#include "quantize/book_types.h"
 #include "quantize/encode.h"
 #include "quantize/feedback.h"
 #include "formats/decode.h"
@@ -19,7 +20,9 @@
 typedef struct hone_gptq_coder {
     size_t block_nelems, block_nbytes, run;
     hone_code_range range;
-    const hone_block_grid *blocks;
+    const hone_block_grid *blocks; /* or, where codes are entries of a book: */
+    const hone_book_type *books;
+    const hone_book_kernels *book_kernels;
     hone_encode_fn encode;
     hone_decode_fn decode;
     const hone_grid *grid; /* NULL: blocks */

@@ -92,6 +92,11 @@ void hone_grid_decode(const hone_grid *g, const uint8_t *codes, size_t n, float 
         dst[i] = value_of(g, (struct point){scale, zero}, codes[i]);
 }
 
+float hone_grid_base(const hone_grid *g, float scale, float zero)
+{
+    return g->rule == HONE_GRID_MLX ? zero : -scale * zero;
+}
+
 /* --- the rules' own choices -----------------------------------------------------------------------------------------
  */
 

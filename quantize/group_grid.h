@@ -48,4 +48,7 @@ void hone_grid_encode(const hone_grid *grid, const float *x, size_t n, const flo
 /* hone_grid_decode() is what the codes stand for. */
 void hone_grid_decode(const hone_grid *grid, const uint8_t *codes, size_t n, float scale, float zero, float *dst);
 
+/* hone_grid_base() is what code 0 stands for, the others being so many scales above it. */
+float hone_grid_base(const hone_grid *grid, float scale, float zero);
+
 #endif

@@ -211,10 +211,11 @@ static hone_status read_row(void *user, size_t i, float *dst, hone_error *err)
 }
 
 /* The sums of an input are gone afterwards. */
-static hone_status make_feedback(hone_sequential *s, hone_input_stats *in, float *difference, hone_feedback *out,
-                                 hone_error *err)
+static hone_status make_feedback(hone_sequential *s, hone_input_stats *in, float *difference, bool ordered,
+                                 hone_feedback *out, hone_error *err)
 {
-    const hone_status status = hone_feedback_init(s->pass.ctx, in->ncols, 0, read_row, in, out, err);
+    const hone_status status =
+        (ordered ? hone_feedback_init_ordered : hone_feedback_init)(s->pass.ctx, in->ncols, 0, read_row, in, out, err);
     hone_input_release(in);
     if (status != HONE_OK || !difference) {
         hone_release(difference);
@@ -229,10 +230,10 @@ static hone_status embedding_feedback(hone_sequential *s, hone_input_stats *in, 
 {
     HONE_TRY(hone_input_collect(in, true, err));
     HONE_TRY(hone_layer_pass_see_embedding(&s->pass, err));
-    return make_feedback(s, in, NULL, out, err);
+    return make_feedback(s, in, NULL, false, out, err);
 }
 
-static hone_status input_feedback(hone_sequential *s, size_t i, uint64_t min_tokens, hone_feedback *out,
+static hone_status input_feedback(hone_sequential *s, size_t i, uint64_t min_tokens, bool ordered, hone_feedback *out,
                                   hone_error *err)
 {
     hone_input_stats *in = &s->pass.set.inputs[i];
@@ -240,20 +241,21 @@ static hone_status input_feedback(hone_sequential *s, size_t i, uint64_t min_tok
         HONE_TRY(sum_up(s, i, err));
     float *difference = hone_input_pairs_take(&s->pairs, i - s->pairs.first);
     if (in->n_tokens >= min_tokens)
-        return make_feedback(s, in, difference, out, err);
+        return make_feedback(s, in, difference, ordered, out, err);
     hone_release(difference);
     hone_input_release(in);
     return HONE_OK;
 }
 
-hone_status hone_sequential_feedback(hone_sequential *s, size_t input, uint64_t min_tokens, hone_feedback *out,
-                                     uint64_t *n_tokens, hone_error *err)
+hone_status hone_sequential_feedback(hone_sequential *s, size_t input, uint64_t min_tokens, bool ordered,
+                                     hone_feedback *out, uint64_t *n_tokens, hone_error *err)
 {
     *out = (hone_feedback){0};
     const size_t i = s->order[input];
     hone_input_stats *in = &s->pass.set.inputs[i];
-    const hone_status status = in->stage == 0 ? embedding_feedback(s, in, out, err)
-                                              : input_feedback(s, i, min_tokens > 0 ? min_tokens : 1, out, err);
+    const hone_status status = in->stage == 0
+                                   ? embedding_feedback(s, in, out, err)
+                                   : input_feedback(s, i, min_tokens > 0 ? min_tokens : 1, ordered, out, err);
     *n_tokens = in->n_tokens;
     hone_input_release(in);
     if (status != HONE_OK || in->n_experts == 0)

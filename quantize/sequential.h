@@ -60,11 +60,11 @@ hone_status hone_sequential_begin(hone_sequential *s, uint64_t max_nbytes, const
 
 /*
  * hone_sequential_feedback() sums up the moments of an input, none before the last one asked for, and makes the error
- * feedback of them. *n_tokens: over how many; where they are fewer than min_tokens, or none, *out is empty. IO, NOMEM,
- * DATA as hone_feedback_init().
+ * feedback of them, ordered by hone_feedback_init_ordered() or not. *n_tokens: over how many; where they are fewer than
+ * min_tokens, or none, *out is empty. IO, NOMEM, DATA as hone_feedback_init().
  */
-hone_status hone_sequential_feedback(hone_sequential *s, size_t input, uint64_t min_tokens, hone_feedback *out,
-                                     uint64_t *n_tokens, hone_error *err);
+hone_status hone_sequential_feedback(hone_sequential *s, size_t input, uint64_t min_tokens, bool ordered,
+                                     hone_feedback *out, uint64_t *n_tokens, hone_error *err);
 
 /* A matrix as coded, its rows in the model's order; s takes data over (hone_release()), on failure, too. */
 typedef struct hone_coded_matrix {

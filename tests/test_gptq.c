@@ -21,8 +21,10 @@ Suite *hone_suite_gptq(void);
 
 enum { MAX_COLS = 768, N_ROWS = 21, TIMEOUT = 120 };
 
-static const hone_dtype types[] = {HONE_Q2_K, HONE_Q3_K, HONE_Q4_K, HONE_Q5_K,   HONE_Q6_K,   HONE_Q4_0,  HONE_Q4_1,
-                                   HONE_Q5_0, HONE_Q5_1, HONE_Q8_0, HONE_IQ4_NL, HONE_IQ4_XS, HONE_MXFP4, HONE_NVFP4};
+static const hone_dtype types[] = {HONE_Q2_K,    HONE_Q3_K,  HONE_Q4_K,  HONE_Q5_K,    HONE_Q6_K,   HONE_Q4_0,
+                                   HONE_Q4_1,    HONE_Q5_0,  HONE_Q5_1,  HONE_Q8_0,    HONE_IQ4_NL, HONE_IQ4_XS,
+                                   HONE_MXFP4,   HONE_NVFP4, HONE_IQ3_S, HONE_IQ3_XXS, HONE_IQ2_S,  HONE_IQ2_XS,
+                                   HONE_IQ2_XXS, HONE_IQ1_S, HONE_IQ1_M};
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
 static hone_context *ctx;
@@ -73,12 +75,19 @@ static void tear_down(void)
     hone_context_free(ctx);
 }
 
-static hone_feedback make_feedback(void)
+static hone_feedback make(bool ordered)
 {
     hone_feedback f;
     hone_error err = {0};
-    ck_assert_msg(hone_feedback_init(ctx, ncols, 0, read_row, NULL, &f, &err) == HONE_OK, "%s", err.reason);
+    hone_status (*init)(const hone_context *, size_t, double, hone_gram_row_fn, void *, hone_feedback *, hone_error *) =
+        ordered ? hone_feedback_init_ordered : hone_feedback_init;
+    ck_assert_msg(init(ctx, ncols, 0, read_row, NULL, &f, &err) == HONE_OK, "%s", err.reason);
     return f;
+}
+
+static hone_feedback make_feedback(void)
+{
+    return make(false);
 }
 
 static double mean_diagonal(void)
@@ -116,6 +125,51 @@ START_TEST(factors_multiply_to_the_damped_moments)
     for (size_t j = 0; j < ncols; j++)
         ck_assert_double_eq(m_at(&f, j, j), 1.0);
     hone_feedback_deinit(&f);
+}
+END_TEST
+
+START_TEST(factors_are_those_of_ordered_columns)
+{
+    make_moments(352);
+    hone_feedback f = make(true);
+    const double mean = mean_diagonal();
+    bool seen[MAX_COLS] = {false};
+    for (size_t i = 0; i < ncols; i++) {
+        ck_assert(f.order[i] < ncols && !seen[f.order[i]]);
+        seen[f.order[i]] = true;
+        ck_assert_float_eq(f.squares[i], (float)h[i][i]);
+        ck_assert(i == 0 || f.squares[f.order[i - 1]] >= f.squares[f.order[i]]);
+    }
+    for (size_t i = 0; i < ncols; i += 7)
+        for (size_t j = i; j < ncols; j += 5) {
+            double sum = 0;
+            for (size_t k = j; k < ncols; k++)
+                sum += m_at(&f, i, k) * (double)f.diagonal[k] * m_at(&f, j, k);
+            ck_assert_double_eq_tol(sum, h[f.order[i]][f.order[j]] + (i == j ? 0.01 * mean : 0), 1e-5 * mean);
+        }
+    hone_feedback_deinit(&f);
+}
+END_TEST
+
+/* A shift is of columns as they come, whatever order H was factored in. */
+START_TEST(order_does_not_change_what_is_aimed_at)
+{
+    make_moments(96);
+    hone_feedback f[2] = {make(false), make(true)};
+    for (int i = 0; i < 2; i++) {
+        float *difference = hone_alloc(ncols * ncols, sizeof *difference);
+        ck_assert_ptr_nonnull(difference);
+        hone_seeded_weights(11, ncols * ncols, difference);
+        ck_assert_int_eq(hone_feedback_aim(ctx, &f[i], difference, 0.5f, NULL), HONE_OK);
+    }
+    float largest = 0;
+    for (size_t i = 0; i < ncols * ncols; i++)
+        largest = fmaxf(largest, fabsf(f[0].shift[i]));
+    ck_assert_float_gt(largest, 0.0f);
+    for (size_t i = 0; i < ncols * ncols; i++)
+        ck_assert_float_eq_tol(f[0].shift[i], f[1].shift[i], 1e-3f * largest);
+    hone_feedback_deinit(&f[0]);
+    hone_feedback_deinit(&f[1]);
 }
 END_TEST
 
@@ -157,13 +211,15 @@ END_TEST
 
 START_TEST(every_failing_allocation_of_the_factors_is_reported)
 {
+    hone_status (*const init[])(const hone_context *, size_t, double, hone_gram_row_fn, void *, hone_feedback *,
+                                hone_error *) = {hone_feedback_init, hone_feedback_init_ordered};
     make_moments(96);
     hone_feedback f;
     long n = 0;
     hone_status status = HONE_ERROR_NOMEM;
     for (; status == HONE_ERROR_NOMEM && n < 100; n++) {
         hone_mem_fail_after(n);
-        status = hone_feedback_init(ctx, ncols, 0, read_row, NULL, &f, NULL);
+        status = init[_i](ctx, ncols, 0, read_row, NULL, &f, NULL);
     }
     ck_assert_int_eq(status, HONE_OK);
     ck_assert_int_gt(n, 4);
@@ -248,27 +304,49 @@ static const struct {
     {{HONE_GRID_AWQ, 4, false, HONE_F16, NULL}, 128, false},
     {{HONE_GRID_MLX, 2, false, HONE_F16, NULL}, 64, true},
     {{HONE_GRID_MLX, 6, false, HONE_F32, NULL}, 32, false},
+    {{HONE_GRID_COMPRESSED, 4, true, HONE_BF16, NULL}, 384, true}, /* a whole row */
+    {{HONE_GRID_COMPRESSED, 8, false, HONE_F16, NULL}, 96, false}, /* no part of a panel */
 };
 enum { N_GRIDS = sizeof grids / sizeof grids[0] };
 
+/* Rows on a grid. */
+struct on_grid {
+    uint8_t codes[N_ROWS * MAX_COLS];
+    float scales[N_ROWS * MAX_COLS], zeros[N_ROWS * MAX_COLS];
+};
+
+/* All rows at once, or cut in two. */
+static void encode_groups(const hone_feedback *f, const hone_grid *grid, size_t group, size_t cut, struct on_grid *out)
+{
+    const size_t groups = ncols / group;
+    const hone_gptq_coder coder = hone_gptq_groups(grid, group);
+    float *scratch = malloc(hone_gptq_scratch_nfloats(ncols) * sizeof *scratch);
+    ck_assert_ptr_nonnull(scratch);
+    memset(out, 0, sizeof *out);
+    size_t n_plain;
+    hone_gptq_encode_groups(f, &coder, w, cut, out->codes, out->scales, out->zeros, scratch, &n_plain);
+    hone_gptq_encode_groups(f, &coder, w + cut * ncols, N_ROWS - cut, out->codes + cut * ncols,
+                            out->scales + cut * groups, out->zeros + cut * groups, scratch, &n_plain);
+    free(scratch);
+}
+
+static hone_grid grid_at(int i, hone_cpu_level level)
+{
+    hone_grid grid = grids[i].grid;
+    grid.search = grids[i].searched ? hone_best_kernels_for(level) : NULL;
+    return grid;
+}
+
+/* In both orders. */
 START_TEST(groups_are_better_for_feedback_too)
 {
     make_moments(384);
-    hone_grid own_grid = grids[_i].grid;
-    if (grids[_i].searched)
-        own_grid.search = hone_best_kernels_for(hone_cpu_best());
-    const hone_grid *grid = &own_grid;
-    const size_t group = grids[_i].group, groups = ncols / group;
+    const hone_grid grid = grid_at(_i / 2, hone_cpu_best());
+    const size_t group = grids[_i / 2].group, groups = ncols / group;
     ck_assert(hone_gptq_can_group(group, ncols));
-    hone_feedback f = make_feedback();
-    static uint8_t codes[N_ROWS * MAX_COLS];
-    static float scales[N_ROWS * MAX_COLS], zeros[N_ROWS * MAX_COLS];
-    float *scratch = malloc(hone_gptq_scratch_nfloats(ncols) * sizeof *scratch);
-    ck_assert_ptr_nonnull(scratch);
-    const hone_gptq_coder coder = hone_gptq_groups(grid, group);
-    size_t n_plain;
-    hone_gptq_encode_groups(&f, &coder, w, N_ROWS, codes, scales, zeros, scratch, &n_plain);
-    free(scratch);
+    hone_feedback f = make(_i % 2);
+    static struct on_grid coded;
+    encode_groups(&f, &grid, group, N_ROWS, &coded);
     double sum = 0, plain_sum = 0;
     for (size_t r = 0; r < N_ROWS; r++) {
         const float *x = w + r * ncols;
@@ -277,9 +355,9 @@ START_TEST(groups_are_better_for_feedback_too)
             uint8_t own[MAX_COLS];
             float scale, zero;
             const size_t i = r * groups + g;
-            hone_grid_decode(grid, codes + i * group, group, scales[i], zeros[i], y + g * group);
-            hone_grid_encode(grid, x + g * group, group, NULL, own, &scale, &zero);
-            hone_grid_decode(grid, own, group, scale, zero, plain + g * group);
+            hone_grid_decode(&grid, coded.codes + i * group, group, coded.scales[i], coded.zeros[i], y + g * group);
+            hone_grid_encode(&grid, x + g * group, group, NULL, own, &scale, &zero);
+            hone_grid_decode(&grid, own, group, scale, zero, plain + g * group);
         }
         const double loss = loss_of(y, x), plain_loss = loss_of(plain, x);
         ck_assert_double_le(loss, plain_loss * (1 + 1e-4));
@@ -291,18 +369,62 @@ START_TEST(groups_are_better_for_feedback_too)
 }
 END_TEST
 
+START_TEST(columns_in_order_are_better_on_the_whole)
+{
+    make_moments(384);
+    double sum[2] = {0, 0};
+    const hone_grid grid = grid_at(0, hone_cpu_best());
+    for (int ordered = 0; ordered < 2; ordered++) {
+        hone_feedback f = make(ordered);
+        static struct on_grid coded;
+        encode_groups(&f, &grid, 64, N_ROWS, &coded);
+        for (size_t r = 0; r < N_ROWS; r++) {
+            float y[MAX_COLS];
+            for (size_t i = r * 6; i < (r + 1) * 6; i++)
+                hone_grid_decode(&grid, coded.codes + i * 64, 64, coded.scales[i], coded.zeros[i], y + i % 6 * 64);
+            sum[ordered] += loss_of(y, w + r * ncols);
+        }
+        hone_feedback_deinit(&f);
+    }
+    ck_assert_msg(sum[1] < 0.97 * sum[0], "%g, as they come %g", sum[1], sum[0]);
+}
+END_TEST
+
 START_TEST(groups_that_do_not_fit_are_told)
 {
-    ck_assert(!hone_gptq_can_group(512, 512)); /* a whole row */
-    ck_assert(!hone_gptq_can_group(96, 384));  /* no part of a panel */
     ck_assert(!hone_gptq_can_group(128, 320));
+    ck_assert(!hone_gptq_can_group(24, 24));
+    ck_assert(hone_gptq_can_group(512, 512));
+}
+END_TEST
+
+START_TEST(every_level_and_cut_gives_the_same_groups)
+{
+    make_moments(384);
+    hone_feedback f = make(_i % 2);
+    static struct on_grid want, got;
+    const hone_grid portable = grid_at(_i / 2, HONE_CPU_REF);
+    hone_feedback ref = f;
+    ref.kernels = hone_feedback_kernels_for(HONE_CPU_REF);
+    encode_groups(&ref, &portable, grids[_i / 2].group, N_ROWS, &want);
+    for (int level = 0; level < HONE_CPU_N_LEVELS; level++) {
+        hone_cpu_level chosen;
+        if (hone_cpu_choose(hone_cpu_name((hone_cpu_level)level), &chosen, NULL) != HONE_OK)
+            continue;
+        hone_feedback own = f;
+        own.kernels = hone_feedback_kernels_for(chosen);
+        const hone_grid grid = grid_at(_i / 2, chosen);
+        encode_groups(&own, &grid, grids[_i / 2].group, 13, &got);
+        ck_assert_msg(memcmp(&want, &got, sizeof want) == 0, "%s", hone_cpu_name(chosen));
+    }
+    hone_feedback_deinit(&f);
 }
 END_TEST
 
 START_TEST(every_level_and_cut_gives_the_same_bytes)
 {
     const hone_dtype dtype = types[_i];
-    make_moments(hone_dtype_describe(dtype)->block_nelems == HONE_QK_K ? 768 : 352);
+    make_moments(hone_dtype_describe(dtype)->block_nelems == HONE_QK_K ? 512 : 352);
     if (ncols % hone_dtype_describe(dtype)->block_nelems)
         make_moments(320);
     hone_feedback f = make_feedback();
@@ -345,7 +467,7 @@ END_TEST
 
 START_TEST(weights_of_any_kind_are_coded)
 {
-    make_moments(512);
+    make_moments(256);
     hone_fills[_i].fill(w, N_ROWS * ncols);
     hone_feedback f = make_feedback();
     for (size_t t = 0; t < N_TYPES; t++)
@@ -406,14 +528,18 @@ Suite *hone_suite_gptq(void)
     tcase_set_timeout(tc, TIMEOUT);
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_loop_test(tc, factors_multiply_to_the_damped_moments, 0, 6);
+    tcase_add_test(tc, factors_are_those_of_ordered_columns);
+    tcase_add_test(tc, order_does_not_change_what_is_aimed_at);
     tcase_add_test(tc, damping_rises_until_the_factors_exist);
     tcase_add_test(tc, inputs_never_seen_leave_plain_rounding);
     tcase_add_loop_test(tc, refuses_what_is_no_moment, 0, 3);
-    tcase_add_test(tc, every_failing_allocation_of_the_factors_is_reported);
+    tcase_add_loop_test(tc, every_failing_allocation_of_the_factors_is_reported, 0, 2);
     tcase_add_loop_test(tc, no_row_is_worse_and_most_are_better, 0, N_TYPES);
-    tcase_add_loop_test(tc, groups_are_better_for_feedback_too, 0, N_GRIDS);
+    tcase_add_loop_test(tc, groups_are_better_for_feedback_too, 0, 2 * N_GRIDS);
+    tcase_add_test(tc, columns_in_order_are_better_on_the_whole);
     tcase_add_test(tc, groups_that_do_not_fit_are_told);
     tcase_add_loop_test(tc, every_level_and_cut_gives_the_same_bytes, 0, N_TYPES);
+    tcase_add_loop_test(tc, every_level_and_cut_gives_the_same_groups, 0, 2 * N_GRIDS);
     tcase_add_test(tc, factors_are_the_same_at_every_level);
     tcase_add_loop_test(tc, weights_of_any_kind_are_coded, 0, HONE_N_FILLS);
     tcase_add_test(tc, an_aim_solves_for_the_difference);

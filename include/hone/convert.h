@@ -49,6 +49,14 @@ typedef struct hone_grid_options {
  */
 typedef enum hone_method { HONE_METHOD_PLAIN = 0, HONE_METHOD_GPTQ, HONE_METHOD_AUTO } hone_method;
 
+/*
+ * The order in which error feedback codes the columns of a row. NATURAL: as they come, the scales of a group chosen
+ * when its turn comes. ACTIVATION: by the mean squares of what they are multiplied by, the largest first, with scales
+ * chosen for the whole row; for group-quantized outputs. The file tells of neither. BEST: ACTIVATION where there is a
+ * choice.
+ */
+typedef enum hone_order { HONE_ORDER_BEST = 0, HONE_ORDER_NATURAL, HONE_ORDER_ACTIVATION } hone_order;
+
 /* All zero but `type` is a good default. */
 typedef struct hone_convert_options {
     /* "auto" (f16; bf16 for a tensor that f16 cannot hold), "f32", "f16", "bf16", a block type such as "q8_0", or
@@ -81,6 +89,7 @@ typedef struct hone_convert_options {
     uint32_t min_expert_tokens;
     uint64_t shard_nbytes; /* of tensors in one file of a directory; 0: 5 GB */
     hone_method method;
+    hone_order order;
     const char *calibration; /* file of hone_calibrate() with second moments; GPTQ and AUTO need it, or... */
     /* ...text for sequential calibration: tensors are coded in the order of a forward pass, each by the moments of its
      * input behind the quantized matrices before it. Goes before `calibration`. */

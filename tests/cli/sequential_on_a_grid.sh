@@ -7,7 +7,7 @@ for to in compressed-tensors gptq awq mlx; do
     bits=3
     [ $to != awq ] || bits=4
     quantize() {
-        "$HONE" quantize "$MODELS/tiny-llama" --to $to --bits $bits --group 64 --method gptq --quiet "$@" >/dev/null
+        "$HONE" quantize "$MODELS/tiny-llama" --to $to --bits $bits --group 64 --method gptq --order natural --quiet "$@" >/dev/null
     }
     quantize --calibration stats.gguf -o gptq-$to
     quantize --sequential --text calibration.txt --ctx 128 --chunks 16 --shard-size 600KB -o sequential-$to

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"$HONE" quantize "$MODELS/tiny-llama" --to gptq --order natural -o out
