@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: MIT
 # usage: kld_table.sh HONE [TYPE...]
 #
-# TYPE is one of GGUF's or, for a directory of quantized safetensors, FORMAT:BITS:GROUP, such as gptq:4:128.
+# TYPE is one of GGUF's; mix:NAME for llama.cpp's choice of types, such as mix:q3_k_m; or, for a directory of quantized safetensors,
+# FORMAT:BITS:GROUP, such as gptq:4:128.
 #
 # What the searches are worth in a model: KL divergence of each model, quantized to each type with each search, from the original.
 # Models are the embedded ones and those of HONE_MODELS that hone can run; HONE_TEXTS has texts for the latter (a model's
 # heldout.txt or data.txt goes first). HONE_SEARCHES: the searches to compare with the first one (default: reference best).
 # HONE_CHUNKS: chunks of text per measurement (default 20). The ratio's standard error comes from the chunks, each with both
-# searches' KLD: what a chunk adds to both cancels. The last lines give each model's geometric mean over the types.
+# searches' KLD: what a chunk adds to both cancels. HONE_IMPORTANCE=1: with an importance matrix from the last third of each text; the rest is
+# measured. The last lines give each model's geometric mean over the types.
 set -eu
 hone=$1
 shift
@@ -40,8 +42,13 @@ measure() {
         "$hone" quantize "$1" -o "$work/out" --to "${3%%:*}" --bits "${bits%:*}" --group "${bits#*:}" --search "$4" --quiet \
             >"$work/log" 2>&1 || return 0
         ;;
+    mix:*)
+        # shellcheck disable=SC2086 # options are words
+        "$hone" quantize "$1" -o "$work/out" --type "${3#*:}" --search "$4" $weighed --quiet >"$work/log" 2>&1 || return 0
+        ;;
     *)
-        "$hone" quantize "$1" -o "$work/out" --type f16 --pure --tensor-type ".*=$3" --search "$4" --quiet \
+        # shellcheck disable=SC2086 # options are words
+        "$hone" quantize "$1" -o "$work/out" --type f16 --pure --tensor-type ".*=$3" --search "$4" $weighed --quiet \
             >"$work/log" 2>&1 || return 0
         "$hone" inspect "$work/out" --tensors --quiet | grep -q " $3 " || return 0
         ;;
@@ -67,6 +74,14 @@ for model in "$here"/tests/models/*/ ${HONE_MODELS:+"$HONE_MODELS"/*/}; do
     model=${model%/}
     text=$(text_of "$model")
     [ -f "$text" ] && "$hone" perplexity "$model" --text "$text" --chunks 1 --quiet >/dev/null 2>&1 || continue
+    weighed=
+    if [ -n "${HONE_IMPORTANCE:-}" ]; then
+        tail -c $(($(wc -c <"$text") / 3)) "$text" | sed 1d >"$work/last_third.txt"
+        "$hone" calibrate "$model" --text "$work/last_third.txt" --chunks 64 -o "$work/importance" --quiet --force >"$work/log" 2>&1
+        weighed="--imatrix $work/importance"
+        head -c $(($(wc -c <"$text") * 3 / 5)) "$text" | sed '$d' >"$work/rest.txt"
+        text=$work/rest.txt
+    fi
     for type in "$@"; do
         first=
         for search in $searches; do

@@ -51,7 +51,7 @@ typedef struct hone_step_range {
     int n_trials;
 } hone_step_range;
 
-enum { HONE_STEP_TRIALS_MAX = 7 };
+enum { HONE_STEP_TRIALS_MAX = 21 };
 
 /* Scales and minimums as small whole numbers (times a d and dmin per group), and the squared error they leave. */
 typedef struct hone_affine_steps {

@@ -184,7 +184,9 @@ static inline lanes inverse_of(lanes v)
 }
 
 /* Whole numbers around a target, nearest first: 1 is the neighbour on the target's side. */
-static const float outward[HONE_STEP_TRIALS_MAX] = {0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 3.0f, -3.0f};
+static const float outward[HONE_STEP_TRIALS_MAX] = {0.0f,  1.0f,  -1.0f, 2.0f,  -2.0f, 3.0f,  -3.0f,
+                                                    4.0f,  -4.0f, 5.0f,  -5.0f, 6.0f,  -6.0f, 7.0f,
+                                                    -7.0f, 8.0f,  -8.0f, 9.0f,  -9.0f, 10.0f, -10.0f};
 
 static void affine_step_lanes(const hone_step_range *range, const float *x, const float *w, size_t size, lanes d,
                               lanes dmin, lanes scale, lanes min, float *out_scale, float *out_min, float *out_error)
