@@ -295,7 +295,7 @@ END_TEST
 
 START_TEST(fast_probe_tells_much_the_same)
 {
-    const hone_convert_options opts = {.type = NULL, .search = HONE_SEARCH_FAST};
+    const hone_convert_options opts = {.type = NULL};
     hone_budget_options budget = asked(0);
     budget.bpw = 4;
     hone_budget *exact = settled(&opts, &budget);
