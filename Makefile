@@ -41,7 +41,7 @@ LDLIBS_ALL = $(call pkg,--libs $(PACKAGES)) -lm $(LDLIBS)
 
 CFLAGS_release := -O2
 CFLAGS_debug := -O0
-CFLAGS_asan := -O2 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS_asan := -fsanitize=address,undefined
 CFLAGS_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all
 LDFLAGS_ubsan := -fsanitize=undefined
