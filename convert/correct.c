@@ -114,7 +114,7 @@ static hone_status correct_tile(void *user, size_t tile, int thread, hone_error 
     float loss[TILE];
     for (size_t i = 0; i < TILE * job->ncols; i++)
         w->decoded[i] = w->values[i] - w->decoded[i];
-    hone_feedback_losses(&job->feedback, w->decoded, loss);
+    hone_feedback_row_losses(&job->feedback, w->decoded, w->scratch, loss);
     for (uint64_t r = 0; r < nrows; r++) {
         double sum = 0;
         for (size_t j = 0; j < job->ncols; j++)

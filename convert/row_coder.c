@@ -23,7 +23,7 @@ static size_t encoded_nbytes(const hone_plan *plan, const hone_planned_tensor *t
 hone_row_coder *hone_row_coders_new(const hone_plan *plan, const hone_planned_tensor *t, int n)
 {
     const size_t ncols = (size_t)t->row_nelems, nelems = HONE_FEEDBACK_ROWS * ncols;
-    const size_t scratch = t->moments ? hone_gptq_scratch_nfloats(ncols) : 1;
+    const size_t scratch = t->moments ? hone_gptq_scratch_nfloats(ncols) : plan->by_activation ? nelems : 1;
     hone_row_coder *coders = hone_calloc((size_t)n, sizeof *coders);
     bool ok = coders != NULL;
     for (int i = 0; ok && i < n; i++) {

@@ -30,7 +30,7 @@ static hone_status weigh(const struct job *job, uint64_t row, uint64_t nrows, co
     *out = 0;
     if (job->feedback) {
         float loss[TILE];
-        hone_feedback_losses(job->feedback, error, loss);
+        hone_feedback_row_losses(job->feedback, error, w->scratch, loss);
         for (size_t r = 0; r < nrows; r++)
             *out += (double)loss[r];
         return HONE_OK;

@@ -8,7 +8,6 @@
  */
 #include "quantize/feedback.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -326,20 +325,28 @@ hone_status hone_feedback_init_ordered(const hone_context *ctx, size_t ncols, do
     return init(ctx, ncols, true, src, out, err);
 }
 
+/* What columns have of the k-th in order. */
+static float at(const hone_feedback *f, const float *columns, size_t k)
+{
+    return columns[f->order ? f->order[k] : k];
+}
+
 hone_status hone_feedback_scale(const hone_feedback *f, const float *scale, hone_feedback *out, hone_error *err)
 {
     enum { PANEL = HONE_FEEDBACK_PANEL };
     const size_t n_floats = panel_start(n_panels(f->ncols));
-    assert(!f->order);
     if (!out->panels) {
         *out = *f;
         out->panels = hone_alloc(n_floats, sizeof *out->panels);
         out->diagonal = hone_alloc(f->ncols, sizeof *out->diagonal);
         out->squares = hone_alloc(f->ncols, sizeof *out->squares);
-        if (!out->panels || !out->diagonal || !out->squares) {
+        out->order = f->order ? hone_alloc(f->ncols, sizeof *out->order) : NULL;
+        if (!out->panels || !out->diagonal || !out->squares || (f->order && !out->order)) {
             hone_feedback_deinit(out);
             return hone_fail_nomem(err, n_floats * sizeof *out->panels);
         }
+        if (f->order)
+            memcpy(out->order, f->order, f->ncols * sizeof *out->order);
     }
     for (size_t p = 0; p < n_panels(f->ncols); p++) {
         const size_t first = p * PANEL, width = panel_width(f->ncols, p);
@@ -347,10 +354,11 @@ hone_status hone_feedback_scale(const hone_feedback *f, const float *scale, hone
         float *dst = out->panels + panel_start(p);
         for (size_t i = 0; i < first + width; i++, src += PANEL, dst += PANEL)
             for (size_t j = 0; j < PANEL; j++)
-                dst[j] = j >= width || i >= first + j ? src[j] : src[j] * (scale[first + j] / scale[i]);
+                dst[j] = j >= width || i >= first + j ? src[j] : src[j] * (at(f, scale, first + j) / at(f, scale, i));
     }
     for (size_t i = 0; i < f->ncols; i++) {
-        out->diagonal[i] = f->diagonal[i] / (scale[i] * scale[i]);
+        const float s = at(f, scale, i);
+        out->diagonal[i] = f->diagonal[i] / (s * s);
         out->squares[i] = f->squares[i] / (scale[i] * scale[i]);
     }
     return HONE_OK;
@@ -386,7 +394,7 @@ void hone_feedback_solve(const hone_feedback *f, double *b)
 void hone_feedback_gather(const hone_feedback *f, const float *row, float *dst)
 {
     for (size_t k = 0; k < f->ncols; k++)
-        dst[k] = row[f->order ? f->order[k] : k];
+        dst[k] = at(f, row, k);
 }
 
 void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HONE_FEEDBACK_ROWS])
@@ -403,4 +411,11 @@ void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HON
             for (size_t j = 0; j < width; j++)
                 loss[r] += f->diagonal[p * PANEL + j] * (x[r * PANEL + j] * x[r * PANEL + j]);
     }
+}
+
+void hone_feedback_row_losses(const hone_feedback *f, const float *e, float *scratch, float loss[HONE_FEEDBACK_ROWS])
+{
+    for (size_t r = 0; f->order && r < HONE_FEEDBACK_ROWS; r++)
+        hone_feedback_gather(f, e + r * f->ncols, scratch + r * f->ncols);
+    hone_feedback_losses(f, f->order ? scratch : e, loss);
 }

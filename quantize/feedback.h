@@ -53,7 +53,7 @@ typedef hone_status (*hone_gram_row_fn)(void *user, size_t i, float *dst, hone_e
 hone_status hone_feedback_init(const hone_context *ctx, size_t ncols, double n_tokens, hone_gram_row_fn read_row,
                                void *user, hone_feedback *out, hone_error *err);
 /* hone_feedback_init_ordered() is hone_feedback_init() for columns in the order of their mean squares. Not for
- * hone_feedback_scale() and hone_feedback_solve(). H is read once more. */
+ * hone_feedback_solve(). H is read once more. */
 hone_status hone_feedback_init_ordered(const hone_context *ctx, size_t ncols, double n_tokens,
                                        hone_gram_row_fn read_row, void *user, hone_feedback *out, hone_error *err);
 void hone_feedback_deinit(hone_feedback *f);
@@ -77,5 +77,8 @@ void hone_feedback_gather(const hone_feedback *f, const float *row, float *dst);
 /* hone_feedback_losses() computes what errors e (HONE_FEEDBACK_ROWS, ncols) of rows, in the order of f, cost in the
  * layer's output. */
 void hone_feedback_losses(const hone_feedback *f, const float *e, float loss[HONE_FEEDBACK_ROWS]);
+
+/* hone_feedback_row_losses() is hone_feedback_losses() of errors as they come, with scratch for as many. */
+void hone_feedback_row_losses(const hone_feedback *f, const float *e, float *scratch, float loss[HONE_FEEDBACK_ROWS]);
 
 #endif

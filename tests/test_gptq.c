@@ -173,6 +173,34 @@ START_TEST(order_does_not_change_what_is_aimed_at)
 }
 END_TEST
 
+/* Errors as they come, of inputs divided by what columns were multiplied by, cost the same in any order. */
+START_TEST(losses_do_not_depend_on_the_order)
+{
+    make_moments(256);
+    float *scale = malloc(ncols * sizeof *scale), *scratch = malloc(HONE_FEEDBACK_ROWS * ncols * sizeof *scratch);
+    for (size_t i = 0; i < ncols; i++)
+        scale[i] = 0.5f + (float)(i % 7);
+    double sum[2][2] = {{0}};
+    for (int ordered = 0; ordered < 2; ordered++) {
+        hone_feedback f = make(ordered), scaled = {0};
+        ck_assert_int_eq(hone_feedback_scale(&f, scale, &scaled, NULL), HONE_OK);
+        for (int which = 0; which < 2; which++) {
+            float loss[HONE_FEEDBACK_ROWS];
+            hone_feedback_row_losses(which ? &scaled : &f, w, scratch, loss);
+            for (size_t r = 0; r < HONE_FEEDBACK_ROWS; r++)
+                sum[ordered][which] += (double)loss[r];
+        }
+        hone_feedback_deinit(&scaled);
+        hone_feedback_deinit(&f);
+    }
+    for (int which = 0; which < 2; which++)
+        ck_assert_msg(fabs(sum[1][which] / sum[0][which] - 1) < 1e-3, "%g, in order %g", sum[0][which], sum[1][which]);
+    ck_assert(fabs(sum[0][1] / sum[0][0] - 1) > 0.1);
+    free(scale);
+    free(scratch);
+}
+END_TEST
+
 START_TEST(damping_rises_until_the_factors_exist)
 {
     make_moments(96);
@@ -529,6 +557,7 @@ Suite *hone_suite_gptq(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_loop_test(tc, factors_multiply_to_the_damped_moments, 0, 6);
     tcase_add_test(tc, factors_are_those_of_ordered_columns);
+    tcase_add_test(tc, losses_do_not_depend_on_the_order);
     tcase_add_test(tc, order_does_not_change_what_is_aimed_at);
     tcase_add_test(tc, damping_rises_until_the_factors_exist);
     tcase_add_test(tc, inputs_never_seen_leave_plain_rounding);
