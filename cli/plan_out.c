@@ -59,6 +59,10 @@ static void print_totals(const hone_plan_totals *totals, double seconds)
         hone_cli_table_cell(t, "  of it moments");
         hone_cli_table_cell(t, "%s", hone_cli_size(totals->moments_nbytes, buf));
     }
+    if (totals->changes_nbytes) {
+        hone_cli_table_cell(t, "  before it");
+        hone_cli_table_cell(t, "%s, to fold or correct", hone_cli_size(totals->changes_nbytes, buf));
+    }
     if (totals->weights_nbytes) {
         hone_cli_table_cell(t, "  of it weights");
         hone_cli_table_cell(t, "%s, those of a layer", hone_cli_size(totals->weights_nbytes, buf));
@@ -112,6 +116,8 @@ static json_t *plan_json(const hone_cli_job *job, const hone_plan *plan, const h
     if (totals->weights_nbytes) {
         hone_cli_json_put(root, "weights_bytes", hone_cli_json_uint(totals->weights_nbytes));
         hone_cli_json_put(root, "moments_bytes", hone_cli_json_uint(totals->moments_nbytes));
+        if (totals->changes_nbytes)
+            hone_cli_json_put(root, "changes_bytes", hone_cli_json_uint(totals->changes_nbytes));
         hone_cli_json_put(root, "streams_bytes", hone_cli_json_uint(totals->streams_nbytes));
         hone_cli_json_put(root, "streams_spilled", hone_cli_json_bool(totals->streams_spilled));
     }

@@ -36,6 +36,7 @@ struct corrected {
 };
 
 struct hone_correction {
+    uint64_t nbytes; /* that making it took */
     hone_arena arena;
     struct corrected *tensors;
     size_t n, cap;
@@ -236,6 +237,8 @@ static double corrected_loss(const struct job *job)
 static hone_status solve(struct job *job, hone_error *err)
 {
     hone_feedback g;
+    hone_feedback_deinit(&job->feedback); /* one at a time is large enough */
+    job->current = NULL;
     HONE_TRY(hone_feedback_init(job->ctx, job->ncols, 0, read_g, job, &g, err));
     memcpy(job->delta, job->b, job->ncols * sizeof *job->delta);
     hone_feedback_solve(&g, job->delta);
@@ -345,6 +348,40 @@ static hone_status correct_norms(struct job *job, hone_correction *c, hone_error
 
 /* ---- the whole ---- */
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* At the peak, for a matrix or the readers of a norm; vectors are small beside that. */
+static hone_status count_memory(const struct job *job, uint64_t *nbytes, hone_error *err)
+{
+    hone_fold_links links;
+    const hone_plan *plan = job->plan;
+    *nbytes = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        if (plan->tensors[i].input_means)
+            *nbytes = larger(*nbytes, hone_moments_nbytes(plan, &plan->tensors[i]) +
+                                          hone_row_coders_nbytes(plan, &plan->tensors[i], job->ctx->n_threads));
+    HONE_TRY(hone_fold_links_find(job->ctx, plan, &links, err));
+    for (size_t i = 0; i < links.n; i++) {
+        const hone_fold_link *link = &links.links[i];
+        uint64_t coders = 0;
+        if (!can_be_corrected(link))
+            continue;
+        for (size_t r = 0; r < link->n_readers; r++)
+            coders = larger(coders, hone_row_coders_nbytes(plan, link->readers[r], job->ctx->n_threads));
+        const uint64_t own = (2 * link->n + 3 * BATCH) * link->n * sizeof(double);
+        *nbytes = larger(*nbytes, own + coders + hone_moments_nbytes(plan, link->readers[0]));
+    }
+    hone_release(links.links);
+    if (*nbytes <= job->ctx->memory_nbytes)
+        return HONE_OK;
+    return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL,
+                     "correction needs %llu bytes of working memory, the budget is %llu (--memory)",
+                     (unsigned long long)*nbytes, (unsigned long long)job->ctx->memory_nbytes);
+}
+
 static hone_status build(const hone_context *ctx, const hone_checkpoint *src, const hone_convert_options *opts,
                          hone_correction *c, hone_error *err)
 {
@@ -355,7 +392,9 @@ static hone_status build(const hone_context *ctx, const hone_checkpoint *src, co
     hone_plan *plan;
     HONE_TRY(hone_plan_new(&quiet, src, &complete, &plan, err));
     struct job job = {.ctx = ctx, .plan = plan};
-    hone_status status = correct_biases(&job, c, err);
+    hone_status status = count_memory(&job, &c->nbytes, err);
+    if (status == HONE_OK)
+        status = correct_biases(&job, c, err);
     if (status == HONE_OK)
         status = correct_norms(&job, c, err);
     hone_feedback_deinit(&job.feedback);
@@ -408,6 +447,8 @@ static bool is_changed(const struct corrected *t)
 
 void hone_correction_assign(const hone_correction *correction, hone_plan *plan)
 {
+    if (correction && correction->nbytes > plan->changes_nbytes)
+        plan->changes_nbytes = correction->nbytes;
     for (size_t i = 0; correction && i < correction->n; i++)
         for (size_t j = 0; is_changed(&correction->tensors[i]) && j < plan->n_tensors; j++)
             if (strcmp(plan->tensors[j].name, correction->tensors[i].about.name) == 0) {

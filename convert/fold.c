@@ -47,6 +47,7 @@ struct scaled_tensor {
 };
 
 struct hone_fold {
+    uint64_t nbytes; /* that the search took */
     hone_arena arena;
     hone_fold_group *groups;
     size_t n_groups, cap_groups;
@@ -352,6 +353,32 @@ static hone_status fold_link(hone_fold *fold, hone_checkpoint *src, struct searc
     return scale_writer(src, s->link, s->best, err);
 }
 
+/* Moments are factored while those of the factors tried before are gone; vectors are small beside that. */
+static uint64_t link_nbytes(const hone_context *ctx, const hone_plan *plan, const hone_fold_link *link)
+{
+    uint64_t coders = 0;
+    for (size_t i = 0; i < link->n_readers; i++) {
+        const uint64_t nbytes = hone_row_coders_nbytes(plan, link->readers[i], ctx->n_threads);
+        coders = nbytes > coders ? nbytes : coders;
+    }
+    return coders + (link->readers[0]->gram ? hone_moments_nbytes(plan, link->readers[0]) : 0);
+}
+
+static hone_status count_memory(const hone_context *ctx, const hone_plan *plan, const hone_fold_links *links,
+                                uint64_t *nbytes, hone_error *err)
+{
+    *nbytes = 0;
+    for (size_t i = 0; i < links->n; i++) {
+        const uint64_t each = link_nbytes(ctx, plan, &links->links[i]);
+        *nbytes = each > *nbytes ? each : *nbytes;
+    }
+    if (*nbytes <= ctx->memory_nbytes)
+        return HONE_OK;
+    return hone_fail(err, HONE_ERROR_NOMEM, HONE_NO_OFFSET, NULL,
+                     "folding needs %llu bytes of working memory, the budget is %llu (--memory)",
+                     (unsigned long long)*nbytes, (unsigned long long)ctx->memory_nbytes);
+}
+
 static hone_status fold_all(const hone_context *ctx, hone_checkpoint *src, const hone_plan *plan, hone_fold *fold,
                             hone_error *err)
 {
@@ -359,6 +386,8 @@ static hone_status fold_all(const hone_context *ctx, hone_checkpoint *src, const
     hone_feedback feedback = {0};
     const hone_tensor *current = NULL;
     hone_status status = hone_fold_links_find(ctx, plan, &links, err);
+    if (status == HONE_OK)
+        status = count_memory(ctx, plan, &links, &fold->nbytes, err);
     for (size_t i = 0; i < links.n && status == HONE_OK; i++) {
         struct search s = {.ctx = ctx, .plan = plan, .link = &links.links[i], .feedback = feedback, .current = current};
         if (can_be_searched(&s))
@@ -429,6 +458,8 @@ hone_fold_group hone_fold_at(const hone_fold *fold, size_t i)
 
 void hone_fold_assign(const hone_fold *fold, hone_plan *plan)
 {
+    if (fold && fold->nbytes > plan->changes_nbytes)
+        plan->changes_nbytes = fold->nbytes;
     for (size_t i = 0; fold && i < fold->n_tensors; i++)
         for (size_t j = 0; j < plan->n_tensors; j++)
             if (strcmp(plan->tensors[j].name, fold->tensors[i].name) == 0)

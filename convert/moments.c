@@ -209,6 +209,13 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
     return HONE_OK;
 }
 
+uint64_t hone_moments_nbytes(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    const size_t ncols = (size_t)n_columns(plan, t);
+    const bool turned = t->order == HONE_ROWS_TRANSPOSE;
+    return hone_feedback_nbytes(ncols) + (plan->turns_moments ? hone_turned_gram_nbytes(t->source, turned, ncols) : 0);
+}
+
 /* What error feedback takes beside the chunks: at its peak, and for each thread. */
 static uint64_t feedback_nbytes(const hone_plan *plan, uint64_t *per_thread_nbytes)
 {
@@ -217,12 +224,8 @@ static uint64_t feedback_nbytes(const hone_plan *plan, uint64_t *per_thread_nbyt
     for (size_t i = 0; i < plan->n_tensors; i++) {
         if (!plan->tensors[i].moments && !plan->tensors[i].expert_grams)
             continue;
-        const size_t ncols = (size_t)n_columns(plan, &plan->tensors[i]);
-        const bool turned = plan->tensors[i].order == HONE_ROWS_TRANSPOSE;
-        const uint64_t turning =
-            plan->turns_moments ? hone_turned_gram_nbytes(plan->tensors[i].source, turned, ncols) : 0;
-        const uint64_t nbytes = hone_feedback_nbytes(ncols) + turning;
-        const uint64_t scratch = hone_gptq_scratch_nfloats(ncols) * sizeof(float);
+        const uint64_t nbytes = hone_moments_nbytes(plan, &plan->tensors[i]);
+        const uint64_t scratch = hone_gptq_scratch_nfloats((size_t)n_columns(plan, &plan->tensors[i])) * sizeof(float);
         most = nbytes > most ? nbytes : most;
         *per_thread_nbytes = scratch > *per_thread_nbytes ? scratch : *per_thread_nbytes;
     }

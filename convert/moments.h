@@ -28,6 +28,9 @@ hone_status hone_moments_assign(const hone_context *ctx, hone_plan *plan, hone_e
  * its peak, thread_moments_nbytes for each thread, and what sequential calibration takes besides. */
 void hone_moments_count(hone_plan *plan);
 
+/* hone_moments_nbytes() is the memory that hone_moments_prepare() takes for a tensor at its peak. */
+uint64_t hone_moments_nbytes(const hone_plan *plan, const hone_planned_tensor *t);
+
 /* hone_moments_diagonal() reads the diagonal (ncols) of the moments that the file holds for a tensor, as they are
  * there: mean squares of its input before it was changed. DATA, IO, NOMEM. */
 hone_status hone_moments_diagonal(const hone_plan *plan, const hone_planned_tensor *t, float *dst, hone_error *err);

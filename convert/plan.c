@@ -455,6 +455,7 @@ hone_plan_totals hone_plan_describe(const hone_plan *plan)
         .output_nbytes = output_nbytes,
         .memory_nbytes = plan->memory_nbytes,
         .moments_nbytes = plan->moments_nbytes,
+        .changes_nbytes = plan->changes_nbytes,
         .weights_nbytes = plan->weights_nbytes,
         .streams_nbytes = plan->streams_nbytes,
         .streams_spilled = plan->streams_nbytes > plan->streams_max_nbytes,

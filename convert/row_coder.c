@@ -20,10 +20,23 @@ static size_t encoded_nbytes(const hone_plan *plan, const hone_planned_tensor *t
     return HONE_FEEDBACK_ROWS * (size_t)t->row_nelems * sizeof(float);
 }
 
+static size_t scratch_nfloats(const hone_plan *plan, const hone_planned_tensor *t)
+{
+    const size_t ncols = (size_t)t->row_nelems;
+    return t->moments ? hone_gptq_scratch_nfloats(ncols) : plan->by_activation ? HONE_FEEDBACK_ROWS * ncols : 1;
+}
+
+uint64_t hone_row_coders_nbytes(const hone_plan *plan, const hone_planned_tensor *t, int n)
+{
+    const uint64_t nfloats = (2 * HONE_FEEDBACK_ROWS + 1) * t->row_nelems + scratch_nfloats(plan, t);
+    const uint64_t each = nfloats * sizeof(float) + hone_row_reader_nbytes(t, HONE_FEEDBACK_ROWS);
+    return (unsigned)n * (each + encoded_nbytes(plan, t));
+}
+
 hone_row_coder *hone_row_coders_new(const hone_plan *plan, const hone_planned_tensor *t, int n)
 {
     const size_t ncols = (size_t)t->row_nelems, nelems = HONE_FEEDBACK_ROWS * ncols;
-    const size_t scratch = t->moments ? hone_gptq_scratch_nfloats(ncols) : plan->by_activation ? nelems : 1;
+    const size_t scratch = scratch_nfloats(plan, t);
     hone_row_coder *coders = hone_calloc((size_t)n, sizeof *coders);
     bool ok = coders != NULL;
     for (int i = 0; ok && i < n; i++) {

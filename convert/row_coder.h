@@ -14,7 +14,9 @@ typedef struct hone_row_coder {
     unsigned char *encoded;
 } hone_row_coder;
 
-/* hone_row_coders_new() makes n of them for a tensor; NULL: out of memory. Release with hone_row_coders_free(). */
+/* hone_row_coders_new() makes n of them for a tensor; NULL: out of memory. Release with hone_row_coders_free().
+ * hone_row_coders_nbytes() is the memory they take. */
+uint64_t hone_row_coders_nbytes(const hone_plan *plan, const hone_planned_tensor *t, int n);
 hone_row_coder *hone_row_coders_new(const hone_plan *plan, const hone_planned_tensor *t, int n);
 void hone_row_coders_free(hone_row_coder *coders, int n);
 

@@ -142,6 +142,7 @@ typedef struct hone_plan_totals {
     uint64_t output_nbytes;  /* the whole output, sidecar files excepted */
     uint64_t memory_nbytes;  /* working memory while running; of sequential calibration, all that it takes */
     uint64_t moments_nbytes; /* of it: second moments and error feedback */
+    uint64_t changes_nbytes; /* what folding and correction took at their peak, before that */
     uint64_t weights_nbytes; /* of it: weights of the model as sequential calibration holds them */
     uint64_t streams_nbytes; /* of it, or spilled to a temporary file beside the output: residual streams */
     bool streams_spilled;
