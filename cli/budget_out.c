@@ -31,10 +31,15 @@ static int parse_probe(const char *word, hone_budget_probe *out)
     return hone_cli_usage_error("quantize", "unknown probe \"%s\" (auto, exact, fast)", word);
 }
 
-/* Names between commas. */
+/* The usual types and code books, which take less room for what they keep, and runtimes more time. */
+static const char all_types[] = "q2_k,q3_k,q4_k,q5_k,q6_k,q8_0,q4_0,q4_1,q5_0,q5_1,iq4_nl,iq4_xs,iq3_s,iq3_xxs,iq2_s,"
+                                "iq2_xs,iq2_xxs,f16";
+
+/* Names between commas, or all. */
 static int parse_types(hone_cli_budget_words *words, hone_budget_options *out)
 {
-    for (const char *at = words->types; at;) {
+    const char *types = words->types && strcasecmp(words->types, "all") == 0 ? all_types : words->types;
+    for (const char *at = types; at;) {
         char name[32] = "";
         const size_t length = strcspn(at, ",");
         if (length < sizeof name)

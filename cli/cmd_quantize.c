@@ -180,7 +180,8 @@ int hone_cmd_quantize(int argc, char **argv)
          "what they do to their own and the next;\nauto (default): fast where exact takes long",
          HONE_CLI_TEXT, &budget.probe},
         {0, "budget-types", "TYPE,TYPE...",
-         "with --budget: the types there is a choice of (default: q2_k to q8_0,\niq4_xs, iq4_nl and f16)",
+         "with --budget: the types there is a choice of (default: q2_k to q8_0,\niq4_xs, iq4_nl and f16); all: iq3_s "
+         "to iq2_xxs, too, closer for their\nsize, but slower in most runtimes",
          HONE_CLI_TEXT, &budget.types},
         {0, "no-measure", NULL, "with --budget: do not measure the file that was made", HONE_CLI_FLAG, &no_measure},
         {0, "pure", NULL, "every matrix in the type named: no choice by tensor", HONE_CLI_FLAG, &pure},

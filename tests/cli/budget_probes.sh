@@ -3,6 +3,8 @@
 quantize() {
     "$HONE" quantize "$MODELS/tiny-llama" --text "$TEXT" --ctx 32 --chunks 2 --search fast --no-measure --force -o out.gguf "$@"
 }
+head -n 60 "$TEXT" >calibration.txt
+"$HONE" calibrate "$MODELS/tiny-llama" --text calibration.txt --ctx 32 --chunks 8 -o stats --quiet >/dev/null
 quantize --max-kld 0.01 >shown 2>notes
 grep -q '^probe: exact$' shown
 grep -q 'measuring 30 tensors, 30 of them to the end of the model: about ' notes
@@ -12,6 +14,8 @@ grep -q '"probe": "fast"' out.json
 [ "$(grep -c '"inferred": true' out.json)" -eq 14 ]
 grep -q 'measuring 30 tensors, 16 of them to the end' notes
 ! grep -q '"type": "q4_k"' out.json
+quantize --budget 2.8bpw --probe fast --budget-types all --search reference --imatrix stats >shown 2>notes
+grep -q 'iq2_' shown
 refused() {
     why=$1
     shift
