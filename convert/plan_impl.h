@@ -117,7 +117,7 @@ struct hone_plan {
     hone_tensor *inputs;                /* and stand for those of its inputs; arena */
     bool turns_moments;                 /* they are of the model before src's weights were changed */
     uint64_t moments_nbytes, thread_moments_nbytes;
-    uint64_t changes_nbytes; /* what folding or correction took before */
+    uint64_t changes_nbytes;                                     /* what folding or correction took before */
     uint64_t weights_nbytes, streams_nbytes, streams_max_nbytes; /* of sequential; how much of streams in memory */
 };
 

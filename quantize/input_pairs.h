@@ -6,7 +6,8 @@
  * In a mixture of experts it is the coded model's router that says which tokens are an expert's, for those are the
  * inputs that it will have. The original's input of such a token is what its expert is given, or makes of it, whether
  * or not its own router would have chosen that expert. Both are multiplied by the weight with which the expert counts
- * for the token, as its error is. On tiny-mixtral, with seven pairs of texts and types, KLD was 0.2 to 4 % lower for it.
+ * for the token, as its error is. On tiny-mixtral, with seven pairs of texts and types, KLD was 0.2 to 4 % lower for
+ * it.
  */
 #ifndef HONE_INPUT_PAIRS_H
 #define HONE_INPUT_PAIRS_H
