@@ -5,7 +5,8 @@
 # Runs COMMAND NAME for each line of standard input, $HONE_JOBS of them at a time (one for each processor), started in their
 # order. What a run wrote is shown when it and those before it have ended. Exit 1 when a run failed.
 set -eu
-jobs=${HONE_JOBS:-$(nproc 2>/dev/null || echo 2)}
+# nproc would heed OMP_NUM_THREADS.
+jobs=${HONE_JOBS:-$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cat >"$work/names"
