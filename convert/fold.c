@@ -13,6 +13,7 @@
 #include "convert/fold_groups.h"
 #include "convert/importance.h"
 #include "convert/moments.h"
+#include "convert/row_coder.h"
 #include "convert/row_reader.h"
 #include "convert/target.h"
 #include "convert/type_errors.h"
