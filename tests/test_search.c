@@ -81,7 +81,7 @@ static const struct {
     double plain, weighted;
 } gains[] = {
     {HONE_Q4_0, 4.0, 1.5},     {HONE_Q5_0, 4.0, 1.5},    {HONE_Q4_1, 8.0, 2.0},    {HONE_Q5_1, 8.0, 2.0},
-    {HONE_Q2_K, 2.5, 2.5},     {HONE_Q3_K, 4.5, 1.85},   {HONE_Q4_K, 2.5, 2.5},    {HONE_Q5_K, 2.5, 2.5},
+    {HONE_Q2_K, 2.5, 2.5},     {HONE_Q3_K, 4.5, 1.9},    {HONE_Q4_K, 2.5, 2.5},    {HONE_Q5_K, 2.5, 2.5},
     {HONE_Q6_K, 7.0, 7.0},     {HONE_IQ4_NL, 3.0, 3.0},  {HONE_IQ4_XS, 3.0, 3.0},  {HONE_MXFP4, 2.0, 1.5},
     {HONE_NVFP4, 10.0, 10.0},  {HONE_TQ1_0, 25.0, 25.0}, {HONE_TQ2_0, 25.0, 25.0}, {HONE_IQ3_S, 18.0, 6.0},
     {HONE_IQ3_XXS, 12.0, 2.0}, {HONE_IQ2_S, 6.0, 3.0},   {HONE_IQ2_XS, 0.5, 4.0},  {HONE_IQ2_XXS, 0.1, 3.0},
